@@ -1,0 +1,1 @@
+"""Compiled kernels, each once for every instruction set; `graddesc.isa` chooses among them."""

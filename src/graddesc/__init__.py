@@ -1,0 +1,31 @@
+"""Restore images and minimise functions by gradient descent, with compiled kernels."""
+
+import importlib
+
+from graddesc._build import VERSION as __version__
+from graddesc.isa import build_config
+
+# Public names and the modules that hold them, loaded on first use: importing the package must cost no more than the
+# choice of the kernels. The stub __init__.pyi says the same to type checkers.
+_HOME = {
+    "Constant": "schedules",
+    "InverseTime": "schedules",
+}
+_MODULES = ("schedules",)
+
+__all__ = ["__version__", "build_config", *_HOME, *_MODULES]
+
+
+def __getattr__(name):
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"graddesc.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"graddesc.{name}")
+    else:
+        raise AttributeError(f"module 'graddesc' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,6 @@
+from graddesc import schedules as schedules
+from graddesc.isa import build_config as build_config
+from graddesc.schedules import Constant as Constant
+from graddesc.schedules import InverseTime as InverseTime
+
+__version__: str
