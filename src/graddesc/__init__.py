@@ -11,7 +11,7 @@ _HOME = {
     "Constant": "schedules",
     "InverseTime": "schedules",
 }
-_MODULES = ("schedules",)
+_MODULES = ("masks", "schedules")
 
 __all__ = ["__version__", "build_config", *_HOME, *_MODULES]
 

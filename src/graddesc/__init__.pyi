@@ -1,3 +1,4 @@
+from graddesc import masks as masks
 from graddesc import schedules as schedules
 from graddesc.isa import build_config as build_config
 from graddesc.schedules import Constant as Constant
