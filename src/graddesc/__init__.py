@@ -5,15 +5,18 @@ import importlib
 from graddesc._build import VERSION as __version__
 from graddesc.isa import build_config
 
+# Now, not on first use: importing the module of the same name later would put it in the function's place.
+from graddesc.restore import restore
+
 # Public names and the modules that hold them, loaded on first use: importing the package must cost no more than the
 # choice of the kernels. The stub __init__.pyi says the same to type checkers.
 _HOME = {
     "Constant": "schedules",
     "InverseTime": "schedules",
 }
-_MODULES = ("masks", "schedules")
+_MODULES = ("losses", "masks", "schedules")
 
-__all__ = ["__version__", "build_config", *_HOME, *_MODULES]
+__all__ = ["__version__", "build_config", "restore", *_HOME, *_MODULES]
 
 
 def __getattr__(name):
