@@ -1,18 +1,19 @@
 """Line smoothness: value, gradient, and the fused sweeps that descend it.
 
-For an image x the loss is the sum, over every row and every column r, of ||diff r|| + ||diff r[0::2]|| + ||diff r[1::2]||.
-Its gradient needs the six families of norms (rows: stride 1, stride 2 at even and at odd columns; columns: stride 1,
-stride 2 at even and at odd rows), so a naive iteration reads the image twice. A sweep here reads it once: it knows the
-norms of x, updates x in place, and gathers the norms of what it writes, for the next sweep.
+For an image x the loss is the sum, over every row and every column r, of
+||diff r|| + ||diff r[0::2]|| + ||diff r[1::2]||. Its gradient needs the six families of norms (rows: stride 1, stride 2
+at even and at odd columns; columns: stride 1, stride 2 at even and at odd rows), so a naive iteration reads the image
+twice. A sweep here reads it once: it knows the norms of x, updates x in place, and gathers the norms of what it writes,
+for the next sweep.
 
-How it walks. The image is cut into strips of about 500 columns, so that the rows and the column sums at hand stay in the
-first-level cache; a strip goes from top to bottom and keeps the three last rows as they were before the update. What it
-needs of its neighbours as they were is in ``halo_in``: for each strip and row the first two and the last two values; it
-leaves its own in ``halo_out``. Strips are therefore independent and are what `threads` share out.
+How it walks. The image is cut into strips of about 500 columns, so that the rows and the column sums at hand stay in
+the first-level cache; a strip goes from top to bottom and keeps the three last rows as they were before the update.
+What it needs of its neighbours as they were is in ``halo_in``: for each strip and row the first two and the last two
+values; it leaves its own in ``halo_out``. Strips are therefore independent and are what `threads` share out.
 
-How it sums. Column sums run in the image's dtype over blocks of 64 rows, row sums in 16 lanes over a strip; what is added
-across blocks and strips is double, in a fixed order. The result has the same bits for every thread count and instruction
-set, and in float32 the value is right to about 1e-6.
+How it sums. Column sums run in the image's dtype over blocks of 64 rows, row sums in 16 lanes over a strip; what is
+added across blocks and strips is double, in a fixed order. The result has the same bits for every thread count and
+instruction set, and in float32 the value is right to about 1e-6.
 
 Not checked: that the arrays of one call do not overlap. The row functions take plain pointers, because gcc vectorises
 loops over them and not over memoryviews.
@@ -69,7 +70,9 @@ cdef inline void load_row(
         out[width + 1] = halo[k + 1, i, 1]
 
 
-cdef inline void store_halo(const real *row, real[:, :, ::1] halo, Py_ssize_t k, Py_ssize_t i, Py_ssize_t width) noexcept nogil:
+cdef inline void store_halo(
+    const real *row, real[:, :, ::1] halo, Py_ssize_t k, Py_ssize_t i, Py_ssize_t width
+) noexcept nogil:
     halo[k, i, 0] = row[0]
     halo[k, i, 1] = row[min(1, width - 1)]
     halo[k, i, 2] = row[max(width - 2, 0)]
@@ -87,8 +90,8 @@ cdef inline real gradient_at(
     const real *x, const real *up2, const real *up1, const real *down1, const real *down2,
     real a1, const real *a2, const real *b1, const real *b2, Py_ssize_t j,
 ) noexcept nogil:
-    # a are the inverse norms of the row, b those of the columns; 1: stride 1, 2: stride 2 of the pixel's parity. Beyond the
-    # image's top and bottom the caller passes x itself, so that the term vanishes.
+    # a are the inverse norms of the row, b those of the columns; 1: stride 1, 2: stride 2 of the pixel's parity.
+    # Beyond the image's top and bottom the caller passes x itself, so that the term vanishes.
     cdef real twice = x[j] + x[j]
     return (
         (a1 * (twice - x[j - 1] - x[j + 1]) + a2[j] * (twice - x[j - 2] - x[j + 2]))
@@ -142,7 +145,8 @@ cdef inline void gradient_row(
 cdef inline void majorise_row(
     real a1, const real *a2, const real *b1, const real *b2, Py_ssize_t width, real *steps_out
 ) noexcept nogil:
-    # One over the diagonal of a quadratic that touches the loss from above: twice the sum of the absolute taps of its terms.
+    # One over the diagonal of a quadratic that touches the loss from above: twice the sum of the absolute taps of its
+    # terms.
     cdef Py_ssize_t j
     cdef real diagonal
     for j in range(width):
@@ -250,19 +254,25 @@ cdef inline double flush_total(real *sums, Py_ssize_t width) noexcept nogil:
 
 # The walks down a strip.
 
-cdef inline void add_columns(const real *row, Py_ssize_t i, Py_ssize_t cols, real[3][WIDEST] sums, Py_ssize_t width) noexcept nogil:
+cdef inline void add_columns(
+    const real *row, Py_ssize_t i, Py_ssize_t cols, real[3][WIDEST] sums, Py_ssize_t width
+) noexcept nogil:
     # The squared differences of row i to those above it; at the top to itself, which adds nothing.
     add_squares(row, row - cols if i > 0 else row, sums[0], width)
     add_squares(row, row - 2 * cols if i > 1 else row, sums[1 + (i & 1)], width)
 
 
-cdef inline void flush_columns(real[3][WIDEST] sums, double[:, ::1] out, Py_ssize_t start, Py_ssize_t width) noexcept nogil:
+cdef inline void flush_columns(
+    real[3][WIDEST] sums, double[:, ::1] out, Py_ssize_t start, Py_ssize_t width
+) noexcept nogil:
     cdef Py_ssize_t family
     for family in range(3):
         flush(sums[family], &out[family, start], width)
 
 
-cdef inline void clear_columns(real[3][WIDEST] sums, double[:, ::1] out, Py_ssize_t start, Py_ssize_t width) noexcept nogil:
+cdef inline void clear_columns(
+    real[3][WIDEST] sums, double[:, ::1] out, Py_ssize_t start, Py_ssize_t width
+) noexcept nogil:
     cdef Py_ssize_t family, j
     for family in range(3):
         clear(sums[family], width)
@@ -318,7 +328,8 @@ cdef void sweep_strip(
     const real[:, ::1] row_weights, const real[:, ::1] column_weights, const real[:, :, ::1] halo_in,
     double[:, :, ::1] row_sums, double[:, ::1] column_sums, real[:, :, ::1] halo_out, double[:, ::1] totals,
 ) noexcept nogil:
-    # u is NULL for a plain step; otherwise each pixel has a step of its own, u holds the iterate before x was extrapolated, and x is extrapolated again.
+    # u is NULL for a plain step; otherwise each pixel has a step of its own, u holds the iterate before x was
+    # extrapolated, and x is extrapolated again.
     cdef Py_ssize_t rows = x.shape[0], cols = x.shape[1], start = strip_start(cols, k), i, j
     cdef Py_ssize_t width = strip_start(cols, k + 1) - start
     cdef real[3][WIDEST + 2 * PAD] old  # the last three rows as they were, by i % 3
@@ -355,7 +366,9 @@ cdef void sweep_strip(
         up2 = &old[(i + 1) % 3][PAD] if i > 1 else here
         alternate(row_weights[i, 1], row_weights[i, 2], a2, width)
         if u != NULL:
-            majorise_row(row_weights[i, 0], a2, &column_weights[0, start], &column_weights[1 + (i & 1), start], width, steps)
+            majorise_row(
+                row_weights[i, 0], a2, &column_weights[0, start], &column_weights[1 + (i & 1), start], width, steps
+            )
         update_row(
             here, up2, up1, row + cols if i + 1 < rows else here, row + 2 * cols if i + 2 < rows else here,
             row_weights[i, 0], a2, &column_weights[0, start], &column_weights[1 + (i & 1), start],
@@ -380,8 +393,8 @@ cdef void sweep_strip(
 # From sums to norms.
 
 cdef inline double invert_norms(double *squares, real *inverse_out, Py_ssize_t n) noexcept nogil:
-    # Write 1 / sqrt(squares) and return the sum of the roots. A constant line has norm 0; its term has no gradient there,
-    # and 0 is the one that leaves it alone.
+    # Write 1 / sqrt(squares) and return the sum of the roots. A constant line has norm 0; its term has no gradient
+    # there, and 0 is the one that leaves it alone.
     cdef double[8] lanes
     cdef double total = 0
     cdef Py_ssize_t i, lane
@@ -446,7 +459,9 @@ cdef int require_workspace(
 ) except -1:
     require(rows > 0 and cols > 0, "x must not be empty")
     require(row_weights.shape[0] == rows and row_weights.shape[1] == 3, "row_weights must have shape (rows, 3)")
-    require(column_weights.shape[0] == 3 and column_weights.shape[1] == cols, "column_weights must have shape (3, cols)")
+    require(
+        column_weights.shape[0] == 3 and column_weights.shape[1] == cols, "column_weights must have shape (3, cols)"
+    )
     require(
         halo.shape[0] == strip_count(cols) and halo.shape[1] == rows and halo.shape[2] == 4,
         "halo must have shape (strips, rows, 4)",

@@ -1,8 +1,8 @@
 """Pull-push: fill unknown pixels from averages of known ones on ever coarser grids.
 
-``pull`` makes the next coarser level: each of its pixels is the mean of the known ones among the (at most) 2 x 2 that it
-covers, and known if one of them is. ``push`` goes back: where the finer level is unknown it is interpolated bilinearly,
-pixel centres at half-integers, the border repeated. Each is one pass; rows are shared out to threads.
+``pull`` makes the next coarser level: each of its pixels is the mean of the known ones among the (at most) 2 x 2 that
+it covers, and known if one of them is. ``push`` goes back: where the finer level is unknown it is interpolated
+bilinearly, pixel centres at half-integers, the border repeated. Each is one pass; rows are shared out to threads.
 """
 
 from cython.parallel cimport prange

@@ -1,7 +1,8 @@
 """Smoothness losses: what restore() descends.
 
-Each loss is a small frozen dataclass with ``value(x)``, ``gradient(x, out=None)`` and ``value_and_gradient(x, out=None)``
-on 2-D arrays of float32 or float64. A loss that also has compiled sweeps offers them by ``sweeps(x, free, ...)``.
+Each loss is a small frozen dataclass with ``value(x)``, ``gradient(x, out=None)`` and ``value_and_gradient(x,
+out=None)`` on 2-D arrays of float32 or float64. A loss that also has compiled sweeps offers them by ``sweeps(x, free,
+...)``.
 """
 
 from dataclasses import dataclass

@@ -15,8 +15,8 @@ _pyramid = kernels("pyramid")
 
 _DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
 
-# The compiled solver: iterations at most, and the change at which it stops. On photographs with 90 % of the pixels missing
-# this is after about 20 iterations, within 0.1 % of the least loss.
+# The compiled solver: iterations at most, and the change at which it stops. On photographs with 90 % of the pixels
+# missing this is after about 20 iterations, within 0.1 % of the least loss.
 _SOLVER_MAX_ITER = 1000
 _SOLVER_TOL = 2e-3
 # At the start the momentum is still small, and so is the change of an image that is far from settled.
@@ -59,19 +59,19 @@ def restore(
     image : array_like, shape (rows, cols), or with channels, uint8, uint16, float32 or float64
         The image, any strides; not changed. The values of its corrupt pixels matter only to ``init="image"``.
     mask : array_like of bool or int, shape (rows, cols) or the image's, optional
-        True (not zero) where a pixel is corrupt, as in scikit-image and OpenCV. By default `masks.detect(image)`: NaN for
-        floats, or else the least and greatest values of the dtype (0 and 1 for floats).
+        True (not zero) where a pixel is corrupt, as in scikit-image and OpenCV. By default `masks.detect(image)`: NaN
+        for floats, or else the least and greatest values of the dtype (0 and 1 for floats).
     known : array_like of bool or int, shape (rows, cols) or the image's, optional
         The complement, to give instead of `mask`.
     loss : str or loss of `graddesc.losses`, default "line"
         What to descend.
     step : callable ``k -> float``, optional
         A schedule of step sizes, such as `InverseTime`: runs the plain recipe
-        ``x <- clip(x - step(k) * gradient(x))``, k = 0, 1, .... By default the compiled solver runs: accelerated, with a
-        step of its own for each pixel, until the image settles.
+        ``x <- clip(x - step(k) * gradient(x))``, k = 0, 1, .... By default the compiled solver runs: accelerated, with
+        a step of its own for each pixel, until the image settles.
     init : {"pyramid", "nearest", "image"} or array_like of the image's shape, default "pyramid"
-        What the corrupt pixels start from: averages of known pixels on ever coarser grids, the nearest known pixel, their
-        own corrupt values, or given values in units of the image.
+        What the corrupt pixels start from: averages of known pixels on ever coarser grids, the nearest known pixel,
+        their own corrupt values, or given values in units of the image.
     max_iter : int, optional
         Number of iterations at most: by default 1000 for the solver, 500 for a schedule.
     tol : float, optional
@@ -87,8 +87,9 @@ def restore(
     threads : int, default 1
         Number of threads. The result has the same bits for every number.
     callback : callable, optional
-        Called after each iteration as ``callback(intermediate_result)`` with an `OptimizeResult` that has ``x`` (a copy of
-        the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver). StopIteration ends the run.
+        Called after each iteration as ``callback(intermediate_result)`` with an `OptimizeResult` that has ``x`` (a
+        copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver). StopIteration ends the
+        run.
     out : ndarray, the image's shape and dtype, optional
         Where to write the restored image; must not overlap the image or the mask.
     full_output : bool, default False
@@ -112,9 +113,9 @@ def restore(
 
     Notes
     -----
-    The solver is accelerated projected gradient descent [1]_ with a diagonal metric that majorises the loss at each point,
-    and momentum that starts afresh when it points uphill [2]_; its start is pull-push interpolation [3]_. Beside the image
-    it holds at most four arrays of the image's size, in float32 (in float64 for float64 images).
+    The solver is accelerated projected gradient descent [1]_ with a diagonal metric that majorises the loss at each
+    point, and momentum that starts afresh when it points uphill [2]_; its start is pull-push interpolation [3]_.
+    Beside the image it holds at most four arrays of the image's size, in float32 (in float64 for float64 images).
 
     A step size has the unit of the image for floats; integers are scaled to [0, 1].
 
@@ -233,8 +234,8 @@ class _Limits:
 class _Scale:
     """Between the units of the image and those of the run, in which the known pixels lie in [0, 1].
 
-    Integers and floats whose bounds are (0, 1) are divided by the greatest value of the dtype, or by 1; other floats are
-    brought to [0, 1], so that no square overflows or underflows.
+    Integers and floats whose bounds are (0, 1) are divided by the greatest value of the dtype, or by 1; other floats
+    are brought to [0, 1], so that no square overflows or underflows.
     """
 
     def __init__(self, planes, free, bounds):
@@ -308,7 +309,8 @@ class _Run:
         self.change = 0.0
         corrupt = int(np.count_nonzero(free)) * (planes.shape[0] // free.shape[0])
         self.complete = corrupt == 0
-        # The root mean square of a change, as a fraction of the deviation of the known pixels; of a constant image, itself.
+        # The root mean square of a change, as a fraction of the deviation of the known pixels; of a constant image,
+        # itself.
         self._change_unit = math.sqrt(corrupt) * (scale.deviation or 1.0)
         self._sweeps = [loss.sweeps(x, self._mask(c), low, high, threads) for c, x in enumerate(self._x)]
 
@@ -459,7 +461,7 @@ def _refuse_nonfinite(planes, free):
 
 
 def _check_bounds(bounds, integer, least, greatest):
-    """The bounds in units of the image; least and greatest are the dtype's for integers, the known pixels' for floats."""
+    """The bounds in units of the image; least and greatest are the dtype's, or the known pixels' for floats."""
     if bounds is None:
         return (0.0, 1.0) if not integer and least >= 0 and greatest <= 1 else (least, greatest)
     try:
