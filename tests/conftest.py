@@ -3,21 +3,24 @@ import importlib
 import numpy as np
 import pytest
 
-from graddesc import isa, losses
+from graddesc import isa
 
 SHAPES = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 7), (7, 1), (3, 3), (4, 5), (5, 4), (2, 33), (33, 2), (19, 64), (70, 17)]
 # Around the widths at which an image is cut into one strip more, and the height of a block of sums.
 WIDE_SHAPES = [(3, 767), (3, 768), (4, 769), (2, 1279), (2, 1280), (130, 1300), (65, 2100)]
 
 
+def use_level(name, monkeypatch):
+    """Let the package use the kernels of a compiled level."""
+    for module, attribute, family in [("losses", "_line", "line"), ("restore", "_pyramid", "pyramid")]:
+        kernels = importlib.import_module(f"graddesc._kernels.{family}_{name}")
+        monkeypatch.setattr(importlib.import_module(f"graddesc.{module}"), attribute, kernels)
+
+
 @pytest.fixture(params=isa.AVAILABLE)
 def level(request, monkeypatch):
     """Every compiled level in turn; the package uses it for the length of the test."""
-    for module in (losses, importlib.import_module("graddesc.restore")):
-        for name in ("_line", "_pyramid"):
-            if hasattr(module, name):
-                kernel = importlib.import_module(f"graddesc._kernels{name.replace('_', '.', 1)}_{request.param}")
-                monkeypatch.setattr(module, name, kernel)
+    use_level(request.param, monkeypatch)
     return request.param
 
 

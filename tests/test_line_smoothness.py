@@ -7,7 +7,7 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 import reference
-from conftest import SHAPES, WIDE_SHAPES
+from conftest import SHAPES, WIDE_SHAPES, use_level
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from graddesc import _build, isa, losses
 
 LINE = losses.LineSmoothness()
-# Differences, squares and sums in lanes of the image's dtype: a few roundings for each pixel, which the sums average out.
+# Differences, squares and sums in lanes of the image's dtype: a few roundings for each pixel, averaged by the sums.
 RTOL = {np.float32: 2e-6, np.float64: 1e-13}
 # Of sums of squared small differences of such values.
 SQUARES = {np.float32: {"rtol": 1e-3, "atol": 1e-6}, np.float64: {"rtol": 1e-9, "atol": 1e-13}}
@@ -299,7 +299,7 @@ def run(shape, dtype, threads):
 @pytest.mark.parametrize("shape", [(5, 7), (70, 530), (131, 1301), (66, 4000)], ids=str)
 def test_every_level_and_thread_count_gives_the_same_bits(shape, dtype, level, monkeypatch):
     got = [run(shape, dtype, threads) for threads in (1, 2, 3, 7)]
-    monkeypatch.setattr(losses, "_line", __import__("graddesc._kernels.line_baseline", fromlist=["line_baseline"]))
+    use_level("baseline", monkeypatch)
     expected = run(shape, dtype, 1)
     assert all(result == expected for result in got)
 

@@ -219,6 +219,16 @@ _NAMES = {"line": LineSmoothness}
 def by_name(name):
     """Return the loss of a name, with its defaults.
 
+    Parameters
+    ----------
+    name : str
+        The name: "line".
+
+    Returns
+    -------
+    LineSmoothness
+        The loss.
+
     Raises
     ------
     ValueError

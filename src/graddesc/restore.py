@@ -23,6 +23,9 @@ _SOLVER_TOL = 2e-3
 _SOLVER_MIN_ITER = 10
 _SCHEDULE_MAX_ITER = 500
 
+# Float images in [0, 1] that span less are scaled.
+_LEAST_RANGE = 1e-6
+
 _MESSAGES = {
     "settled": (0, "The corrupt pixels have settled: they change by less than tol in an iteration."),
     "nothing": (0, "No pixel is corrupt: the image is returned as it is."),
@@ -234,8 +237,8 @@ class _Limits:
 class _Scale:
     """Between the units of the image and those of the run, in which the known pixels lie in [0, 1].
 
-    Integers and floats whose bounds are (0, 1) are divided by the greatest value of the dtype, or by 1; other floats
-    are brought to [0, 1], so that no square overflows or underflows.
+    Integers are divided by the greatest value of their dtype. Floats are taken as they are if they lie in [0, 1] and
+    span more than a millionth; others are brought to [0, 1], so that no square overflows or underflows.
     """
 
     def __init__(self, planes, free, bounds):
@@ -251,10 +254,11 @@ class _Scale:
             if not (math.isfinite(least) and math.isfinite(greatest)):
                 _refuse_nonfinite(planes, free)
         self.low, self.high = _check_bounds(bounds, self.integer, least, greatest)
-        if not self.integer and not (least >= 0 and greatest <= 1):
-            if not math.isfinite(self.work_dtype.type(greatest) - self.work_dtype.type(least)):
+        if not self.integer and not (least >= 0 and greatest <= 1 and greatest - least >= _LEAST_RANGE):
+            span = greatest - least
+            if span > np.finfo(self.work_dtype).max:
                 raise ValueError(f"image must span a finite range, got known pixels from {least} to {greatest}")
-            self.offset, self.factor = least, (greatest - least) or 1.0
+            self.offset, self.factor = least, span or 1.0
         # Scaled first: the squares of what a float can hold overflow.
         self.deviation = float(((values - self.offset) / self.factor).std(dtype=np.float64))
 

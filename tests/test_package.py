@@ -1,0 +1,148 @@
+"""What importing the package does, and what it must not do."""
+
+import doctest
+import hashlib
+import importlib
+import importlib.resources
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import graddesc
+from graddesc import _build, isa
+
+MODULES = [m.name for m in pkgutil.iter_modules(graddesc.__path__, "graddesc.") if not m.ispkg]
+MODULES = [name for name in MODULES if name not in ("graddesc.__main__",)]
+
+RESTORE = """
+import hashlib, numpy as np, graddesc
+image = np.random.default_rng(0).random((70, 1100)).astype(np.float32)
+mask = np.random.default_rng(1).random(image.shape) < 0.9
+step = graddesc.InverseTime(1.5, floor=0.015)
+results = graddesc.restore(image, mask), graddesc.restore(image, mask, step=step, init="image", max_iter=20)
+print(graddesc.build_config()["isa"], *(hashlib.sha256(r.tobytes()).hexdigest() for r in results))
+"""
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, check=False
+    )
+
+
+def test_build_config():
+    config = graddesc.build_config()
+    assert config["version"] == graddesc.__version__ == _build.VERSION
+    assert config["isa"] in config["isa_available"]
+    assert config["isa_available"][0] == "baseline"
+    assert isinstance(config["openmp"], bool)
+    assert config["compiler"]
+
+
+def test_every_public_name_is_there():
+    for name in graddesc.__all__:
+        assert getattr(graddesc, name) is not None
+    assert set(graddesc.__all__) <= set(dir(graddesc))
+    with pytest.raises(AttributeError, match="module 'graddesc' has no attribute 'nothing'"):
+        _ = graddesc.nothing
+
+
+def test_stub_names_what_the_package_does():
+    stub = importlib.resources.files(graddesc).joinpath("__init__.pyi").read_text()
+    for name in graddesc.__all__:
+        assert f"as {name}\n" in stub or f"\n{name}: " in stub, name
+    assert importlib.resources.files(graddesc).joinpath("py.typed").is_file()
+
+
+def test_import_loads_only_numpy():
+    heavy = "scipy PIL matplotlib tqdm"
+    code = f"import sys, graddesc; print([m for m in {heavy.split()} if m in sys.modules])"
+    assert run(code).stdout == "[]\n"
+    # A restoration needs none of them either.
+    code = f"""
+import sys, numpy, graddesc
+graddesc.restore(numpy.eye(9), numpy.eye(9) == 0)
+print([m for m in {heavy.split()} if m in sys.modules])
+"""
+    assert run(code).stdout == "[]\n"
+
+
+def test_restore_stays_a_function_whatever_is_imported():
+    code = """
+import graddesc.restore, graddesc.losses
+from graddesc.restore import restore
+import graddesc
+assert graddesc.restore is restore and callable(restore)
+"""
+    assert run(code).returncode == 0
+
+
+def test_import_leaves_subnormals_alone():
+    code = """
+import numpy as np
+tiny = np.full(4, 1e-310)
+import graddesc
+graddesc.restore(np.eye(9), np.eye(9) == 0, threads=2)
+assert (tiny * 0.5 > 0).all()
+assert (np.full(4, 1e-40, np.float32) * np.float32(0.5) > 0).all()
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("level", isa.AVAILABLE)
+def test_environment_forces_a_level_with_the_same_bits(level):
+    forced = run(RESTORE, GRADDESC_ISA=level)
+    assert forced.stderr == ""
+    name, *hashes = forced.stdout.split()
+    assert name == level
+    baseline = run(RESTORE, GRADDESC_ISA="baseline")
+    assert hashes == baseline.stdout.split()[1:]
+    assert len(set(hashes)) == 2
+    assert hashes[0] != hashlib.sha256(np.zeros((70, 1100), np.float32).tobytes()).hexdigest()
+
+
+def test_unknown_level_is_refused():
+    result = run("import graddesc", GRADDESC_ISA="v5")
+    assert result.returncode == 1
+    assert result.stderr.strip().endswith(f"GRADDESC_ISA must be one of {', '.join(_build.LEVELS)}, got 'v5'")
+
+
+def test_highest_level_is_chosen():
+    assert run(RESTORE, GRADDESC_ISA="").stdout.split()[0] == isa.AVAILABLE[-1]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    module = importlib.import_module(name)
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for test in finder.find(module, extraglobs={"graddesc": graddesc}):
+        runner.run(test)
+    assert runner.failures == 0
+
+
+def public_objects():
+    for name in graddesc.__all__:
+        value = getattr(graddesc, name)
+        if inspect.ismodule(value):
+            yield from ((f"{name}.{inner}", getattr(value, inner)) for inner in value.__all__)
+        elif callable(value):
+            yield name, value
+
+
+@pytest.mark.parametrize(("name", "value"), list(public_objects()), ids=lambda v: v if isinstance(v, str) else "")
+def test_public_docstrings_name_every_parameter(name, value):
+    doc = inspect.getdoc(value)
+    assert doc, name
+    for parameter in inspect.signature(value).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        lines = [line.split(":")[0] for line in doc.splitlines() if " : " in line]
+        named = {word.strip(" *") for line in lines for word in line.split(",")}
+        assert parameter.name in named, f"{name} does not describe {parameter.name}"

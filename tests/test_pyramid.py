@@ -1,0 +1,70 @@
+"""Pull-push interpolation, the start of a restoration."""
+
+import importlib
+
+import numpy as np
+import pytest
+import reference
+from conftest import SHAPES
+from numpy.testing import assert_allclose, assert_array_equal
+
+from graddesc import isa
+from graddesc.restore import _fill_pyramid
+
+
+def incomplete(shape, dtype, missing, seed=0):
+    rng = np.random.default_rng(seed)
+    x, free = rng.random(shape).astype(dtype), rng.random(shape) < missing
+    free.flat[rng.integers(free.size)] = False
+    return np.where(free, np.nan, x).astype(dtype), free
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("shape", [*SHAPES, (40, 61)], ids=str)
+def test_slow_twin_agrees(shape, missing, dtype, level):
+    x, free = incomplete(shape, dtype, missing)
+    expected = reference.pyramid(x.astype(np.float64), free)
+    given = x.copy()
+    _fill_pyramid(x, free.view(np.uint8), 1)
+    assert_allclose(x, expected, rtol=1e-5 if dtype == np.float32 else 1e-14)
+    assert_array_equal(x[~free], given[~free])
+
+
+@pytest.mark.parametrize("missing", [0.5, 0.95])
+def test_every_level_and_thread_count_gives_the_same_bits(missing, dtype):
+    results = set()
+    for level in isa.AVAILABLE:
+        kernel = importlib.import_module(f"graddesc._kernels.pyramid_{level}")
+        for threads in (1, 2, 5):
+            x, free = incomplete((61, 83), dtype, missing)
+            coarse, coarse_free = np.empty((31, 42), dtype), np.empty((31, 42), np.uint8)
+            unknown = kernel.pull(x, free.view(np.uint8), threads, coarse, coarse_free)
+            assert unknown == coarse_free.sum()
+            kernel.push(coarse, free.view(np.uint8), threads, x)
+            results.add((coarse.tobytes(), coarse_free.tobytes(), x.tobytes()))
+    assert len(results) == 1
+
+
+def test_constant_stays_constant_and_range_is_kept(dtype):
+    x, free = incomplete((37, 50), dtype, 0.97)
+    low, high = np.nanmin(x), np.nanmax(x)
+    _fill_pyramid(x, free.view(np.uint8), 1)
+    assert x.min() >= low
+    assert x.max() <= high
+    x[:] = 0.75
+    _fill_pyramid(x, free.view(np.uint8), 1)
+    assert_array_equal(x, np.full_like(x, 0.75))
+
+
+def test_kernels_refuse_wrong_shapes():
+    kernel = isa.kernels("pyramid")
+    fine, free = np.zeros((5, 6)), np.zeros((5, 6), np.uint8)
+    coarse, coarse_free = np.zeros((3, 3)), np.zeros((3, 3), np.uint8)
+    with pytest.raises(ValueError, match="free must have the shape of the fine level"):
+        kernel.pull(fine, free[:4].copy(), 1, coarse, coarse_free)
+    with pytest.raises(ValueError, match="half the rows"):
+        kernel.pull(fine, free, 1, coarse[:2].copy(), coarse_free)
+    with pytest.raises(ValueError, match="free_out must have the shape of coarse_out"):
+        kernel.pull(fine, free, 1, coarse, coarse_free[:2].copy())
+    with pytest.raises(ValueError, match="half the rows"):
+        kernel.push(coarse[:, :2].copy(), free, 1, fine)

@@ -1,0 +1,574 @@
+"""restore(): what it keeps, what it reaches, what it refuses."""
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+import reference
+from conftest import use_level
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import graddesc
+from graddesc import losses
+
+CLASSIC = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image"}
+LINE = losses.LineSmoothness()
+
+
+def scene(rows=40, cols=52):
+    i, j = np.mgrid[:rows, :cols]
+    return 0.5 + 0.25 * np.sin(0.37 * i) + 0.25 * np.cos(0.23 * j)
+
+
+def as_dtype(image, dtype):
+    """An image in [0, 1] in the range of a dtype, none of its pixels at an extreme."""
+    image = 0.02 + 0.96 * image
+    if np.dtype(dtype).kind == "u":
+        return np.rint(image * np.iinfo(dtype).max).astype(dtype)
+    return image.astype(dtype)
+
+
+@pytest.fixture(params=[np.uint8, np.uint16, np.float32, np.float64], ids=lambda d: d.__name__)
+def image_dtype(request):
+    return request.param
+
+
+# ---- the classic recipe ----
+
+
+def classic_case():
+    image = scene(24, 31)
+    rng = np.random.default_rng(7)
+    known = rng.random((24, 31)) < 0.1
+    noise = rng.integers(0, 2, (24, 31))
+    return image, np.where(known, image, noise), known
+
+
+@pytest.mark.parametrize(
+    ("steps", "fun", "total", "error"),
+    [
+        (1, 453.83315992933177, 378.55969828780155, 0.5088828870416807),
+        (2, 430.4440975358793, 389.6725174648618, 0.459819350763279),
+        (10, 132.96403196159602, 421.769812437439, 0.17638103032604588),
+        (100, 38.17687213340081, 447.7360554523027, 0.12970641274242584),
+        (500, 38.19435807244885, 449.06388805226834, 0.13232309029182165),
+    ],
+)
+def test_classic_recipe(steps, fun, total, error):
+    image, corrupted, known = classic_case()
+    assert known.sum() == 69
+    restored, info = graddesc.restore(corrupted, known=known, max_iter=steps, full_output=True, **CLASSIC)
+    # After hundreds of steps of a method that does not settle, differences of rounding have grown.
+    rtol = 1e-12 if steps <= 10 else 1e-9
+    assert_allclose(info.fun, fun, rtol=rtol)
+    assert_allclose(restored.sum(), total, rtol=rtol)
+    assert_allclose(np.sqrt(np.mean((restored - image) ** 2)), error, rtol=rtol)
+    assert (info.nit, info.status, info.success) == (steps, 1, False)
+    assert len(info.history) == steps
+    assert info.history[-1] == info.fun
+
+
+def test_classic_recipe_runs_500_iterations_by_default():
+    _, corrupted, known = classic_case()
+    assert graddesc.restore(corrupted, known=known, full_output=True, **CLASSIC)[1].nit == 500
+
+
+def test_classic_recipe_follows_the_slow_twin_in_integers():
+    image = as_dtype(scene(12, 17), np.uint8)
+    corrupted, mask = graddesc.masks.corrupt(image, 0.8, rng=3)
+    x = corrupted / 255
+    for k in range(7):
+        x = reference.descend(x, mask, CLASSIC["step"](k), 0, 1)
+    restored, info = graddesc.restore(corrupted, mask, max_iter=7, full_output=True, **CLASSIC)
+    # Computed in float32: a value half-way between two integers may go either way.
+    assert np.abs(restored.astype(float) - np.rint(x * 255)).max() <= 1
+    assert np.mean(restored != np.rint(x * 255)) < 0.01
+    assert_allclose(info.fun, reference.line_value(x), rtol=1e-4)
+
+
+def test_step_has_the_unit_of_a_float_image():
+    image = 300 * scene(12, 17) - 50
+    mask = np.random.default_rng(0).random(image.shape) < 0.5
+    low, high = image[~mask].min(), image[~mask].max()
+    x = np.clip(image, low, high)
+    for _ in range(5):
+        x = reference.descend(x, mask, 20.0, low, high)
+    step = graddesc.Constant(20.0)
+    restored, info = graddesc.restore(image, mask, step=step, init="image", max_iter=5, full_output=True)
+    assert_allclose(restored, x, rtol=1e-10)
+    assert_allclose(info.fun, reference.line_value(x), rtol=1e-10)
+
+
+def test_schedule_with_a_tolerance_stops():
+    image = scene()
+    mask = np.random.default_rng(0).random(image.shape) < 0.5
+    step = graddesc.InverseTime(0.5)
+    _, info = graddesc.restore(image, mask, step=step, tol=1e-3, max_iter=10000, full_output=True)
+    assert info.status == 0
+    assert 1 < info.nit < 10000
+
+
+# ---- the solver ----
+
+
+def test_solver_reaches_the_minimum():
+    image = scene(24, 31)
+    mask = np.random.default_rng(1).random(image.shape) < 0.9
+    best, info = graddesc.restore(image, mask, tol=0, max_iter=3000, full_output=True)
+    assert info.status == 0  # nothing changes any more
+    # The certificate of a constrained minimum: a step along the gradient, clamped again, leads back.
+    gradient = LINE.gradient(best)
+    low, high = 0.0, 1.0
+    assert np.abs(best - np.clip(best - 0.01 * gradient, low, high))[mask].max() < 1e-8
+    # Moving anywhere from there climbs: the loss is convex.
+    rng = np.random.default_rng(2)
+    for size in (1e-1, 1e-2, 1e-3):
+        moved = np.where(mask, np.clip(best + size * rng.standard_normal(image.shape), 0, 1), best)
+        assert LINE.value(moved) > info.fun
+    _, info_quick = graddesc.restore(image, mask, full_output=True)
+    assert info_quick.status == 0
+    assert info_quick.nit < 100
+    assert info.fun <= info_quick.fun <= 1.001 * info.fun
+
+
+def test_solver_undercuts_the_classic_recipe():
+    _, corrupted, known = classic_case()
+    _, classic = graddesc.restore(corrupted, known=known, full_output=True, **CLASSIC)
+    _, solver = graddesc.restore(corrupted, known=known, full_output=True)
+    assert solver.fun < classic.fun
+    assert solver.nit < 60
+
+
+@pytest.mark.parametrize("start", ["pyramid", "nearest", "image", "array"])
+def test_every_start_leads_to_the_same_minimum(start):
+    image = scene()
+    corrupted, mask = graddesc.masks.corrupt(image, 0.7, rng=1)
+    init = np.full(image.shape, 0.4) if start == "array" else start
+    restored, info = graddesc.restore(corrupted, mask, init=init, tol=1e-6, max_iter=2000, full_output=True)
+    best = graddesc.restore(corrupted, mask, tol=1e-8, max_iter=3000, full_output=True)[1].fun
+    assert info.status == 0
+    assert_allclose(info.fun, best, rtol=1e-5)
+    assert_array_equal(restored[~mask], image[~mask])
+
+
+def test_starts_themselves():
+    image = np.array([[0.25, 0.1, 0.2, 0.3, 0.75]])
+    mask = np.array([[False, True, True, True, False]])
+
+    def started(init):
+        return graddesc.restore(image, mask, init=init, max_iter=0)
+
+    assert_array_equal(started("image"), image)
+    assert_array_equal(started("nearest")[0, [1, 3]], [0.25, 0.75])
+    assert_allclose(started("pyramid"), reference.pyramid(image, mask), rtol=1e-15)
+    assert_array_equal(started(np.full((1, 5), 9.0))[0, 1:4], [1, 1, 1])
+    assert_array_equal(started(np.full((1, 5), 9.0))[0, [0, 4]], [0.25, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("shape", "known"),
+    [
+        ((1, 1), [(0, 0)]),
+        ((1, 50), [(0, 7), (0, 30)]),
+        ((50, 1), [(7, 0), (30, 0)]),
+        ((30, 40), [(11, 17)]),
+        ((30, 40), [(0, 0), (0, 1), (1, 0)]),
+        ((2, 3), [(0, 0), (1, 2)]),
+    ],
+)
+def test_few_known_pixels_give_a_sane_image(shape, known, image_dtype):
+    mask = np.ones(shape, bool)
+    image = as_dtype(np.random.default_rng(0).random(shape), image_dtype)
+    for at in known:
+        mask[at] = False
+    restored = graddesc.restore(image, mask)
+    values = image[~mask]
+    assert_array_equal(restored[~mask], values)
+    slack = 0 if np.dtype(image_dtype).kind == "u" else 1e-6
+    assert restored.min() >= values.min() - slack
+    assert restored.max() <= values.max() + slack
+
+
+def test_hole_is_bridged():
+    image = np.add.outer(np.zeros(40), np.linspace(0.1, 0.9, 60))
+    mask = np.zeros(image.shape, bool)
+    mask[10:30, 15:45] = True
+    restored = graddesc.restore(np.where(mask, 0.0, image), mask, tol=1e-5)
+    assert np.abs(restored - image).max() < 0.02
+
+
+# ---- what is kept ----
+
+
+@pytest.mark.parametrize("recipe", ["solver", "classic"])
+@pytest.mark.parametrize("channel_axis", [None, 0, 1, 2, -1, -2, -3])
+def test_known_pixels_and_the_input_stay(recipe, channel_axis, image_dtype):
+    image = as_dtype(np.stack([scene(), scene() ** 2, 1 - scene()]), image_dtype)
+    image = image[0] if channel_axis is None else np.moveaxis(image, 0, channel_axis)
+    corrupted, mask = graddesc.masks.corrupt(image, 0.8, rng=1, channel_axis=channel_axis)
+    kept = corrupted.copy()
+    corrupted.flags.writeable = mask.flags.writeable = False
+    settings = {} if recipe == "solver" else CLASSIC | {"max_iter": 30}
+    restored = graddesc.restore(corrupted, mask, channel_axis=channel_axis, **settings)
+    assert restored.dtype == image_dtype
+    assert restored.shape == image.shape
+    wide = np.broadcast_to(mask if channel_axis is None else np.expand_dims(mask, channel_axis), image.shape)
+    assert_array_equal(restored[~wide], image[~wide])
+    assert_array_equal(corrupted, kept)
+    error = np.sqrt(np.mean((restored.astype(float) - image) ** 2)) / (image.max() - image.min())
+    assert error < (0.1 if recipe == "solver" else 0.3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_image_and_mask(data):
+    rows, cols = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
+    channels = data.draw(st.sampled_from([None, 1, 2, 3]))
+    dtype = np.dtype(data.draw(st.sampled_from(["u1", "u2", "f4", "f8", ">f4", ">f8", ">u2"])))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    shape = (rows, cols) if channels is None else (rows, cols, channels)
+    if dtype.kind == "u":
+        image = rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    else:
+        scale = 10.0 ** data.draw(st.integers(-30, 30))
+        image = (scale * (rng.random(shape) - data.draw(st.floats(-1, 1)))).astype(dtype)
+    per_channel = channels is not None and data.draw(st.booleans())
+    mask = rng.random(shape if per_channel else (rows, cols)) < data.draw(st.floats(0, 1))
+    if per_channel:
+        mask[rng.integers(rows), rng.integers(cols)] = False
+    else:
+        mask[rng.integers(rows), rng.integers(cols)] = False
+    wide = mask if mask.ndim == image.ndim else np.broadcast_to(mask[..., np.newaxis], shape)
+    if dtype.kind == "f" and data.draw(st.booleans()):
+        image[wide] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf, 3e38]))
+    layout = data.draw(st.sampled_from(["C", "F", "reversed", "strided"]))
+    given_image = {
+        "C": image,
+        "F": np.asfortranarray(image),
+        "reversed": np.flip(np.flip(image).copy()),
+        "strided": np.repeat(image, 2, axis=0)[::2],
+    }[layout]
+    axis = None if channels is None else -1
+    restored = graddesc.restore(given_image, mask, channel_axis=axis, max_iter=15)
+    assert restored.dtype == dtype
+    assert restored.shape == shape
+    assert_array_equal(restored[~wide], image[~wide])
+    known = image[~wide]
+    assert np.isfinite(restored).all()
+    if dtype.kind == "f":
+        low, high = (0, 1) if known.min() >= 0 and known.max() <= 1 else (known.min(), known.max())
+        assert (restored >= low).all()
+        assert (restored <= high).all()
+
+
+def test_masks_of_each_channel():
+    image = as_dtype(np.stack([scene(), scene() ** 2, 1 - scene()], axis=-1), np.float32)
+    mask = np.random.default_rng(0).random(image.shape) < 0.6
+    apart = np.stack(
+        [graddesc.restore(image[..., c], mask[..., c], bounds=(0, 1), max_iter=20, **CLASSIC) for c in range(3)],
+        axis=-1,
+    )
+    together = graddesc.restore(image, mask, channel_axis=-1, bounds=(0, 1), max_iter=20, **CLASSIC)
+    assert_array_equal(together, apart)
+    solved = graddesc.restore(image, mask, channel_axis=-1)
+    assert_array_equal(solved[~mask], image[~mask])
+    assert np.sqrt(np.mean((solved - image) ** 2)) < 0.05
+
+
+def test_mask_kinds_agree():
+    image = scene()
+    mask = np.random.default_rng(0).random(image.shape) < 0.5
+    expected = graddesc.restore(image, mask)
+    for kwargs in (
+        {"mask": 255 * mask.astype(np.uint8)},
+        {"mask": -1 * mask},
+        {"mask": mask.tolist()},
+        {"known": ~mask},
+        {"known": 7 * ~mask},
+    ):
+        assert_array_equal(graddesc.restore(image, **kwargs), expected)
+
+
+def test_mask_is_detected():
+    image = as_dtype(scene(), np.uint8)
+    corrupted, mask = graddesc.masks.corrupt(image, rng=0)
+    assert_array_equal(graddesc.restore(corrupted), graddesc.restore(corrupted, mask))
+    holes = np.where(mask, np.nan, scene())
+    assert_array_equal(graddesc.restore(holes), graddesc.restore(scene(), mask))
+
+
+def test_nothing_corrupt_gives_a_copy(image_dtype):
+    image = as_dtype(scene(), image_dtype)
+    restored, info = graddesc.restore(image, np.zeros(image.shape, bool), full_output=True)
+    assert_array_equal(restored, image)
+    assert not np.shares_memory(restored, image)
+    assert (info.nit, info.status, info.success) == (0, 0, True)
+    assert len(info.history) == 0
+    scaled = image / np.iinfo(image_dtype).max if np.dtype(image_dtype).kind == "u" else image
+    assert_allclose(info.fun, reference.line_value(scaled), rtol=1e-5)
+
+
+def test_out_is_written_and_returned(image_dtype):
+    image = as_dtype(scene(), image_dtype)
+    mask = np.random.default_rng(0).random(image.shape) < 0.5
+    expected = graddesc.restore(image, mask)
+    out = np.zeros((40, 104), image_dtype)[:, ::2]
+    restored, info = graddesc.restore(image, mask, out=out, full_output=True)
+    assert restored is out
+    assert info.x is out
+    assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("shape", [(70, 90), (66, 1400)])
+def test_threads_and_levels_give_the_same_bits(shape, level, image_dtype, monkeypatch):
+    image = as_dtype(np.random.default_rng(0).random(shape), image_dtype)
+    mask = np.random.default_rng(1).random(shape) < 0.8
+    results = [graddesc.restore(image, mask, threads=threads) for threads in (1, 2, 5)]
+    use_level("baseline", monkeypatch)
+    for result in results:
+        assert_array_equal(result, graddesc.restore(image, mask))
+
+
+# ---- ranges and bounds ----
+
+
+def test_bounds_clamp_the_corrupt_pixels():
+    image = scene()
+    mask = np.random.default_rng(0).random(image.shape) < 0.5
+    restored = graddesc.restore(image, mask, bounds=(0.4, 0.6))
+    assert restored[mask].min() == 0.4
+    assert restored[mask].max() == 0.6
+    assert_array_equal(restored[~mask], image[~mask])
+    whole = as_dtype(image, np.uint8)
+    restored = graddesc.restore(whole, mask, bounds=(100.5, 150))
+    assert restored[mask].min() == 101
+    assert restored[mask].max() == 150
+    free = graddesc.restore(image, mask, bounds=(-np.inf, np.inf))
+    assert_allclose(free, graddesc.restore(image, mask), atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e-3, 255, 1e30, 1e300])
+@pytest.mark.parametrize("offset", [0, -0.5, 3])
+def test_scale_does_not_matter(factor, offset):
+    image = scene() + offset
+    mask = np.random.default_rng(0).random(image.shape) < 0.8
+    expected, info = graddesc.restore(image, mask, bounds=(offset, 1 + offset), full_output=True)
+    scaled, info_scaled = graddesc.restore(
+        factor * image, mask, bounds=(factor * offset, factor * (1 + offset)), full_output=True
+    )
+    # The images are brought to [0, 1] by different divisions.
+    assert_allclose(scaled / factor, expected, rtol=1e-6)
+    assert_allclose(info_scaled.fun / factor, info.fun, rtol=1e-6)
+    assert info_scaled.nit == info.nit
+
+
+def test_constant_image_stays_constant(image_dtype):
+    image = np.full((20, 30), 77).astype(image_dtype)
+    mask = np.random.default_rng(0).random(image.shape) < 0.9
+    restored, info = graddesc.restore(np.where(mask, 0, image).astype(image_dtype), mask, full_output=True)
+    assert_array_equal(restored, image)
+    assert info.success
+    assert_allclose(info.fun, 0, atol=1e-6)
+
+
+# ---- reports and stops ----
+
+
+def test_callback_sees_every_iteration():
+    image = as_dtype(scene(), np.uint8)
+    corrupted, mask = graddesc.masks.corrupt(image, 0.8, rng=1)
+    seen = []
+    restored, info = graddesc.restore(
+        corrupted, mask, callback=lambda intermediate_result: seen.append(intermediate_result), full_output=True
+    )
+    assert [state.nit for state in seen] == list(range(1, info.nit + 1))
+    assert_array_equal([state.fun for state in seen], info.history)
+    assert_array_equal(seen[-1].x, restored)
+    assert not any(np.shares_memory(a.x, b.x) for a, b in itertools.pairwise(seen))
+    assert (seen[0].x != seen[-1].x).any()
+    for state in seen:
+        assert state.x.dtype == np.uint8
+        assert_array_equal(state.x[~mask], image[~mask])
+        assert state.step is None
+    seen.clear()
+    graddesc.restore(corrupted, mask, callback=seen.append, max_iter=3, **CLASSIC)
+    assert [state.step for state in seen] == [1.5, 0.75, 0.5]
+
+
+def test_history_and_fun_are_the_loss_of_the_image():
+    image = scene()
+    mask = np.random.default_rng(0).random(image.shape) < 0.8
+    seen = []
+    restored, info = graddesc.restore(image, mask, callback=seen.append, full_output=True)
+    assert_allclose([reference.line_value(state.x) for state in seen], info.history, rtol=1e-12)
+    assert_allclose(info.fun, reference.line_value(restored), rtol=1e-12)
+    assert info.x is restored
+
+
+def test_callback_stops_and_errors_pass_through():
+    image = scene()
+    mask = np.random.default_rng(0).random(image.shape) < 0.8
+
+    def stop(intermediate_result):
+        if intermediate_result.nit == 3:
+            raise StopIteration
+
+    restored, info = graddesc.restore(image, mask, callback=stop, full_output=True)
+    assert (info.nit, info.status, info.success) == (3, 99, False)
+    assert_array_equal(restored, graddesc.restore(image, mask, max_iter=3))
+
+    def fail(intermediate_result):
+        raise RuntimeError("from the callback")
+
+    out = np.full_like(image, -1)
+    with pytest.raises(RuntimeError, match="from the callback"):
+        graddesc.restore(image, mask, callback=fail, out=out)
+    assert (out == -1).all()
+
+
+def test_iterations_and_time_end_a_run():
+    image = scene()
+    mask = np.random.default_rng(0).random(image.shape) < 0.8
+    _, info = graddesc.restore(image, mask, max_iter=2, full_output=True)
+    assert (info.nit, info.status, info.success) == (2, 1, False)
+    assert "iterations" in info.message
+    restored, info = graddesc.restore(image, mask, tol=0, max_time=0, full_output=True)
+    assert (info.nit, info.status, info.success) == (1, 5, False)
+    assert "time" in info.message
+    assert_array_equal(restored, graddesc.restore(image, mask, max_iter=1))
+
+
+def test_memory_is_bounded():
+    image = np.random.default_rng(0).random((600, 700)).astype(np.float32)
+    mask = np.random.default_rng(1).random(image.shape) < 0.9
+    graddesc.restore(image[:9, :9], mask[:9, :9])
+    tracemalloc.start()
+    try:
+        graddesc.restore(image, mask)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The image in the working dtype and at most four more arrays of its size.
+    assert peak <= 5 * image.nbytes
+
+
+# ---- bad input ----
+
+GOOD = np.linspace(0.1, 0.9, 20).reshape(4, 5)
+MASK = np.eye(4, 5, dtype=bool)
+
+
+def replace(array, at, value):
+    array = array.copy()
+    array[at] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("image", "kwargs", "error", "message"),
+    [
+        (GOOD, {"mask": MASK.T}, ValueError, r"mask must have shape \(4, 5\), got \(5, 4\)"),
+        (GOOD, {"known": MASK.T}, ValueError, r"known must have shape \(4, 5\), got \(5, 4\)"),
+        (GOOD, {"mask": MASK, "known": ~MASK}, ValueError, "mask and known must not both be given"),
+        (GOOD, {"mask": MASK.astype(float)}, TypeError, "mask must be of bool or integers, got float64"),
+        (GOOD, {"mask": np.ones((4, 5), bool)}, ValueError, "mask must leave at least one pixel known, got none"),
+        (GOOD, {"known": np.zeros((4, 5), bool)}, ValueError, "known must leave at least one pixel known, got none"),
+        (np.full((4, 5), np.nan), {"mask": None}, ValueError, "mask must leave at least one pixel known, got none"),
+        (
+            np.dstack([GOOD, GOOD]),
+            {"mask": np.dstack([MASK, ~MASK | True]), "channel_axis": 2},
+            ValueError,
+            "mask must leave at least one pixel known, got none in channel 1",
+        ),
+        (
+            np.dstack([GOOD, GOOD]),
+            {"mask": MASK.T, "channel_axis": 2},
+            ValueError,
+            r"mask must have shape \(4, 5\) or \(4, 5, 2\), got \(5, 4\)",
+        ),
+        (
+            replace(GOOD, (2, 3), np.nan),
+            {"mask": MASK},
+            ValueError,
+            r"image must be finite where it is known, got nan at row 2, column 3 \(1 in all\)",
+        ),
+        (replace(GOOD, (2, 3), -np.inf), {"mask": MASK}, ValueError, "got -inf at row 2, column 3"),
+        (
+            np.dstack([GOOD, replace(GOOD, (1, 0), np.inf)]),
+            {"mask": MASK, "channel_axis": 2},
+            ValueError,
+            "got inf at row 1, column 0, channel 1",
+        ),
+        (
+            np.array([[-1.7e308, 1.7e308, 0.0]]),
+            {"mask": np.array([[0, 0, 1]])},
+            ValueError,
+            "image must span a finite range",
+        ),
+        (GOOD.astype(complex), {}, TypeError, "image must be uint8, uint16, float32 or float64, got complex128"),
+        (GOOD.astype(object), {}, TypeError, "got object"),
+        (GOOD > 0, {}, TypeError, "got bool"),
+        (GOOD.astype(str), {}, TypeError, "got <U32"),
+        (GOOD.astype(np.int64), {}, TypeError, "got int64"),
+        (GOOD.astype(np.float16), {}, TypeError, "got float16"),
+        (np.ma.masked_less(GOOD, 0.5), {}, TypeError, "image must be a plain array, got a masked one"),
+        (np.zeros((0, 5)), {}, ValueError, r"image must not be empty, got shape \(0, 5\)"),
+        (np.zeros(5), {}, ValueError, r"image must be 2-D, or 3-D with channel_axis, got shape \(5,\)"),
+        (np.zeros((4, 5, 3)), {}, ValueError, "give channel_axis for an image with channels"),
+        (np.zeros((1, 1, 4, 5, 3)), {}, ValueError, "image must be 2-D"),
+        (np.zeros((1, 1, 4, 5, 3)), {"channel_axis": 4}, ValueError, "image must be 3-D when channel_axis is given"),
+        (GOOD, {"channel_axis": -1}, ValueError, "image must be 3-D when channel_axis is given"),
+        (np.zeros((4, 5, 3)), {"channel_axis": 3}, ValueError, "channel_axis must be an axis of image.*got 3"),
+        (np.zeros((4, 5, 3)), {"channel_axis": 1.5}, TypeError, "channel_axis must be an integer, got 1.5"),
+        (GOOD, {"out": np.zeros((4, 5), np.float32)}, ValueError, "out must have shape .* got .* and float32"),
+        (GOOD, {"out": np.zeros((5, 4))}, ValueError, r"out must have shape \(4, 5\)"),
+        (GOOD, {"out": [[0.0] * 5] * 4}, TypeError, "out must be a numpy array, got list"),
+        (GOOD, {"out": GOOD}, ValueError, "out must not overlap image"),
+        (GOOD, {"out": np.broadcast_to(0.0, (4, 5))}, ValueError, "out must be writeable"),
+        (GOOD, {"tol": -1}, ValueError, "tol must be a non-negative finite number, got -1"),
+        (GOOD, {"tol": np.nan}, ValueError, "tol must be a non-negative finite number, got nan"),
+        (GOOD, {"tol": "small"}, TypeError, "tol must be a number, got 'small'"),
+        (GOOD, {"max_time": -1}, ValueError, "max_time must be a non-negative finite number"),
+        (GOOD, {"max_time": np.nan}, ValueError, "max_time must be a non-negative finite number"),
+        (GOOD, {"max_iter": -1}, ValueError, "max_iter must be at least 0, got -1"),
+        (GOOD, {"max_iter": 1.5}, TypeError, "max_iter must be an integer, got 1.5"),
+        (GOOD, {"threads": 0}, ValueError, "threads must be at least 1, got 0"),
+        (GOOD, {"threads": -2}, ValueError, "threads must be at least 1, got -2"),
+        (GOOD, {"threads": np.nan}, TypeError, "threads must be an integer, got nan"),
+        (GOOD, {"step": 0.1}, TypeError, "step must be None or a schedule"),
+        (GOOD, {"step": lambda k: -0.1}, ValueError, r"step\(0\) must be a non-negative finite number, got -0.1"),
+        (GOOD, {"step": lambda k: np.nan}, ValueError, r"step\(0\) must be a non-negative finite number, got nan"),
+        (GOOD, {"step": lambda k: None}, TypeError, r"step\(0\) must be a number, got None"),
+        (GOOD, {"loss": "lines"}, ValueError, "loss must be one of 'line'.*got 'lines'"),
+        (GOOD, {"loss": 3}, TypeError, "loss must be .*got 3"),
+        (GOOD, {"init": "zeros"}, ValueError, "init must be 'pyramid', 'nearest', 'image' or an array, got 'zeros'"),
+        (GOOD, {"init": np.zeros((5, 4))}, ValueError, r"init must have shape \(4, 5\), got \(5, 4\)"),
+        (GOOD, {"init": np.full((4, 5), np.nan)}, ValueError, "init must be finite where the image is corrupt"),
+        (GOOD, {"init": np.full((4, 5), 1j)}, TypeError, "init must be an array of real numbers, got complex128"),
+        (
+            replace(GOOD, (0, 0), np.nan),
+            {"init": "image"},
+            ValueError,
+            "init must be finite where the image is corrupt",
+        ),
+        (GOOD, {"bounds": (1, 0)}, ValueError, r"bounds must be a pair \(low, high\) with low <= high"),
+        (GOOD, {"bounds": (np.nan, 1)}, ValueError, "bounds must be a pair"),
+        (GOOD, {"bounds": 1}, TypeError, "bounds must be a pair of numbers, got 1"),
+        (GOOD, {"bounds": (0, 1, 2)}, TypeError, "bounds must be a pair of numbers"),
+        (np.full((4, 5), 9, np.uint8), {"bounds": (-1, 255)}, ValueError, "bounds must lie in the range of the image"),
+        (np.full((4, 5), 9, np.uint8), {"bounds": (3.2, 3.8)}, ValueError, "bounds must have an integer between"),
+        (GOOD, {"callback": 3}, TypeError, "callback must be callable, got 3"),
+    ],
+)
+def test_bad_input(image, kwargs, error, message):
+    out = kwargs.get("out")
+    before = out.copy() if isinstance(out, np.ndarray) else None
+    if "known" not in kwargs:
+        kwargs = {"mask": MASK} | kwargs
+    with pytest.raises(error, match=message):
+        graddesc.restore(image, **kwargs)
+    if before is not None:
+        assert_array_equal(out, before)
