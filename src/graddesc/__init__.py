@@ -12,7 +12,13 @@ from graddesc.restore import restore
 # choice of the kernels. The stub __init__.pyi says the same to type checkers.
 _HOME = {
     "Constant": "schedules",
+    "Cosine": "schedules",
+    "Exponential": "schedules",
+    "InverseSqrt": "schedules",
     "InverseTime": "schedules",
+    "Polynomial": "schedules",
+    "StepDecay": "schedules",
+    "WarmUp": "schedules",
 }
 _MODULES = ("losses", "masks", "schedules")
 
