@@ -20,7 +20,7 @@ _HOME = {
     "StepDecay": "schedules",
     "WarmUp": "schedules",
 }
-_MODULES = ("losses", "masks", "schedules")
+_MODULES = ("losses", "masks", "problems", "schedules")
 
 __all__ = ["__version__", "build_config", "restore", *_HOME, *_MODULES]
 

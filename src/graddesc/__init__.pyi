@@ -1,5 +1,6 @@
 from graddesc import losses as losses
 from graddesc import masks as masks
+from graddesc import problems as problems
 from graddesc import schedules as schedules
 from graddesc.isa import build_config as build_config
 from graddesc.restore import restore as restore
