@@ -11,16 +11,30 @@ from graddesc.restore import restore
 # Public names and the modules that hold them, loaded on first use: importing the package must cost no more than the
 # choice of the kernels. The stub __init__.pyi says the same to type checkers.
 _HOME = {
+    "Adam": "directions",
+    "Backtracking": "line_search",
+    "BarzilaiBorwein": "line_search",
+    "ConjugateGradient": "directions",
     "Constant": "schedules",
     "Cosine": "schedules",
+    "ExactLineSearch": "line_search",
     "Exponential": "schedules",
+    "HagerZhang": "line_search",
+    "HeavyBall": "directions",
     "InverseSqrt": "schedules",
     "InverseTime": "schedules",
+    "LBFGS": "directions",
+    "Nesterov": "directions",
+    "Polyak": "line_search",
     "Polynomial": "schedules",
+    "Steepest": "directions",
     "StepDecay": "schedules",
+    "StrongWolfe": "line_search",
     "WarmUp": "schedules",
+    "gradient_descent": "descent",
+    "minimize": "descent",
 }
-_MODULES = ("losses", "masks", "problems", "schedules")
+_MODULES = ("directions", "line_search", "losses", "masks", "problems", "schedules")
 
 __all__ = ["__version__", "build_config", "restore", *_HOME, *_MODULES]
 

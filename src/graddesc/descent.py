@@ -1,0 +1,740 @@
+"""Minimise a function by going downhill: `minimize` and, for the simplest case, `gradient_descent`.
+
+One loop serves every step rule and direction. A direction (`graddesc.directions`) turns gradients into a ray, a step
+rule (`graddesc.schedules`, `graddesc.line_search`) the ray into the next point; both are told the displacement that
+happened, after any projection. This module counts, watches for the stops, keeps the best point and talks to the
+caller.
+"""
+
+import inspect
+import math
+import warnings
+from time import perf_counter
+
+import numpy as np
+from scipy.optimize import OptimizeResult, OptimizeWarning
+
+from graddesc.directions import Steepest
+from graddesc.line_search import _RETREAT, ExactLineSearch, NoStep, Ray, Trial, finite_trial, follow
+from graddesc.schedules import _require_nonnegative
+
+__all__ = ["gradient_descent", "minimize"]
+
+_DEFAULT_MAXITER = 10_000
+# After so many iterations in which neither the value nor the gradient has reached a new low, a search is at the level
+# of rounding or noise. Non-monotone rules need less than that to come down again.
+_PATIENCE = 100
+# Values that differ by no more than this, relative to themselves, differ by rounding.
+_ROUNDING = 8 * np.finfo(float).eps
+# Gradients from here on count as not finite: the square of their length would overflow.
+_HUGE = 1e145
+# SciPy's names for schemes of finite differences.
+_SCHEMES = ("2-point", "3-point", "cs")
+
+CONVERGED, ITERATIONS, PRECISION, NOT_FINITE, TIME, TARGET, CALLBACK = 0, 1, 2, 3, 5, 6, 99
+
+
+class _OutOfTime(Exception):
+    """The deadline passed at an evaluation."""
+
+
+class _TargetReached(Exception):
+    """An evaluation reached the target."""
+
+    def __init__(self, trial):
+        super().__init__()
+        self.trial = trial
+
+
+def gradient_descent(f, Df, x0, maxiter=100, tol=1e-5):
+    """Minimise a function by steepest descent with exact line search.
+
+    Parameters
+    ----------
+    f : callable
+        The function, ``f(x) -> float``.
+    Df : callable
+        Its gradient, ``Df(x) -> array of shape (n,)``.
+    x0 : array_like of shape (n,)
+        Where to start; not changed.
+    maxiter : int, default 100
+        The most iterations.
+    tol : float, default 1e-5
+        The run ends when no component of the gradient is as large.
+
+    Returns
+    -------
+    x : ndarray of shape (n,)
+        The best point.
+    fx : float
+        The value there.
+    k : int
+        The number of iterations, counting the one that finds the gradient small.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `minimize`.
+
+    See Also
+    --------
+    minimize : The same with a choice of steps and directions, and a full report.
+
+    Notes
+    -----
+    ``x <- x - alpha Df(x)`` with ``alpha = argmin f(x - alpha Df(x))`` [1]_, found by `ExactLineSearch`.
+
+    References
+    ----------
+    .. [1] A.-L. Cauchy, "Methode generale pour la resolution des systemes d'equations simultanees", Comptes rendus
+       hebdomadaires des seances de l'Academie des sciences 25 (1847) 536-538
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from graddesc import gradient_descent
+    >>> f = lambda x: x[0] ** 2 + 7 * x[1] ** 2 + 2 * x[0] + x[1] + 2
+    >>> Df = lambda x: np.array([2 * x[0] + 2, 14 * x[1] + 1])
+    >>> x, fx, k = gradient_descent(f, Df, [0.0, 1.0])
+    >>> x.round(5), round(fx, 9), k
+    (array([-1.     , -0.07143]), 0.964285714, 12)
+    """
+    result = minimize(f, x0, jac=Df, maxiter=maxiter, tol=tol)
+    return result.x, result.fun, min(result.nit + (result.status == CONVERGED), maxiter)
+
+
+def minimize(
+    fun,
+    x0,
+    args=(),
+    jac=None,
+    hess=None,
+    hessp=None,
+    bounds=None,
+    constraints=(),
+    callback=None,
+    *,
+    step=None,
+    direction=None,
+    fixed=None,
+    projection=None,
+    tol=1e-5,
+    xtol=0.0,
+    ftol=0.0,
+    maxiter=None,
+    max_time=None,
+    target=None,
+    history=False,
+    **unknown_options,
+):
+    """Minimise a function of several variables by going downhill.
+
+    Parameters
+    ----------
+    fun : callable
+        The function, ``fun(x, *args) -> float``. It gets a copy of its point, which it may keep or change.
+    x0 : array_like of shape (n,)
+        Where to start, finite; not changed. A start outside the bounds is moved onto them, and the message says so.
+    args : tuple, optional
+        Further arguments of ``fun`` and ``jac``.
+    jac : callable, bool or None, optional
+        The gradient, ``jac(x, *args) -> array of shape (n,)``. True: ``fun`` returns the pair (value, gradient). None
+        (or False, or one of SciPy's names for finite differences): central differences, 2 n values for each gradient.
+    hess, hessp : optional
+        Ignored; here because SciPy hands them to every method.
+    bounds : sequence of (low, high) or scipy.optimize.Bounds, optional
+        One pair for each variable; None is no bound. No trial leaves them.
+    constraints : optional
+        Refused unless empty; here because SciPy hands it to every method.
+    callback : callable, optional
+        Called after each iteration: ``callback(intermediate_result)``, if that is its parameter's name, with an
+        OptimizeResult of ``x``, ``fun``, ``jac``, ``nit``, ``step``, ``nfev``, ``njev``; otherwise ``callback(x)``. The
+        arrays are copies. It ends the run by raising StopIteration.
+    step : step rule, optional
+        How far to go: a schedule of `graddesc.schedules` or any ``k -> float`` of the iteration k = 0, 1, ..., or a
+        search of `graddesc.line_search`. Default: ``ExactLineSearch()``.
+    direction : direction, optional
+        Where to go: one of `graddesc.directions`. Default: ``Steepest()``.
+    fixed : array_like of bool, shape (n,), optional
+        True where a variable keeps its start. The gradient counts as zero there.
+    projection : callable, optional
+        ``projection(x) -> x``: the nearest point of a convex set, in place of ``bounds`` and ``fixed``. Finite
+        differences may leave the set.
+    tol : float, default 1e-5
+        The run converges when the largest component of the projected gradient ``x - P(x - g)`` is below this, not
+        negative.
+    xtol, ftol : float, default 0.0
+        It converges as well when the largest component of a displacement is at most ``xtol * max(1, max |x|)``, or
+        when a change of the value is at most ``ftol * max(1, |f|)``; 0 switches these off.
+    maxiter : int, default 10 000
+        The most iterations.
+    max_time : float, optional
+        The most seconds; looked at after every evaluation.
+    target : float, optional
+        The run ends when a value is at most this.
+    history : bool, default False
+        Whether to keep what happened in each iteration.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        ``x``, ``fun``: the best point evaluated and the value there, exactly ``fun(x)``; ``jac``: the gradient there;
+        ``nit``: completed iterations; ``nfev``, ``njev``: evaluations of the value and of the gradient; ``optimality``:
+        the largest component of the projected gradient; ``success``, ``status`` and ``message``. With ``history``, also
+        ``history``, an OptimizeResult with ``x`` of shape (nit + 1, n), ``fun`` and ``gradient_norm`` (of the projected
+        gradient) of shape (nit + 1,), and ``step`` of shape (nit,).
+
+        =======  =====================================================================
+        status   why the run ended
+        =======  =====================================================================
+        0        converged
+        1        the iterations are used up
+        2        precision is lost: no step lowers the function beyond rounding
+        3        the function or its gradient is not finite
+        5        the time is used up
+        6        the target is reached
+        99       the callback asked for it
+        =======  =====================================================================
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or ``fun``, ``jac`` or ``step`` return no numbers.
+    ValueError
+        If ``x0`` is empty, not finite or not one-dimensional; if the gradient has the wrong shape, or is not finite at
+        ``x0``; if bounds cross or exclude a fixed variable; if ``projection`` comes with bounds or ``fixed``; if
+        constraints are given; if ``step`` returns a negative or not finite number.
+
+    Warns
+    -----
+    scipy.optimize.OptimizeWarning
+        If an option is unknown.
+
+    Notes
+    -----
+    ``x_{k+1} = P(x_k + alpha_k d_k)``, where P is the projection onto the bounds or the convex set. On variables that
+    the gradient holds at a bound the direction is the negative gradient; the others follow ``direction`` [1]_. A
+    direction along which the function does not descend, or along which a search finds no step, is replaced by the
+    steepest one, except that a schedule follows any direction. A trial that is not finite is shortened, never accepted.
+
+    Values that differ by rounding alone count as equal in the choice of the best point. If a run converges where the
+    value is higher than one seen before, it goes on from the best point. What ``fun`` and ``jac`` raise passes through.
+
+    It is a method of SciPy's as it stands: ``scipy.optimize.minimize(..., method=graddesc.minimize, options={...})``.
+
+    References
+    ----------
+    .. [1] D. P. Bertsekas, "Projected Newton methods for optimization problems with simple constraints", SIAM Journal
+       on Control and Optimization 20 (1982) 221-246, :doi:`10.1137/0320018`
+
+    Examples
+    --------
+    >>> from graddesc import LBFGS, StrongWolfe, minimize
+    >>> from graddesc.problems import Rosenbrock
+    >>> problem = Rosenbrock()
+    >>> result = minimize(problem, problem.start, jac=problem.gradient, step=StrongWolfe(), direction=LBFGS())
+    >>> result.x.round(6)
+    array([1., 1.])
+    >>> result.message
+    'The projected gradient is below the tolerance.'
+    """
+    for name in unknown_options:
+        warnings.warn(f"unknown option: {name}", OptimizeWarning, stacklevel=2)
+    if np.any(constraints):
+        raise ValueError("constraints are not supported: use bounds, fixed or projection")
+    x0 = _start(x0)
+    region, x0, moved = _region(x0, bounds, fixed, projection)
+    step = ExactLineSearch() if step is None else step
+    if not (hasattr(step, "begin") or callable(step)):
+        raise TypeError(f"step must be a schedule k -> float or a line search, got {step!r}")
+    direction = Steepest() if direction is None else direction
+    if not hasattr(direction, "begin"):
+        raise TypeError(f"direction must be one of graddesc.directions, got {direction!r}")
+    for name, value in {"tol": tol, "xtol": xtol, "ftol": ftol}.items():
+        _require_nonnegative(name, value)
+    if max_time is not None:
+        _require_nonnegative("max_time", max_time)
+    if target is None:
+        target = getattr(step, "target", -math.inf)
+    target = _number("target", target)
+    run = _Run(
+        _Objective(fun, jac, args, region, target, max_time),
+        region,
+        step,
+        direction,
+        tol=tol,
+        xtol=xtol,
+        ftol=ftol,
+        maxiter=_iterations(maxiter),
+        callback=_callback(callback),
+        history=history,
+    )
+    status, message = run.descend(x0)
+    if moved:
+        message += " x0 was outside the bounds and has been moved onto them."
+    return run.result(x0, status, message)
+
+
+def _start(x0):
+    x0 = np.atleast_1d(np.array(x0, dtype=float))
+    if x0.ndim != 1 or x0.size == 0:
+        raise ValueError(f"x0 must have shape (n,) with n >= 1, got {x0.shape}")
+    if not np.isfinite(x0).all():
+        raise ValueError(
+            f"x0 must be finite, got {x0[~np.isfinite(x0)][0]} at index {np.flatnonzero(~np.isfinite(x0))[0]}"
+        )
+    return x0
+
+
+def _number(name, value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if math.isnan(number):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return number
+
+
+def _iterations(maxiter):
+    if maxiter is None:
+        return _DEFAULT_MAXITER
+    if isinstance(maxiter, bool) or not hasattr(maxiter, "__index__"):
+        raise TypeError(f"maxiter must be a non-negative integer, got {maxiter!r}")
+    if maxiter < 0:
+        raise ValueError(f"maxiter must be a non-negative integer, got {maxiter!r}")
+    return maxiter
+
+
+def _callback(callback):
+    """Return a function of an OptimizeResult, whichever of SciPy's two conventions the callback follows."""
+    if callback is None:
+        return None
+    if not callable(callback):
+        raise TypeError(f"callback must be callable, got {callback!r}")
+    try:
+        names = set(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):  # Some callables written in C do not tell.
+        names = set()
+    if names == {"intermediate_result"}:
+        return lambda result: callback(intermediate_result=result)
+    return lambda result: callback(result.x)
+
+
+def _region(x0, bounds, fixed, projection):
+    """Return where the iterates may be, the start moved there, and whether that moved it."""
+    if projection is not None:
+        if not callable(projection):
+            raise TypeError(f"projection must be callable, got {projection!r}")
+        if bounds is not None or fixed is not None:
+            raise ValueError("projection must come alone: give either projection, or bounds and fixed")
+        region = _ConvexSet(projection)
+        start = region.project(x0)
+        if start.shape != x0.shape:
+            raise ValueError(f"projection must return an array of shape {x0.shape}, got {start.shape}")
+        return region, start, bool((start != x0).any())
+    if bounds is None and fixed is None:
+        return _Everywhere(), x0, False
+    low, high = _bounds(bounds, x0.size)
+    start = np.clip(x0, low, high)
+    if fixed is not None:
+        fixed = np.asarray(fixed)
+        if fixed.dtype != bool or fixed.shape != x0.shape:
+            raise ValueError(f"fixed must be an array of bool of shape {x0.shape}, got {fixed.dtype} of {fixed.shape}")
+        outside = np.flatnonzero(fixed & (start != x0))
+        if outside.size:
+            raise ValueError(f"fixed variables must start within their bounds, got x0[{outside[0]}] = {x0[outside[0]]}")
+        low, high = np.where(fixed, x0, low), np.where(fixed, x0, high)
+    return _Box(low, high), start, bool((start != x0).any())
+
+
+def _bounds(bounds, n):
+    if bounds is None:
+        return np.full(n, -np.inf), np.full(n, np.inf)
+    if hasattr(bounds, "lb"):
+        try:
+            low, high = (np.array(np.broadcast_to(side, n), dtype=float) for side in (bounds.lb, bounds.ub))
+        except ValueError:
+            raise ValueError(
+                f"bounds must have one value for each of the {n} variables, got shapes {np.shape(bounds.lb)} and "
+                f"{np.shape(bounds.ub)}"
+            ) from None
+    else:
+        pairs = list(bounds)
+        if len(pairs) != n or any(np.ndim(pair) != 1 or len(pair) != 2 for pair in pairs):
+            raise ValueError(f"bounds must be {n} pairs (low, high), got {bounds!r}")
+        low = np.array([-np.inf if low is None else low for low, _ in pairs], dtype=float)
+        high = np.array([np.inf if high is None else high for _, high in pairs], dtype=float)
+    crossed = np.flatnonzero(~(low <= high))
+    if crossed.size:
+        i = crossed[0]
+        raise ValueError(f"bounds must have low <= high, got ({low[i]}, {high[i]}) for variable {i}")
+    return low, high
+
+
+class _Everywhere:
+    """No bounds at all."""
+
+    project = None
+    pinned = None
+
+    @staticmethod
+    def projected_gradient(x, g):
+        return g
+
+
+class _Box:
+    """Bounds on each variable; a fixed one has its value for both."""
+
+    def __init__(self, low, high):
+        self.low = low
+        self.high = high
+        pinned = low == high
+        self.pinned = pinned if pinned.any() else None
+
+    def project(self, x):
+        return np.minimum(np.maximum(x, self.low), self.high)
+
+    def projected_gradient(self, x, g):
+        # x - clip(x - g), without its cancellation.
+        return np.minimum(np.maximum(g, x - self.high), x - self.low)
+
+    def binding(self, x, g, scale):
+        """Tell which variables are close to a bound and pushed against it, as Bertsekas defines them."""
+        near = min(scale, 1e-3)
+        return ((g > 0.0) & (x <= self.low + near)) | ((g < 0.0) & (x >= self.high - near))
+
+
+class _ConvexSet:
+    """Whatever the caller's projection maps to."""
+
+    pinned = None
+
+    def __init__(self, projection):
+        self._projection = projection
+
+    def project(self, x):
+        return np.array(self._projection(x.copy()), dtype=float)
+
+    def projected_gradient(self, x, g):
+        return x - self.project(x - g)
+
+
+def _largest(v):
+    return float(np.maximum.reduce(np.abs(v)))
+
+
+class _Objective:
+    """The caller's function and gradient: called, checked, counted; the best point is kept."""
+
+    def __init__(self, fun, jac, args, region, target, max_time):
+        if not callable(fun):
+            raise TypeError(f"fun must be callable, got {fun!r}")
+        self._args = args if isinstance(args, tuple) else (args,)
+        self._fun = fun
+        self._both = jac is True
+        self._jac = jac if callable(jac) else None
+        if not (callable(jac) or jac is None or isinstance(jac, bool) or jac in _SCHEMES):
+            raise TypeError(f"jac must be callable, bool or None, got {jac!r}")
+        self._region = region
+        self.project = region.project
+        self.target = target
+        self._deadline = math.inf if max_time is None else perf_counter() + max_time
+        self._untimed = max_time is None
+        self.nfev = self.njev = 0
+        self.best = None
+        self.not_finite = math.nan
+
+    def value(self, x):
+        """Return value and gradient at a point; the gradient is None unless it comes with the value."""
+        self.nfev += 1
+        f = self._fun(x.copy(), *self._args)
+        g = None
+        if self._both:
+            self.njev += 1
+            f, g = f
+            g = self._check(g, x)
+        if type(f) is not float:
+            f = _scalar(f)
+        return f, g
+
+    def trial(self, alpha, x, linear):
+        """Evaluate a point as a candidate."""
+        f, g = self.value(x)
+        if not -math.inf < f < math.inf:
+            self.not_finite = f
+            f = math.inf
+        trial = Trial(alpha, x, f, g, linear)
+        if f < math.inf and (self.best is None or f < self.best.f):
+            self.best = trial
+            if f <= self.target:
+                raise _TargetReached(trial)
+        if not self._untimed and perf_counter() >= self._deadline:
+            raise _OutOfTime
+        return trial
+
+    def gradient(self, trial):
+        """Return the gradient at a trial, evaluated unless it is known."""
+        if trial.g is None:
+            self.njev += 1
+            if self._jac is not None:
+                trial.g = self._check(self._jac(trial.x.copy(), *self._args), trial.x)
+            else:
+                trial.g = self._differences(trial)
+        return trial.g
+
+    def measure(self, trial):
+        """Return the largest component of the projected gradient at a trial, infinity where it is not finite."""
+        if trial.scale is None:
+            g = self.gradient(trial)
+            trial.scale = _largest(g)
+            if not trial.scale < _HUGE:
+                trial.scale = math.inf
+            elif self.project is not None:
+                trial.scale = _largest(self._region.projected_gradient(trial.x, g))
+        return trial.scale
+
+    def _check(self, g, x):
+        g = np.array(g, dtype=float)
+        if g.shape != x.shape:
+            raise ValueError(f"jac must return an array of shape {x.shape}, got {g.shape}")
+        if self._region.pinned is not None:
+            g[self._region.pinned] = 0.0
+        return g
+
+    def _differences(self, trial):
+        """Central differences; at a bound, those of the parabola through the point and two on its inner side."""
+        x, f = trial.x, trial.f
+        g = np.zeros_like(x)
+        box = self._region if isinstance(self._region, _Box) else None
+        for i, xi in enumerate(x):
+            h = np.finfo(float).eps ** (1 / 3) * max(1.0, abs(xi))
+            low, high = (-math.inf, math.inf) if box is None else (box.low[i], box.high[i])
+            if low == high:
+                continue
+            h = min(h, 0.25 * (high - low))
+            if xi - h < low or xi + h > high:
+                h = -h if xi + h > high else h
+                h, near, far = self._inner(x, i, h)
+                g[i] = (4.0 * near - far - 3.0 * f) / (2.0 * h)
+            else:
+                above, below = x.copy(), x.copy()
+                above[i] += h
+                below[i] -= h
+                g[i] = (self.value(above)[0] - self.value(below)[0]) / (above[i] - below[i])
+        return g
+
+    def _inner(self, x, i, h):
+        near, far = x.copy(), x.copy()
+        near[i] += h
+        far[i] += 2.0 * h
+        return near[i] - x[i], self.value(near)[0], self.value(far)[0]
+
+
+def _scalar(f):
+    try:
+        array = np.asarray(f, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"fun must return a number, got {f!r}") from None
+    if array.size != 1:
+        raise ValueError(f"fun must return a number, got an array of shape {array.shape}")
+    return array.item()
+
+
+class _Run:
+    """One descent: the loop and what it reports."""
+
+    def __init__(self, objective, region, step, direction, *, tol, xtol, ftol, maxiter, callback, history):
+        self.objective = objective
+        self.region = region
+        self.searches = hasattr(step, "begin")
+        self.look = step.begin() if self.searches else follow(step)
+        self.turn = direction.begin()
+        self.scaled = direction.scaled
+        # Where the region has bounds, directions other than the steepest must know which of them hold.
+        self.two_metrics = isinstance(region, _Box) and not isinstance(direction, Steepest)
+        self.tol = tol
+        self.xtol = xtol
+        self.ftol = ftol
+        self.maxiter = maxiter
+        self.callback = callback
+        self.points = [] if history else None
+        self.steps = []
+        self.nit = 0
+        self.current = None
+
+    def descend(self, x0):
+        """Run the loop; return status and message."""
+        try:
+            return self._descend(x0)
+        except _OutOfTime:
+            return TIME, "The time is used up."
+
+    def _descend(self, x0):
+        objective = self.objective
+        current = self._start(x0)
+        if current.f == math.inf:
+            return NOT_FINITE, "The function is not finite at x0."
+        last = None
+        arrived = True
+        lowest = flattest = math.inf
+        idle = 0
+        while True:
+            self.current = current
+            x, f, g = current.x, current.f, current.g
+            if arrived:
+                if self.points is not None:
+                    self.points.append(current)
+                if self.nit and self.callback is not None and self._report(current):
+                    return CALLBACK, "The callback asked for the end."
+            if f <= objective.target:
+                return TARGET, "The target is reached."
+            if current.scale < self.tol or current.scale == 0.0:
+                if objective.measure(self._best()) == math.inf:
+                    objective.best = current
+                if self._best() is current:
+                    return CONVERGED, "The projected gradient is below the tolerance."
+                # A stationary point, but a lower one has been seen: go on from there.
+                current, last, arrived = objective.best, None, False
+                continue
+            if arrived and last is not None:
+                stop = self._small_change(last, current)
+                if stop is not None:
+                    return CONVERGED, stop
+                idle = idle + 1 if f >= lowest and current.scale >= flattest else 0
+                if idle == _PATIENCE and self.searches:
+                    return PRECISION, f"Neither value nor gradient has become smaller in {_PATIENCE} iterations."
+            lowest, flattest = min(lowest, f), min(flattest, current.scale)
+            if self.nit >= self.maxiter:
+                return ITERATIONS, "The iterations are used up."
+
+            d = self._direction(current, last)
+            slope = float(g.dot(d))
+            if -math.inf < slope < 0.0 or not (self.searches or math.isnan(slope)):
+                best = objective.best
+                try:
+                    trial = self._settle(Ray(objective, current, d, slope, self.nit, self.scaled, last), best)
+                except _TargetReached as reached:
+                    trial = reached.trial
+                    objective.measure(trial)
+                except NoStep as no_step:
+                    trial = None
+                    status, message = no_step.status, str(no_step)
+            else:
+                trial = None
+                status, message = PRECISION, "The function does not descend along the direction beyond rounding."
+            if trial is None:
+                if last is None:
+                    return status, message
+                # The direction may be to blame: forget the past and look down the gradient.
+                last, arrived = None, False
+                continue
+
+            s = trial.x - x
+            y = trial.g - g
+            if self.searches and not s.any():
+                return PRECISION, "The step is too small to move x."
+            if objective.project is not None:
+                # What a bound holds back tells nothing about curvature.
+                y[s == 0.0] = 0.0
+            # A step of zero, which schedules may take, leaves no past to learn from.
+            last = (trial.alpha, slope, f, s, y) if trial.alpha != 0.0 else None
+            self.nit += 1
+            if self.points is not None:
+                self.steps.append(trial.alpha)
+            current, arrived = trial, True
+
+    def _best(self):
+        """Return the best point, which is the iterate unless one is lower by more than rounding."""
+        best = self.objective.best
+        if self.current is not None and self.current.f - best.f <= _ROUNDING * abs(best.f):
+            return self.current
+        return best
+
+    def _start(self, x0):
+        try:
+            start = self.objective.trial(0.0, x0, 0.0)
+        except _TargetReached as reached:
+            start = reached.trial
+        if start.f < math.inf and self.objective.measure(start) == math.inf:
+            i = np.flatnonzero(~(np.abs(start.g) < _HUGE))[0]
+            raise ValueError(f"jac must be finite and below {_HUGE:g} at x0, got {start.g[i]} for variable {i}")
+        return start
+
+    def _direction(self, current, last):
+        g = current.g
+        step, _, _, s, y = last or (0.0, None, None, None, None)
+        if not self.two_metrics:
+            return self.turn(g, s, y, step)
+        binding = self.region.binding(current.x, g, current.scale)
+        if not binding.any():
+            return self.turn(g, s, y, step)
+        # Bertsekas: the direction acts among the free variables; the others go straight to their bounds.
+        free = ~binding
+        d = self.turn(g * free, *((s, y) if s is None else (s * free, y * free)), step)
+        d[binding] = -g[binding]
+        return d
+
+    def _settle(self, ray, best):
+        """Look along a ray; return a trial with a finite gradient, which a step that found none is shortened to."""
+        trial = self.look(ray)
+        while self.objective.measure(trial) == math.inf:
+            if self.objective.best is trial:
+                self.objective.best = best
+            if not ray.moves(trial):
+                raise NoStep("The gradient is not finite anywhere near the last point along the direction.", NOT_FINITE)
+            trial = finite_trial(ray, _RETREAT * trial.alpha)
+        return trial
+
+    def _small_change(self, last, current):
+        _, _, f, s, _ = last
+        if self.xtol and _largest(s) <= self.xtol * max(1.0, _largest(current.x)):
+            return "The displacement is below xtol."
+        if self.ftol and abs(f - current.f) <= self.ftol * max(1.0, abs(f)):
+            return "The change of the value is below ftol."
+        return None
+
+    def _report(self, current):
+        """Tell the callback; return whether it asked for the end."""
+        try:
+            self.callback(
+                OptimizeResult(
+                    x=current.x.copy(),
+                    fun=current.f,
+                    jac=current.g.copy(),
+                    nit=self.nit,
+                    step=current.alpha,
+                    nfev=self.objective.nfev,
+                    njev=self.objective.njev,
+                )
+            )
+        except StopIteration:
+            return True
+        return False
+
+    def result(self, x0, status, message):
+        """Return what the caller gets."""
+        objective = self.objective
+        if objective.best is None:
+            report = {"x": x0, "fun": objective.not_finite, "jac": np.full_like(x0, np.nan), "optimality": math.nan}
+        else:
+            point = self._best()
+            optimality = objective.measure(point)
+            report = {"x": point.x.copy(), "fun": point.f, "jac": point.g.copy(), "optimality": optimality}
+        result = OptimizeResult(
+            **report,
+            nit=self.nit,
+            nfev=objective.nfev,
+            njev=objective.njev,
+            status=status,
+            success=status in (CONVERGED, TARGET),
+            message=message,
+        )
+        if self.points is not None:
+            result.history = OptimizeResult(
+                x=np.array([point.x for point in self.points]).reshape(-1, x0.size),
+                fun=np.array([point.f for point in self.points]),
+                gradient_norm=np.array([point.scale for point in self.points]),
+                step=np.array(self.steps),
+            )
+        return result

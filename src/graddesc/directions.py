@@ -1,0 +1,383 @@
+"""Where to go from an iterate, given its gradient and how the last iteration went.
+
+Each direction is a small frozen dataclass of settings. ``begin()`` starts a run and returns a function
+``turn(g, s, y, step)``, which holds whatever evolves during that run and returns the direction ``d``, a new array:
+``g`` is the gradient, ``s`` the last displacement, ``y`` the last change of the gradient and ``step`` the last step.
+``s`` is the displacement that happened, after any projection. If it is None, in the first iteration and after a
+restart, the past is forgotten and the direction is one of descent. The attribute ``scaled`` says whether a step of 1 is
+natural along the direction.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from graddesc.schedules import _require, _require_count, _require_positive
+
+__all__ = ["LBFGS", "Adam", "ConjugateGradient", "HeavyBall", "Nesterov", "Steepest"]
+
+
+def _require_share(name, value):
+    _require(name, value, "a number in [0, 1)", lambda v: 0 <= v < 1)
+
+
+@dataclass(frozen=True)
+class Steepest:
+    """Down the gradient.
+
+    Notes
+    -----
+    ``d = -g``.
+
+    Examples
+    --------
+    >>> from graddesc import Constant, Steepest, minimize
+    >>> result = minimize(lambda x: x @ x, [1.0], jac=lambda x: 2 * x, step=Constant(0.5), direction=Steepest())
+    >>> result.nit
+    1
+    """
+
+    scaled: ClassVar[bool] = False
+
+    def begin(self):
+        """Start a run."""
+        return self._turn
+
+    @staticmethod
+    def _turn(g, s, y, step):
+        return -g
+
+
+@dataclass(frozen=True)
+class HeavyBall:
+    """Down the gradient, with a share of the last displacement added.
+
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        The share, in [0, 1).
+
+    Notes
+    -----
+    ``d = -g + momentum * s / step``, so that ``x + step * d = x - step * g + momentum * (x_k - x_{k-1})`` [1]_.
+
+    References
+    ----------
+    .. [1] B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Computational
+       Mathematics and Mathematical Physics 4 (1964) 1-17, :doi:`10.1016/0041-5553(64)90137-5`
+
+    Examples
+    --------
+    >>> from graddesc import Constant, HeavyBall, minimize
+    >>> result = minimize(lambda x: x @ x, [1.0], jac=lambda x: 2 * x, step=Constant(0.1), direction=HeavyBall(0.5))
+    >>> result.success
+    True
+    """
+
+    momentum: float = 0.9
+    scaled: ClassVar[bool] = False
+
+    def __post_init__(self):
+        _require_share("momentum", self.momentum)
+
+    def begin(self):
+        """Start a run."""
+        return self._turn
+
+    def _turn(self, g, s, y, step):
+        if s is None:
+            return -g
+        return (self.momentum / step) * s - g
+
+
+@dataclass(frozen=True)
+class Nesterov:
+    """Down the gradient at an extrapolated point, with the momentum dropped whenever it points uphill.
+
+    Parameters
+    ----------
+    momentum : float or None, default None
+        The share of the last displacement, in [0, 1); None lets it grow towards 1 with the iterations.
+    restart : bool, default True
+        Whether the momentum starts anew when it makes an acute angle with the gradient.
+
+    Notes
+    -----
+    The method has two sequences, ``x_{k+1} = y_k - step * g(y_k)`` and ``y_{k+1} = x_{k+1} + beta_k (x_{k+1} - x_k)``
+    [1]_; the iterates here are the ``y_k``, where values and gradients are evaluated. With
+    ``v_k = (x_{k+1} - x_k) / step`` the direction is ``d_k = beta_k v_k - g_k``. By default
+    ``beta_k = (t_k - 1) / t_{k+1}`` and ``t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2`` from ``t_0 = 1``; the momentum starts
+    anew where ``g_k.v_k > 0`` [2]_.
+
+    References
+    ----------
+    .. [1] Yu. Nesterov, "A method of solving a convex programming problem with convergence rate O(1/k^2)", Soviet
+       Mathematics Doklady 27 (1983) 372-376
+    .. [2] B. O'Donoghue and E. Candes, "Adaptive restart for accelerated gradient schemes", Foundations of
+       Computational Mathematics 15 (2015) 715-732, :doi:`10.1007/s10208-013-9150-3`
+
+    Examples
+    --------
+    >>> from graddesc import Constant, Nesterov, minimize
+    >>> result = minimize(lambda x: x @ x, [1.0], jac=lambda x: 2 * x, step=Constant(0.1), direction=Nesterov())
+    >>> result.success
+    True
+    """
+
+    momentum: float | None = None
+    restart: bool = True
+    scaled: ClassVar[bool] = False
+
+    def __post_init__(self):
+        if self.momentum is not None:
+            _require_share("momentum", self.momentum)
+
+    def begin(self):
+        """Start a run."""
+        t = 1.0
+
+        def turn(g, s, y, step):
+            nonlocal t
+            # s / step = beta v - g of the last iteration, hence v = s / step - (change of the gradient).
+            v = None if s is None else s / step - y
+            if v is None or (self.restart and g.dot(v) > 0.0):
+                t = 1.0
+                v = -g
+            t_next = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
+            beta = (t - 1.0) / t_next if self.momentum is None else self.momentum
+            t = t_next
+            return beta * v - g
+
+        return turn
+
+
+@dataclass(frozen=True)
+class ConjugateGradient:
+    """Nonlinear conjugate gradients.
+
+    Parameters
+    ----------
+    formula : {"hager-zhang", "polak-ribiere", "hestenes-stiefel", "fletcher-reeves", "dai-yuan"}, default "hager-zhang"
+        How much of the last direction is kept. The first three start anew by themselves where they make no progress.
+
+    Notes
+    -----
+    ``d = -g + beta d'``, where ``d'`` is the last direction, ``g'`` the last gradient and ``y = g - g'`` [1]_:
+
+    ==================  ==========================================================
+    hager-zhang         ``(y - 2 d' ||y||^2 / d'.y).g / d'.y``, at least
+                        ``0.4 d'.g' / ||d'||^2``
+    polak-ribiere       ``g.y / ||g'||^2``, at least 0
+    hestenes-stiefel    ``g.y / d'.y``, at least 0
+    fletcher-reeves     ``||g||^2 / ||g'||^2``
+    dai-yuan            ``||g||^2 / d'.y``
+    ==================  ==========================================================
+
+    References
+    ----------
+    .. [1] W. W. Hager and H. Zhang, "A survey of nonlinear conjugate gradient methods", Pacific Journal of
+       Optimization 2 (2006) 35-58
+    .. [2] W. W. Hager and H. Zhang, "The limited memory conjugate gradient method", SIAM Journal on Optimization 23
+       (2013) 2150-2168, :doi:`10.1137/120898097`
+
+    Examples
+    --------
+    >>> from graddesc import ConjugateGradient, StrongWolfe, minimize
+    >>> from graddesc.problems import Rosenbrock
+    >>> problem = Rosenbrock()
+    >>> result = minimize(
+    ...     problem, problem.start, jac=problem.gradient, step=StrongWolfe(curvature=0.4), direction=ConjugateGradient()
+    ... )
+    >>> result.success
+    True
+    """
+
+    formula: str = "hager-zhang"
+    scaled: ClassVar[bool] = False
+
+    def __post_init__(self):
+        if self.formula not in _CONJUGATE:
+            raise ValueError(f"formula must be one of {', '.join(_CONJUGATE)}, got {self.formula!r}")
+
+    def begin(self):
+        """Start a run."""
+        beta = _CONJUGATE[self.formula]
+
+        def turn(g, s, y, step):
+            if s is None:
+                return -g
+            d = s / step
+            share = beta(g, d, y)
+            return share * d - g if math.isfinite(share) else -g
+
+        return turn
+
+
+def _quotient(numerator, denominator):
+    return float(numerator) / float(denominator) if denominator != 0.0 else math.inf
+
+
+def _hager_zhang(g, d, y):
+    dy = float(d.dot(y))
+    if dy == 0.0:
+        return math.inf
+    beta = float(y.dot(g) - 2.0 * y.dot(y) / dy * d.dot(g)) / dy
+    return max(beta, 0.4 * _quotient(d.dot(g - y), d.dot(d)))
+
+
+def _polak_ribiere(g, d, y):
+    before = g - y
+    return max(_quotient(g.dot(y), before.dot(before)), 0.0)
+
+
+def _hestenes_stiefel(g, d, y):
+    return max(_quotient(g.dot(y), d.dot(y)), 0.0)
+
+
+def _fletcher_reeves(g, d, y):
+    before = g - y
+    return _quotient(g.dot(g), before.dot(before))
+
+
+def _dai_yuan(g, d, y):
+    return _quotient(g.dot(g), d.dot(y))
+
+
+_CONJUGATE = {
+    "hager-zhang": _hager_zhang,
+    "polak-ribiere": _polak_ribiere,
+    "hestenes-stiefel": _hestenes_stiefel,
+    "fletcher-reeves": _fletcher_reeves,
+    "dai-yuan": _dai_yuan,
+}
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """The quasi-Newton direction of the last few iterations, in limited memory.
+
+    Parameters
+    ----------
+    memory : int, default 10
+        The number of iterations that are remembered, positive.
+
+    Notes
+    -----
+    The two-loop recursion of [1]_ from the initial matrix ``(s.y / y.y) I``; the first direction is the negative
+    gradient, no longer than 1. A pair with ``s.y <= 1e-10 ||s|| ||y||`` is not remembered, so that the direction
+    always descends. 4 ``memory`` n operations for each iteration.
+
+    References
+    ----------
+    .. [1] D. C. Liu and J. Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical
+       Programming 45 (1989) 503-528, :doi:`10.1007/BF01589116`
+
+    Examples
+    --------
+    >>> from graddesc import LBFGS, StrongWolfe, minimize
+    >>> from graddesc.problems import Rosenbrock
+    >>> problem = Rosenbrock(100)
+    >>> result = minimize(problem, problem.start, jac=problem.gradient, step=StrongWolfe(), direction=LBFGS())
+    >>> result.success
+    True
+    """
+
+    memory: int = 10
+    scaled: ClassVar[bool] = True
+
+    def __post_init__(self):
+        _require_count("memory", self.memory)
+
+    def begin(self):
+        """Start a run."""
+        pairs = deque(maxlen=self.memory)
+
+        def turn(g, s, y, step):
+            if s is None:
+                pairs.clear()
+            else:
+                sy, yy = float(s.dot(y)), float(y.dot(y))
+                if 0.0 < yy < math.inf and sy > 1e-10 * math.sqrt(s.dot(s)) * math.sqrt(yy):
+                    pairs.append((s, y, sy))
+            if not pairs:
+                norm = math.sqrt(g.dot(g))
+                return g / -norm if norm > 1.0 else -g
+            d = -g
+            shares = []
+            for s, y, sy in reversed(pairs):
+                share = float(s.dot(d)) / sy
+                shares.append(share)
+                d -= share * y
+            s, y, sy = pairs[-1]
+            d *= sy / float(y.dot(y))
+            for (s, y, sy), share in zip(pairs, reversed(shares), strict=True):
+                d += (share - float(y.dot(d)) / sy) * s
+            return d
+
+        return turn
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Down the gradient's running mean, each coordinate scaled by its own running magnitude.
+
+    Parameters
+    ----------
+    mean_decay : float, default 0.9
+        The share of the running mean that is kept, in [0, 1).
+    square_decay : float, default 0.999
+        The share of the running mean square that is kept, in [0, 1).
+    epsilon : float, default 1e-8
+        Added to the magnitude, positive.
+
+    Notes
+    -----
+    ``m = mean_decay * m + (1 - mean_decay) * g``, ``v = square_decay * v + (1 - square_decay) * g**2`` and
+    ``d = -m^ / (sqrt(v^) + epsilon)`` with ``m^ = m / (1 - mean_decay**k)`` and ``v^ = v / (1 - square_decay**k)``
+    [1]_. Meant for schedules: the direction need not descend.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015,
+       :doi:`10.48550/arXiv.1412.6980`
+
+    Examples
+    --------
+    >>> from graddesc import Adam, Exponential, minimize
+    >>> result = minimize(
+    ...     lambda x: x @ x, [1.0], jac=lambda x: 2 * x, step=Exponential(0.1, factor=0.98), direction=Adam()
+    ... )
+    >>> result.success
+    True
+    """
+
+    mean_decay: float = 0.9
+    square_decay: float = 0.999
+    epsilon: float = 1e-8
+    scaled: ClassVar[bool] = False
+
+    def __post_init__(self):
+        _require_share("mean_decay", self.mean_decay)
+        _require_share("square_decay", self.square_decay)
+        _require_positive("epsilon", self.epsilon)
+
+    def begin(self):
+        """Start a run."""
+        mean = square = 0.0
+        k = 0
+
+        def turn(g, s, y, step):
+            nonlocal mean, square, k
+            if s is None:
+                mean = square = 0.0
+                k = 0
+            k += 1
+            mean = self.mean_decay * mean + (1.0 - self.mean_decay) * g
+            square = self.square_decay * square + (1.0 - self.square_decay) * (g * g)
+            magnitude = np.sqrt(square / (1.0 - self.square_decay**k))
+            return mean / (-(1.0 - self.mean_decay**k) * (magnitude + self.epsilon))
+
+        return turn

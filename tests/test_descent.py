@@ -1,0 +1,760 @@
+import functools
+import inspect
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize_scalar
+
+import graddesc
+from graddesc import (
+    LBFGS,
+    Adam,
+    Backtracking,
+    BarzilaiBorwein,
+    ConjugateGradient,
+    Constant,
+    ExactLineSearch,
+    Exponential,
+    HagerZhang,
+    HeavyBall,
+    InverseTime,
+    Nesterov,
+    Polyak,
+    Steepest,
+    StrongWolfe,
+    gradient_descent,
+    minimize,
+)
+from graddesc.problems import PROBLEMS, Beale, BroydenTridiagonal, Himmelblau, Quadratic, Rosenbrock, Wood
+
+SEARCHES = [ExactLineSearch(), Backtracking(), StrongWolfe(), HagerZhang(), BarzilaiBorwein()]
+STEPS = [*SEARCHES, Polyak(-1e-3), Constant(1e-4), Exponential(1e-2, factor=0.99)]
+DIRECTIONS = [Steepest(), HeavyBall(), Nesterov(), ConjugateGradient(), LBFGS(), Adam()]
+
+
+def name(value):
+    return f"{type(value).__name__}-{value.n}" if hasattr(value, "n") else type(value).__name__
+
+
+class Counted:
+    """A problem whose calls are counted and whose points are kept."""
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.points = []
+        self.gradients = 0
+
+    def __call__(self, x):
+        self.points.append(x.copy())
+        return self.problem(x)
+
+    def gradient(self, x):
+        self.gradients += 1
+        return self.problem.gradient(x)
+
+
+def f_quadratic(x):
+    return x[0] ** 2 + 7 * x[1] ** 2 + 2 * x[0] + x[1] + 2
+
+
+def df_quadratic(x):
+    return np.array([2 * x[0] + 2, 14 * x[1] + 1])
+
+
+def f_rosenbrock(x):
+    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+
+def df_rosenbrock(x):
+    return np.array([-2 * (1 - x[0]) + 100 * 2 * (x[1] - x[0] ** 2) * (-2 * x[0]), 100 * 2 * (x[1] - x[0] ** 2)])
+
+
+def by_the_book(f, Df, x0, maxiter=100, tol=1e-5):
+    """Steepest descent with exact line search, as a textbook writes it."""
+    x = np.array(x0, dtype=float)
+    for k in range(1, maxiter + 1):  # noqa: B007
+        g = Df(x)
+        if np.abs(g).max() < tol:
+            break
+        x = x - minimize_scalar(lambda alpha, x=x, g=g: f(x - alpha * g)).x * g
+    return x, f(x), k
+
+
+# gradient_descent
+
+
+def test_quadratic_takes_12_iterations():
+    x, fx, k = gradient_descent(f_quadratic, df_quadratic, (0, 1))
+    np.testing.assert_allclose(x, [-0.99999701, -0.07142863], atol=5e-9)
+    assert fx == pytest.approx(0.964285714295, abs=5e-13)
+    assert k == 12
+
+
+def test_rosenbrock_takes_11990_iterations():
+    x, fx, k = gradient_descent(f_rosenbrock, df_rosenbrock, (-2, -2), maxiter=20_000)
+    np.testing.assert_allclose(x, [0.9999912, 0.99998234], atol=5e-8)
+    assert fx == pytest.approx(7.776e-11, rel=2e-3)
+    assert k == 11990
+
+
+@pytest.mark.parametrize("maxiter", [1, 2, 5, 11, 12, 13, 100])
+def test_quadratic_is_descended_as_by_the_book_to_the_last_bit(maxiter):
+    x, fx, k = gradient_descent(f_quadratic, df_quadratic, (0, 1), maxiter=maxiter)
+    expected = by_the_book(f_quadratic, df_quadratic, (0, 1), maxiter=maxiter)
+    np.testing.assert_array_equal(x, expected[0])
+    assert (fx, k) == expected[1:]
+
+
+@pytest.mark.parametrize("problem", [Rosenbrock(), Beale(), Himmelblau(), Wood()], ids=name)
+def test_others_are_descended_as_by_the_book_to_the_last_bit(problem):
+    x, fx, k = gradient_descent(problem, problem.gradient, problem.start, maxiter=300)
+    expected = by_the_book(problem, problem.gradient, problem.start, maxiter=300)
+    np.testing.assert_array_equal(x, expected[0])
+    assert (fx, k) == expected[1:]
+
+
+# Every problem, every step rule, every direction
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@pytest.mark.parametrize("step", STEPS, ids=name)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+def test_promises_hold_whatever_happens(problem, step, direction):
+    counted = Counted(problem)
+    start = problem.start
+    result = minimize(counted, start, jac=counted.gradient, step=step, direction=direction, maxiter=15, history=True)
+    np.testing.assert_array_equal(start, problem.start)
+    assert result.nfev == len(counted.points)
+    assert result.njev == counted.gradients
+    assert result.fun == problem(result.x)
+    values = np.array([problem(x) for x in counted.points])
+    best = np.min(values[np.isfinite(values)])
+    assert result.fun <= best + 1e-14 * abs(best)
+    assert any(np.array_equal(result.x, x) for x in counted.points)
+    np.testing.assert_array_equal(result.jac, problem.gradient(result.x))
+    assert result.optimality == np.abs(result.jac).max()
+    assert result.success == (result.status in (0, 6))
+    if result.status == 0:
+        assert result.optimality < 1e-5
+    if result.status == 1:
+        assert result.nit == 15
+    history = result.history
+    assert history.x.shape == (result.nit + 1, problem.n)
+    assert history.step.shape == (result.nit,)
+    for x, f, size in zip(history.x, history.fun, history.gradient_norm, strict=True):
+        assert f == problem(x)
+        assert size == np.abs(problem.gradient(x)).max()
+    if isinstance(step, (ExactLineSearch, Backtracking, StrongWolfe)):
+        assert (np.diff(history.fun) <= 0.0).all()
+
+
+FAST = [
+    (StrongWolfe(), LBFGS()),
+    (HagerZhang(), LBFGS()),
+    (Backtracking(), LBFGS()),
+    (ExactLineSearch(), LBFGS()),
+    (HagerZhang(), ConjugateGradient()),
+]
+
+
+@pytest.mark.parametrize(("step", "direction"), FAST, ids=name)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+def test_the_fast_ones_solve_every_problem(problem, step, direction):
+    result = minimize(problem, problem.start, jac=problem.gradient, step=step, direction=direction, maxiter=3000)
+    assert result.status == 0
+    assert np.abs(problem.gradient(result.x)).max() < 1e-5
+    assert result.fun >= problem.minimum - 1e-9 * abs(problem.minimum)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "CG"])
+def test_no_fewer_are_solved_than_by_scipy(method):
+    step, direction = (
+        (StrongWolfe(), LBFGS()) if method == "L-BFGS-B" else (StrongWolfe(curvature=0.4), ConjugateGradient())
+    )
+    ours, theirs, ratios = 0, 0, []
+    for problem in PROBLEMS:
+        options = {"gtol": 1e-5, "maxiter": 3000} | ({"ftol": 0.0} if method == "L-BFGS-B" else {})
+        peer = scipy.optimize.minimize(problem, problem.start, jac=problem.gradient, method=method, options=options)
+        result = minimize(problem, problem.start, jac=problem.gradient, step=step, direction=direction, maxiter=3000)
+        ours += result.success
+        theirs += np.abs(problem.gradient(peer.x)).max() < 1e-5
+        ratios.append((result.nfev + result.njev) / (peer.nfev + peer.njev))
+    assert ours >= theirs
+    assert np.median(ratios) <= 1.0
+
+
+# Bounds, fixed variables, projections
+
+
+def projected(x, g, low, high):
+    return np.abs(x - np.clip(x - g, low, high)).max()
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@pytest.mark.parametrize("step", STEPS, ids=name)
+@pytest.mark.parametrize("problem", [Rosenbrock(4), Wood(), BroydenTridiagonal(8), Beale()], ids=name)
+def test_every_trial_respects_the_bounds(problem, step, direction):
+    rng = np.random.default_rng(problem.n)
+    low = problem.start - rng.random(problem.n)
+    high = problem.start + rng.random(problem.n)
+    counted = Counted(problem)
+    result = minimize(
+        counted,
+        problem.start,
+        jac=counted.gradient,
+        step=step,
+        direction=direction,
+        bounds=Bounds(low, high),
+        maxiter=40,
+    )
+    points = np.array(counted.points)
+    assert (points >= low).all()
+    assert (points <= high).all()
+    assert result.fun == problem(result.x)
+    assert result.fun <= problem(problem.start)
+    assert result.optimality == pytest.approx(projected(result.x, result.jac, low, high), rel=1e-9, abs=1e-12)
+    if result.status == 0:
+        assert projected(result.x, problem.gradient(result.x), low, high) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("step", "direction"),
+    [
+        (BarzilaiBorwein(), Steepest()),
+        (StrongWolfe(), LBFGS()),
+        (HagerZhang(), LBFGS()),
+        (Backtracking(), LBFGS()),
+        (StrongWolfe(curvature=0.4), ConjugateGradient()),
+        (Backtracking(), Nesterov()),
+    ],
+    ids=name,
+)
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_bounded_quadratics_are_solved_as_by_scipy(step, direction, seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 12))
+    root = rng.standard_normal((n, n))
+    problem = Quadratic(root @ root.T + 0.1 * np.eye(n), 3.0 * rng.standard_normal(n), start=rng.standard_normal(n))
+    low = np.where(rng.random(n) < 0.2, -np.inf, -rng.random(n))
+    high = np.where(rng.random(n) < 0.2, np.inf, rng.random(n))
+    result = minimize(
+        problem,
+        problem.start,
+        jac=problem.gradient,
+        step=step,
+        direction=direction,
+        bounds=list(zip(low, high, strict=True)),
+        tol=1e-6,
+        maxiter=20_000,
+    )
+    assert result.success, result.message
+    peer = scipy.optimize.minimize(
+        problem,
+        problem.start,
+        jac=problem.gradient,
+        method="L-BFGS-B",
+        bounds=list(zip(low, high, strict=True)),
+        options={"ftol": 0.0, "gtol": 1e-9, "maxiter": 20_000, "maxfun": 100_000},
+    )
+    np.testing.assert_allclose(result.x, peer.x, atol=1e-4)
+
+
+def test_fixed_variables_stay_to_the_bit():
+    problem = Rosenbrock(4)
+    fixed = np.array([True, False, False, True])
+    start = np.array([0.1, 0.2, 0.3, 1.0 / 3.0])
+    for direction, step in itertools.product(DIRECTIONS, STEPS):
+        counted = Counted(problem)
+        result = minimize(
+            counted, start, jac=counted.gradient, fixed=fixed, direction=direction, step=step, maxiter=30, history=True
+        )
+        assert all(np.array_equal(x[fixed], start[fixed]) for x in counted.points)
+        assert all(np.array_equal(x[fixed], start[fixed]) for x in result.history.x)
+        assert not result.jac[fixed].any()
+    inner = scipy.optimize.minimize(
+        lambda z: problem(np.array([0.1, *z, 1.0 / 3.0])), [0.2, 0.3], method="BFGS", options={"gtol": 1e-8}
+    )
+    result = minimize(problem, start, jac=problem.gradient, fixed=fixed, step=StrongWolfe(), direction=LBFGS())
+    np.testing.assert_allclose(result.x[1:3], inner.x, atol=1e-5)
+
+
+def onto_simplex(x):
+    u = np.sort(x)[::-1]
+    excess = (np.cumsum(u) - 1.0) / np.arange(1, x.size + 1)
+    return np.maximum(x - excess[np.flatnonzero(u > excess)[-1]], 0.0)
+
+
+@pytest.mark.parametrize("step", SEARCHES, ids=name)
+@pytest.mark.parametrize("direction", [Steepest(), LBFGS(), ConjugateGradient(), Nesterov()], ids=name)
+def test_any_projection(step, direction):
+    target = np.array([0.9, 0.4, -0.3, 0.1])
+    problem = Quadratic(np.eye(4), -target, start=np.full(4, 0.25))
+    counted = Counted(problem)
+    result = minimize(
+        counted,
+        problem.start,
+        jac=counted.gradient,
+        projection=onto_simplex,
+        step=step,
+        direction=direction,
+        tol=1e-8,
+        maxiter=500,
+    )
+    for x in counted.points:
+        assert x.sum() == pytest.approx(1.0, abs=1e-12)
+        assert (x >= 0.0).all()
+    assert result.success, result.message
+    np.testing.assert_allclose(result.x, onto_simplex(target), atol=1e-7)
+    assert result.optimality == np.abs(result.x - onto_simplex(result.x - result.jac)).max()
+
+
+def test_a_start_outside_the_bounds_is_moved_and_said_so():
+    problem = Quadratic(np.eye(2))
+    result = minimize(problem, [5.0, -5.0], jac=problem.gradient, bounds=[(1.0, 2.0), (None, 3.0)], history=True)
+    np.testing.assert_array_equal(result.history.x[0], [2.0, -5.0])
+    assert result.message.endswith("x0 was outside the bounds and has been moved onto them.")
+    np.testing.assert_allclose(result.x, [1.0, 0.0], atol=1e-6)
+    inside = minimize(problem, [1.5, 2.0], jac=problem.gradient, bounds=[(1.0, 2.0), (None, 3.0)])
+    assert inside.message == "The projected gradient is below the tolerance."
+
+
+@pytest.mark.parametrize("bounds", [Bounds(0.5, 2.0), Bounds([0.5, 0.5], [2.0, 2.0]), [(0.5, 2.0), (0.5, 2.0)]])
+def test_bounds_in_both_forms_of_scipy(bounds):
+    problem = Quadratic(np.eye(2))
+    np.testing.assert_array_equal(minimize(problem, problem.start, jac=problem.gradient, bounds=bounds).x, [0.5, 0.5])
+
+
+def test_masked_restoration_runs_in_the_same_loop():
+    # Known pixels are fixed, the others move in [0, 1] down the squared differences of neighbours.
+    rng = np.random.default_rng(2)
+    image = np.add.outer(np.linspace(0.0, 0.5, 9), np.linspace(0.0, 0.5, 7))
+    known = rng.random(image.shape) < 0.3
+    start = np.where(known, image, rng.random(image.shape))
+
+    def value_and_gradient(x):
+        x = x.reshape(image.shape)
+        down, right = np.diff(x, axis=0), np.diff(x, axis=1)
+        g = np.zeros_like(x)
+        g[1:] += 2 * down
+        g[:-1] -= 2 * down
+        g[:, 1:] += 2 * right
+        g[:, :-1] -= 2 * right
+        return (down**2).sum() + (right**2).sum(), g.ravel()
+
+    result = minimize(
+        value_and_gradient,
+        start.ravel(),
+        jac=True,
+        fixed=known.ravel(),
+        bounds=[(0.0, 1.0)] * image.size,
+        step=BarzilaiBorwein(),
+        tol=1e-8,
+    )
+    assert result.success
+    restored = result.x.reshape(image.shape)
+    np.testing.assert_array_equal(restored[known], image[known])
+    assert np.abs(value_and_gradient(result.x)[1].reshape(image.shape)[~known]).max() < 1e-8
+
+
+# Gradients
+
+
+def test_differences_are_counted_and_close():
+    counted = Counted(Rosenbrock(3))
+    result = minimize(counted, counted.problem.start, step=StrongWolfe(), direction=LBFGS(), tol=1e-4, maxiter=500)
+    assert result.success
+    assert result.nfev == len(counted.points)
+    assert result.nfev > 6 * result.njev
+    np.testing.assert_allclose(result.jac, counted.problem.gradient(result.x), atol=1e-6)
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
+
+
+def test_differences_respect_bounds_and_skip_fixed_variables():
+    counted = Counted(Rosenbrock(4))
+    low, high = np.array([-2.0, 0.5, -2.0, 0.0]), np.array([0.5, 0.5 + 1e-7, 2.0, 3.0])
+    fixed = np.array([False, False, True, False])
+    start = np.array([0.5, 0.5, 0.2, 0.0])
+    result = minimize(
+        counted, start, bounds=Bounds(low, high), fixed=fixed, step=BarzilaiBorwein(), tol=1e-4, maxiter=300
+    )
+    points = np.array(counted.points)
+    assert (points >= low).all()
+    assert (points <= high).all()
+    assert (points[:, 2] == 0.2).all()
+    assert result.success
+    exact = np.where(fixed, 0.0, counted.problem.gradient(result.x))
+    np.testing.assert_allclose(result.jac, exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", [None, False, "2-point", "3-point", "cs"])
+def test_names_of_schemes_mean_differences(scheme):
+    problem = Beale()
+    result = minimize(problem, problem.start, jac=scheme, step=BarzilaiBorwein())
+    assert result.success
+    assert result.nfev > 4 * result.njev
+
+
+def test_value_and_gradient_from_one_call():
+    calls = []
+
+    def both(x):
+        calls.append(1)
+        return f_rosenbrock(x), df_rosenbrock(x)
+
+    result = minimize(both, [-1.2, 1.0], jac=True, step=StrongWolfe(), direction=LBFGS())
+    apart = minimize(f_rosenbrock, [-1.2, 1.0], jac=df_rosenbrock, step=StrongWolfe(), direction=LBFGS())
+    assert result.nfev == result.njev == len(calls) == apart.nfev
+    np.testing.assert_array_equal(result.x, apart.x)
+
+
+def test_args_reach_both_functions():
+    result = minimize(lambda x, a, b: float(a * x @ x) + b, [1.0], (3.0, 2.0), jac=lambda x, a, b: 2 * a * x)
+    assert result.fun == 2.0
+    assert minimize(lambda x, a: float(a * x @ x), [1.0], 3.0, jac=lambda x, a: 2 * a * x).success
+
+
+# Arrays are never shared
+
+
+def test_what_the_caller_does_to_arrays_has_no_effect():
+    plain = minimize(f_rosenbrock, [-1.2, 1.0], jac=df_rosenbrock, step=BarzilaiBorwein(), history=True)
+    buffer = np.empty(2)
+    seen = []
+
+    def f(x):
+        value = f_rosenbrock(x)
+        x[:] = np.nan
+        return value
+
+    def g(x):
+        buffer[:] = df_rosenbrock(x)
+        x[:] = np.nan
+        return buffer
+
+    def callback(intermediate_result):
+        seen.append(intermediate_result.x.copy())
+        intermediate_result.x[:] = np.nan
+        intermediate_result.jac[:] = np.nan
+
+    x0 = np.array([-1.2, 1.0])
+    result = minimize(f, x0, jac=g, step=BarzilaiBorwein(), callback=callback, history=True)
+    np.testing.assert_array_equal(x0, [-1.2, 1.0])
+    np.testing.assert_array_equal(result.x, plain.x)
+    np.testing.assert_array_equal(result.history.x, plain.history.x)
+    np.testing.assert_array_equal(seen, plain.history.x[1:])
+    assert not np.shares_memory(result.x, result.history.x)
+    assert not np.shares_memory(result.x, x0)
+
+
+def test_a_start_that_converges_at_once_is_not_shared():
+    x0 = np.zeros(2)
+    result = minimize(lambda x: float(x @ x), x0, jac=lambda x: 2 * x)
+    assert result.nit == 0
+    assert result.success
+    assert not np.shares_memory(result.x, x0)
+
+
+# Callbacks and stops
+
+
+def test_callback_by_keyword_gets_a_result():
+    seen = []
+
+    def callback(intermediate_result):
+        seen.append(intermediate_result)
+
+    result = minimize(f_quadratic, [0, 1], jac=df_quadratic, callback=callback, history=True)
+    assert [r.nit for r in seen] == list(range(1, result.nit + 1))
+    for k, r in enumerate(seen, start=1):
+        assert isinstance(r, OptimizeResult)
+        np.testing.assert_array_equal(r.x, result.history.x[k])
+        assert r.fun == f_quadratic(r.x)
+        assert r.step == result.history.step[k - 1]
+    assert (seen[-1].nfev, seen[-1].njev) == (result.nfev, result.njev)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, functools.partial, lambda f: lambda xk: f(xk)])
+def test_callback_by_position_gets_the_point(wrap):
+    seen = []
+    result = minimize(f_quadratic, [0, 1], jac=df_quadratic, callback=wrap(seen.append), history=True)
+    np.testing.assert_array_equal(seen, result.history.x[1:])
+
+
+def test_stop_iteration_in_the_callback_ends_the_run():
+    def callback(intermediate_result):
+        if intermediate_result.nit == 3:
+            raise StopIteration
+
+    result = minimize(f_rosenbrock, [-2, -2], jac=df_rosenbrock, callback=callback)
+    assert (result.status, result.nit, result.success) == (99, 3, False)
+    assert result.fun == f_rosenbrock(result.x)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StopIteration, ZeroDivisionError, SystemExit])
+def test_exceptions_in_the_functions_pass_through(error):
+    calls = itertools.count()
+
+    def f(x):
+        if next(calls) == 20:
+            raise error
+        return f_rosenbrock(x)
+
+    with pytest.raises(error):
+        minimize(f, [-2, -2], jac=df_rosenbrock)
+    with pytest.raises(error):
+        minimize(f_rosenbrock, [-2, -2], jac=raising(error))
+
+
+def raising(error):
+    def g(x):
+        raise error
+
+    return g
+
+
+def test_target_ends_the_run_as_soon_as_it_is_reached():
+    counted = Counted(Rosenbrock())
+    result = minimize(counted, [-2, -2], jac=counted.gradient, target=10.0, history=True)
+    assert result.status == 6
+    assert result.success
+    values = [counted.problem(x) for x in counted.points]
+    assert values[-1] <= 10.0
+    assert min(values[:-1]) > 10.0
+    assert result.fun == values[-1] == result.history.fun[-1]
+    at_once = minimize(counted, [1.0, 1.0], jac=counted.gradient, target=10.0)
+    assert (at_once.status, at_once.nit, at_once.nfev) == (6, 0, 1)
+
+
+def test_time_ends_the_run(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("graddesc.descent.perf_counter", lambda: now[0])
+
+    def f(x):
+        now[0] += 1.0
+        return f_rosenbrock(x)
+
+    result = minimize(f, [-2, -2], jac=df_rosenbrock, max_time=100.5)
+    assert (result.status, result.success) == (5, False)
+    assert result.nfev == 101
+    assert result.fun == f_rosenbrock(result.x)
+    assert result.fun < 3609.0
+    none = minimize(f, [-2, -2], jac=df_rosenbrock, max_time=0)
+    assert (none.status, none.nfev) == (5, 1)
+
+
+def test_iterations_end_the_run():
+    for maxiter in (0, 1, 7):
+        result = minimize(f_rosenbrock, [-2, -2], jac=df_rosenbrock, maxiter=maxiter)
+        assert (result.status, result.nit) == (1, maxiter)
+
+
+def test_small_displacements_and_changes_end_the_run_on_request():
+    by_x = minimize(f_rosenbrock, [-2, -2], jac=df_rosenbrock, xtol=1e-3, history=True)
+    assert by_x.status == 0
+    assert "displacement" in by_x.message
+    assert np.abs(np.diff(by_x.history.x[-2:], axis=0)).max() <= 1e-3 * max(1.0, np.abs(by_x.x).max())
+    by_f = minimize(f_rosenbrock, [-2, -2], jac=df_rosenbrock, ftol=1e-3, history=True)
+    assert by_f.status == 0
+    assert "change" in by_f.message
+    assert abs(np.diff(by_f.history.fun[-2:])[0]) <= 1e-3 * max(1.0, by_f.history.fun[-2])
+
+
+def test_values_that_are_not_finite_at_the_start():
+    for value in (math.nan, math.inf, -math.inf):
+        result = minimize(lambda x, value=value: value, [1.0], jac=lambda x: np.ones(1))
+        assert (result.status, result.success, result.nit) == (3, False, 0)
+        np.testing.assert_equal(result.fun, value)
+        np.testing.assert_array_equal(result.x, [1.0])
+
+
+def test_the_best_point_is_kept_when_the_run_climbs():
+    # A constant step beyond 2 / curvature diverges.
+    problem = Quadratic(np.diag([1.0, 10.0]), start=[1.0, 1e-3])
+    result = minimize(problem, problem.start, jac=problem.gradient, step=Constant(0.25), maxiter=60, history=True)
+    assert result.history.fun[-1] > result.fun
+    assert result.fun == result.history.fun.min()
+
+
+def test_a_run_that_converges_above_a_point_seen_before_goes_on_from_there():
+    # Momentum carries the iterate out of the deep well at 0 into the shallow one at 3.
+    def f(x):
+        return float(-2.0 * np.exp(-((x[0] / 0.1) ** 2)) - np.exp(-((x[0] - 3.0) ** 2)))
+
+    def g(x):
+        deep = 400.0 * x * np.exp(-((x / 0.1) ** 2))
+        return deep + 2.0 * (x - 3.0) * np.exp(-((x - 3.0) ** 2))
+
+    direction = HeavyBall(0.9)
+    # Its steps must be small enough to stay in the deep well, once it is sent back without momentum.
+    result = minimize(f, [-0.15], jac=g, step=Constant(4e-3), direction=direction, maxiter=50_000, history=True)
+    assert result.success
+    assert result.fun <= result.history.fun.min() + 1e-15
+
+
+def test_a_schedule_of_zero_stays_where_it_is():
+    result = minimize(f_quadratic, [0, 1], jac=df_quadratic, step=lambda k: 0.0 if k < 3 else 0.1, history=True)
+    np.testing.assert_array_equal(result.history.x[:4], [[0.0, 1.0]] * 4)
+    assert result.success
+
+
+def test_schedules_follow_the_plain_recipe_with_clipping():
+    step = InverseTime(0.05, floor=0.01)
+    x = np.array([0.0, 1.0])
+    rows = [x]
+    for k in range(50):
+        x = np.clip(x - step(k) * df_quadratic(x), -0.5, 1.0)
+        rows.append(x)
+    result = minimize(
+        f_quadratic, [0, 1], jac=df_quadratic, step=step, bounds=[(-0.5, 1.0)] * 2, maxiter=50, tol=0, history=True
+    )
+    np.testing.assert_array_equal(result.history.x, rows[: result.nit + 1])
+    assert result.nit > 20
+
+
+# As a method of scipy.optimize.minimize
+
+
+@pytest.mark.parametrize("jac", [df_rosenbrock, True, "2-point", None])
+def test_as_a_method_of_scipy(jac):
+    fun = (lambda x: (f_rosenbrock(x), df_rosenbrock(x))) if jac is True else f_rosenbrock
+    seen = []
+    result = scipy.optimize.minimize(
+        fun,
+        [-1.2, 1.0],
+        jac=jac,
+        method=minimize,
+        tol=1e-4,
+        callback=lambda intermediate_result: seen.append(intermediate_result.fun),
+        options={"step": StrongWolfe(), "direction": LBFGS(), "maxiter": 500},
+    )
+    assert result.success
+    assert result.optimality < 1e-4
+    assert seen[-1] == result.fun
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("bounds", [[(None, 0.5), (0.0, None)], Bounds([-np.inf, 0.0], [0.5, np.inf])])
+def test_as_a_method_of_scipy_with_bounds(bounds):
+    result = scipy.optimize.minimize(
+        f_rosenbrock,
+        [-1.2, 1.0],
+        jac=df_rosenbrock,
+        method=minimize,
+        bounds=bounds,
+        options={"step": BarzilaiBorwein()},
+    )
+    assert result.success
+    np.testing.assert_allclose(result.x, [0.5, 0.25], atol=1e-4)
+
+
+def test_as_a_method_of_scipy_what_it_cannot_use():
+    options = {"method": minimize, "jac": df_quadratic}
+    with_hessian = scipy.optimize.minimize(
+        f_quadratic, [0, 1], hess=lambda x: np.eye(2), hessp=lambda x, p: p, callback=lambda xk: None, **options
+    )
+    assert with_hessian.nit == 11
+    with pytest.raises(ValueError, match="constraints are not supported"):
+        scipy.optimize.minimize(f_quadratic, [0, 1], constraints={"type": "eq", "fun": lambda x: x[0]}, **options)
+    with pytest.warns(OptimizeWarning, match="unknown option: gtol"):
+        scipy.optimize.minimize(f_quadratic, [0, 1], options={"gtol": 1e-3}, **options)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x0": []}, ValueError, r"x0 must have shape \(n,\) with n >= 1, got \(0,\)"),
+        ({"x0": np.ones((2, 2, 2))}, ValueError, r"x0 must have shape \(n,\) with n >= 1, got \(2, 2, 2\)"),
+        ({"x0": [0.0, math.nan]}, ValueError, "x0 must be finite, got nan at index 1"),
+        ({"x0": [math.inf, 1.0]}, ValueError, "x0 must be finite, got inf at index 0"),
+        ({"fun": 3}, TypeError, "fun must be callable, got 3"),
+        ({"fun": lambda x: "high"}, TypeError, "fun must return a number, got 'high'"),
+        ({"fun": lambda x: x}, ValueError, r"fun must return a number, got an array of shape \(2,\)"),
+        ({"jac": 3}, TypeError, "jac must be callable, bool or None, got 3"),
+        ({"jac": lambda x: np.ones(3)}, ValueError, r"jac must return an array of shape \(2,\), got \(3,\)"),
+        ({"jac": lambda x: np.ones((2, 1))}, ValueError, r"jac must return an array of shape \(2,\), got \(2, 1\)"),
+        ({"jac": lambda x: np.array([1.0, math.nan])}, ValueError, "jac must be finite .* got nan for variable 1"),
+        ({"bounds": [(0, 1)]}, ValueError, r"bounds must be 2 pairs \(low, high\)"),
+        ({"bounds": [(0, 1), (2, 1)]}, ValueError, r"bounds must have low <= high, got \(2.0, 1.0\) for variable 1"),
+        ({"bounds": [(0, 1), (math.nan, 1)]}, ValueError, "bounds must have low <= high, got"),
+        (
+            {"bounds": Bounds([0, 0, 0], [1, 1, 1])},
+            ValueError,
+            "bounds must have one value for each of the 2 variables",
+        ),
+        ({"fixed": [0, 1]}, ValueError, "fixed must be an array of bool"),
+        ({"fixed": [True]}, ValueError, r"fixed must be an array of bool of shape \(2,\), got bool of \(1,\)"),
+        (
+            {"fixed": [True, False], "bounds": [(1, 2), (None, None)]},
+            ValueError,
+            r"fixed variables must start within their bounds, got x0\[0\] = 0.0",
+        ),
+        ({"projection": 3}, TypeError, "projection must be callable, got 3"),
+        ({"projection": lambda x: x[:1]}, ValueError, r"projection must return an array of shape \(2,\), got \(1,\)"),
+        ({"projection": lambda x: x, "bounds": [(0, 1)] * 2}, ValueError, "projection must come alone"),
+        ({"step": "fast"}, TypeError, "step must be a schedule k -> float or a line search, got 'fast'"),
+        (
+            {"step": lambda k: -0.1},
+            ValueError,
+            "step must return a non-negative finite number, got -0.1 in iteration 0",
+        ),
+        ({"step": lambda k: math.nan}, ValueError, "step must return a non-negative finite number, got nan"),
+        ({"step": lambda k: [1, 2]}, TypeError, r"step must return a number, got \[1, 2\] in iteration 0"),
+        ({"step": lambda k: 0.01 if k < 5 else None}, TypeError, "step must return a number, got None in iteration 5"),
+        ({"direction": "down"}, TypeError, "direction must be one of graddesc.directions, got 'down'"),
+        ({"tol": -1.0}, ValueError, "tol must be a non-negative finite number, got -1.0"),
+        ({"tol": None}, TypeError, "tol must be a non-negative finite number, got None"),
+        ({"xtol": math.nan}, ValueError, "xtol must be a non-negative finite number, got nan"),
+        ({"ftol": -1}, ValueError, "ftol must be a non-negative finite number, got -1"),
+        ({"maxiter": -1}, ValueError, "maxiter must be a non-negative integer, got -1"),
+        ({"maxiter": 1.5}, TypeError, "maxiter must be a non-negative integer, got 1.5"),
+        ({"max_time": -1}, ValueError, "max_time must be a non-negative finite number, got -1"),
+        ({"target": "low"}, TypeError, "target must be a number, got 'low'"),
+        ({"target": math.nan}, ValueError, "target must be a number, got nan"),
+        ({"callback": 3}, TypeError, "callback must be callable, got 3"),
+        ({"constraints": [{"type": "eq"}]}, ValueError, "constraints are not supported: use bounds"),
+    ],
+)
+def test_bad_input_is_refused(change, error, message):
+    arguments = {"fun": f_quadratic, "x0": [0.0, 1.0], "jac": df_quadratic} | change
+    with pytest.raises(error, match=message):
+        minimize(**arguments)
+
+
+def test_numbers_come_as_they_may():
+    for fun in (
+        lambda x: np.float32(x @ x),
+        lambda x: np.array([x @ x]),
+        lambda x: int(x @ x) + 0,
+        lambda x: (x @ x)[()],
+    ):
+        assert isinstance(minimize(fun, 2, jac=lambda x: 2 * x, maxiter=3).fun, float)
+    assert minimize(lambda x: float(x @ x), np.int64(2), jac=lambda x: [float(2 * x[0])]).x.shape == (1,)
+
+
+def test_callables_without_signature_are_called_by_position():
+    calls = []
+
+    class Odd:
+        __signature__ = "none"
+
+        def __call__(self, xk):
+            calls.append(xk)
+
+    with pytest.raises(TypeError, match="signature"):
+        inspect.signature(Odd())
+    minimize(f_quadratic, [0, 1], jac=df_quadratic, callback=Odd())
+    assert len(calls) == 11
+
+
+def test_the_package_offers_it():
+    assert graddesc.minimize is minimize
+    assert graddesc.gradient_descent is gradient_descent

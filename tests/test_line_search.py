@@ -1,0 +1,416 @@
+import itertools
+import math
+from dataclasses import FrozenInstanceError, dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from graddesc import (
+    LBFGS,
+    Backtracking,
+    BarzilaiBorwein,
+    ConjugateGradient,
+    ExactLineSearch,
+    HagerZhang,
+    Polyak,
+    Steepest,
+    StrongWolfe,
+    minimize,
+)
+from graddesc.problems import (
+    Beale,
+    BroydenTridiagonal,
+    DixonPrice,
+    Himmelblau,
+    PowellSingular,
+    Quadratic,
+    Rosenbrock,
+    Wood,
+)
+
+SMOOTH = [Rosenbrock(2), Rosenbrock(10), Beale(), Himmelblau(), Wood(), PowellSingular(), DixonPrice(5)]
+SEARCHES = [
+    ExactLineSearch(),
+    Backtracking(),
+    Backtracking(initial=1.0, factor=0.3),
+    StrongWolfe(),
+    StrongWolfe(curvature=0.1),
+    HagerZhang(),
+    BarzilaiBorwein(),
+    BarzilaiBorwein("long", memory=1),
+    BarzilaiBorwein("short"),
+    BarzilaiBorwein("adaptive"),
+    Polyak(-1.0),
+]
+DIRECTIONS = [Steepest(), ConjugateGradient(), LBFGS()]
+
+
+def name(value):
+    return f"{type(value).__name__}-{value.n}" if hasattr(value, "n") else repr(value)
+
+
+class Watched:
+    """A search whose accepted steps are kept: (x, f, g, d) at the start of the ray, and the trial."""
+
+    def __init__(self, search):
+        self.search = search
+        self.steps = []
+
+    def begin(self):
+        look = self.search.begin()
+
+        def watch(ray):
+            trial = look(ray)
+            self.steps.append((ray.x, ray.f, ray.g, ray.d, trial))
+            return trial
+
+        return watch
+
+
+def run(problem, search, direction=None, maxiter=60):
+    watched = Watched(search)
+    result = minimize(
+        problem,
+        problem.start,
+        jac=problem.gradient,
+        step=watched,
+        direction=direction or Steepest(),
+        maxiter=maxiter,
+    )
+    assert len(watched.steps) >= min(3, result.nit)
+    return watched.steps, result
+
+
+def start_of(problem, x, f, g):
+    """What the search was told about the start of its ray must be true."""
+    assert f == problem(x)
+    np.testing.assert_array_equal(g, problem.gradient(x))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+@pytest.mark.parametrize("search", [Backtracking(), Backtracking(initial=1.0, factor=0.3, sufficient_decrease=0.3)])
+def test_backtracking_fulfils_the_condition_of_armijo(problem, search, direction):
+    steps, _ = run(problem, search, direction)
+    for x, f, g, d, trial in steps:
+        start_of(problem, x, f, g)
+        assert trial.alpha > 0.0
+        assert problem(x + trial.alpha * d) <= f + search.sufficient_decrease * trial.alpha * g.dot(d)
+
+
+@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+def test_backtracking_takes_the_first_power_that_will_do(problem):
+    search = Backtracking(initial=2.0, factor=0.5)
+    for x, f, g, d, trial in run(problem, search)[0]:
+        alpha = 2.0
+        while problem(x + alpha * d) > f + 1e-4 * alpha * g.dot(d):
+            alpha *= 0.5
+        assert trial.alpha == alpha
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+@pytest.mark.parametrize("curvature", [0.1, 0.9])
+def test_strong_wolfe_fulfils_both_conditions(problem, direction, curvature):
+    search = StrongWolfe(curvature=curvature)
+    steps, _ = run(problem, search, direction)
+    for x, f, g, d, trial in steps:
+        start_of(problem, x, f, g)
+        slope = g.dot(d)
+        end = x + trial.alpha * d
+        assert problem(end) <= f + search.sufficient_decrease * trial.alpha * slope
+        assert abs(problem.gradient(end).dot(d)) <= curvature * abs(slope) * (1.0 + 1e-12)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+def test_hager_zhang_fulfils_the_conditions_of_wolfe_or_the_approximate_ones(problem, direction):
+    search = HagerZhang()
+    steps, _ = run(problem, search, direction)
+    for x, f, g, d, trial in steps:
+        start_of(problem, x, f, g)
+        first, value = g.dot(d), problem(x + trial.alpha * d)
+        last = problem.gradient(x + trial.alpha * d).dot(d)
+        wolfe = value <= f + 0.1 * trial.alpha * first
+        approximate = value <= f + 1e-6 * abs(f) and last <= (2 * 0.1 - 1) * first * (1.0 - 1e-12)
+        assert wolfe or approximate
+        assert last >= 0.9 * first * (1.0 + 1e-12)
+
+
+@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+@pytest.mark.parametrize("formula", ["alternating", "adaptive", "long", "short"])
+@pytest.mark.parametrize("memory", [1, 4])
+def test_barzilai_borwein_stays_below_the_highest_recent_value(problem, formula, memory):
+    steps, _ = run(problem, BarzilaiBorwein(formula, memory=memory))
+    values = [f for _, f, _, _, _ in steps]
+    for k, (x, f, g, d, trial) in enumerate(steps):
+        start_of(problem, x, f, g)
+        reference = max(values[max(0, k - memory + 1) : k + 1])
+        assert problem(x + trial.alpha * d) <= reference + 1e-4 * trial.alpha * g.dot(d)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("long", lambda ss, sy, yy, k: ss / sy),
+        ("short", lambda ss, sy, yy, k: sy / yy),
+        ("alternating", lambda ss, sy, yy, k: sy / yy if k % 2 else ss / sy),
+        ("adaptive", lambda ss, sy, yy, k: sy / yy if sy / yy < 0.5 * ss / sy else ss / sy),
+    ],
+)
+def test_barzilai_borwein_steps_by_the_formula(formula, expected):
+    # On a convex quadratic, with a memory that never runs out, hardly any step is shortened.
+    problem = Quadratic(np.diag([1.0, 3.0, 10.0]), start=[1.0, 1.0, 1.0])
+    steps, _ = run(problem, BarzilaiBorwein(formula, memory=1000), maxiter=12)
+    for k in range(1, len(steps)):
+        s = steps[k][0] - steps[k - 1][0]
+        y = steps[k][2] - steps[k - 1][2]
+        assert steps[k][4].alpha == pytest.approx(expected(s.dot(s), s.dot(y), y.dot(y), k), rel=1e-9)
+
+
+@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+def test_exact_search_takes_the_steps_of_scipy_to_the_last_bit(problem):
+    for x, f, g, d, trial in run(problem, ExactLineSearch(), maxiter=30)[0]:
+        start_of(problem, x, f, g)
+        expected = minimize_scalar(lambda alpha, x=x, d=d: problem(x + alpha * d))
+        assert trial.alpha == expected.x
+        assert trial.f == expected.fun
+
+
+def test_exact_search_makes_successive_directions_orthogonal():
+    steps, _ = run(Rosenbrock(), ExactLineSearch())
+    for (_, _, _, d, _), (_, _, g, _, _) in itertools.pairwise(steps):
+        assert abs(g.dot(d)) <= 1e-5 * math.sqrt(g.dot(g) * d.dot(d)) + 1e-7 * d.dot(d)
+
+
+def test_polyak_steps_by_the_formula():
+    problem = Quadratic(np.diag([1.0, 3.0]), c=5.0)
+    for relaxation in (0.5, 1.0, 1.5):
+        for x, f, g, _, trial in run(problem, Polyak(5.0, relaxation=relaxation), maxiter=10)[0]:
+            start_of(problem, x, f, g)
+            assert trial.alpha == pytest.approx(relaxation * (f - 5.0) / g.dot(g), rel=1e-14)
+
+
+def test_polyak_ends_where_the_target_is_reached():
+    result = minimize(lambda x: float(x @ x), [3.0], jac=lambda x: 2.0 * x, step=Polyak(1e-4))
+    assert result.status == 6
+    assert result.fun <= 1e-4
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_evaluations_are_counted_exactly(search, direction):
+    problem = BroydenTridiagonal(6)
+    calls = {"f": 0, "g": 0}
+
+    def f(x):
+        calls["f"] += 1
+        return problem(x)
+
+    def g(x):
+        calls["g"] += 1
+        return problem.gradient(x)
+
+    result = minimize(f, problem.start, jac=g, step=search, direction=direction, maxiter=50)
+    assert (result.nfev, result.njev) == (calls["f"], calls["g"])
+
+
+# Survival
+
+
+@dataclass(frozen=True)
+class Uphill:
+    scaled: ClassVar[bool] = False
+
+    def begin(self):
+        return lambda g, s, y, step: g.copy()
+
+
+@dataclass(frozen=True)
+class Sideways:
+    scaled: ClassVar[bool] = False
+
+    def begin(self):
+        return lambda g, s, y, step: np.array([-g[1], g[0]])
+
+
+def check(f, result):
+    assert math.isfinite(result.fun)
+    assert result.fun == f(result.x)
+    assert result.message.endswith(".")
+
+
+def barrier(x):
+    """Not defined for x <= 0, flat and low at 1."""
+    with np.errstate(all="ignore"):
+        return float(x[0] - np.log(x[0]) + x[1] ** 2)
+
+
+def barrier_gradient(x):
+    return np.array([1.0 - 1.0 / x[0], 2.0 * x[1]])
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_trials_that_are_nan_are_shortened(search, direction):
+    result = minimize(barrier, [1e-3, 3.0], jac=barrier_gradient, step=search, direction=direction, maxiter=2000)
+    check(barrier, result)
+    if isinstance(search, Polyak):  # Its target is below the minimum: it comes near, and goes round.
+        assert result.fun < barrier(np.array([1e-3, 3.0]))
+    elif not (isinstance(search, BarzilaiBorwein) and direction != Steepest()):
+        assert result.success
+        np.testing.assert_allclose(result.x, [1.0, 0.0], atol=2e-5)
+
+
+@pytest.mark.parametrize("low", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+def test_what_is_not_finite_is_never_accepted(search, low):
+    def f(x):
+        return float(x @ x) if np.abs(x).max() > 1.0 else low
+
+    def g(x):
+        assert np.abs(x).max() > 1.0
+        return 2.0 * x
+
+    result = minimize(f, [3.0, 4.0], jac=g, step=search, maxiter=300)
+    check(f, result)
+    assert result.fun < 25.0
+    assert result.status in (1, 2, 3)
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+def test_gradients_that_are_not_finite_are_never_accepted(search):
+    def f(x):
+        return float(x @ x)
+
+    def g(x):
+        return 2.0 * x if np.abs(x).max() > 1.0 else np.full(2, math.nan)
+
+    result = minimize(f, [3.0, 4.0], jac=g, step=search, maxiter=100, history=True)
+    assert np.isfinite(result.history.gradient_norm).all()
+    assert np.isfinite(result.history.fun).all()
+    assert result.status in (1, 2, 3)
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_flat_functions_end_with_lost_precision(search, direction):
+    # The gradient is a lie, there is nothing to gain anywhere.
+    result = minimize(
+        lambda x: 7.0, [3.0, 4.0], jac=lambda x: np.ones(2), step=search, direction=direction, maxiter=100_000
+    )
+    assert result.status == 2
+    assert result.fun == 7.0
+
+
+@pytest.mark.parametrize("search", [s for s in SEARCHES if not isinstance(s, Polyak)], ids=name)
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_noise_is_survived(search, direction):
+    def f(x):
+        # Noise of 1e-6 that depends on the bits of x alone.
+        return float(x @ x) + 1e-6 * (hash(x.tobytes()) % 1000 / 1000.0)
+
+    result = minimize(f, [3.0, 4.0], jac=lambda x: 2.0 * x, step=search, direction=direction, tol=1e-12, maxiter=20_000)
+    check(f, result)
+    assert result.status in (0, 2)
+    assert result.fun < 1e-4
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@pytest.mark.parametrize("direction", [Uphill(), Sideways()], ids=name)
+def test_directions_that_do_not_descend_are_replaced(search, direction):
+    problem = Quadratic(np.diag([1.0, 3.0]))
+    result = minimize(problem, [3.0, 4.0], jac=problem.gradient, step=search, direction=direction, maxiter=200)
+    check(problem, result)
+    assert result.status == 2
+    assert result.fun <= problem(np.array([3.0, 4.0]))
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+def test_a_wrong_gradient_ends_with_a_sentence(search):
+    problem = Quadratic(np.diag([1.0, 3.0]))
+    result = minimize(problem, [3.0, 4.0], jac=lambda x: -problem.gradient(x), step=search, maxiter=100)
+    check(problem, result)
+    assert not result.success or isinstance(search, ExactLineSearch)
+
+
+@pytest.mark.parametrize("search", [s for s in SEARCHES if not isinstance(s, Polyak)], ids=name)
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_a_tolerance_below_rounding_ends_with_lost_precision_near_the_minimum(search, direction):
+    problem = Quadratic(np.array([[2.0, 0.3], [0.3, 14.0]]), [2.0, 1.1], 1e3, start=[0.0, 1.0])
+    result = minimize(
+        problem, problem.start, jac=problem.gradient, step=search, direction=direction, tol=0.0, maxiter=100_000
+    )
+    check(problem, result)
+    assert result.status in (0, 2)
+    assert result.fun <= problem.minimum + 1e-9
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_a_function_without_minimum_is_followed_down(search, direction):
+    def f(x):
+        return float(x[0])
+
+    result = minimize(f, [0.0], jac=lambda x: np.ones(1), step=search, direction=direction, maxiter=50)
+    check(f, result)
+    assert result.fun < -0.5
+    assert np.isfinite(result.x).all()
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@pytest.mark.parametrize("scale", [1e-200, 1e-140, 1e-8, 1e8, 1e140])
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_huge_and_tiny_scales(search, direction, scale):
+    def f(x):
+        return scale * float(x @ x)
+
+    def g(x):
+        return 2.0 * scale * x
+
+    result = minimize(f, [3.0, 4.0], jac=g, step=search, direction=direction, tol=1e-6 * scale, maxiter=100)
+    check(f, result)
+    assert result.fun <= 25.0 * scale
+
+
+# Settings
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=name)
+def test_settings_are_frozen_compare_and_hold_no_state(search):
+    assert search == type(search)(**vars(search))
+    before = repr(search)
+    first = minimize(Rosenbrock(), [-1.2, 1.0], jac=Rosenbrock().gradient, step=search, maxiter=30)
+    second = minimize(Rosenbrock(), [-1.2, 1.0], jac=Rosenbrock().gradient, step=search, maxiter=30)
+    np.testing.assert_array_equal(first.x, second.x)
+    assert first.nfev == second.nfev
+    assert repr(search) == before
+    with pytest.raises(FrozenInstanceError):
+        search.new = 1
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: ExactLineSearch(initial=0.0), ValueError, "initial must be a positive finite number, got 0.0"),
+        (lambda: ExactLineSearch(tolerance=-1), ValueError, "tolerance must be a positive finite number, got -1"),
+        (lambda: ExactLineSearch(max_trials=0), ValueError, "max_trials must be a positive integer, got 0"),
+        (lambda: Backtracking(initial=-1.0), ValueError, "initial must be a positive finite number, got -1.0"),
+        (lambda: Backtracking(factor=1.0), ValueError, r"factor must be a number in \(0, 1\), got 1.0"),
+        (lambda: Backtracking(sufficient_decrease=0), ValueError, r"sufficient_decrease must be .* got 0"),
+        (lambda: StrongWolfe(curvature=1e-5), ValueError, r"curvature must be .*sufficient_decrease, 1\), got 1e-05"),
+        (lambda: StrongWolfe(curvature=1.0), ValueError, "curvature must be"),
+        (lambda: HagerZhang(sufficient_decrease=0.5), ValueError, r"sufficient_decrease must be .*\(0, 0.5\), got 0.5"),
+        (lambda: HagerZhang(blur=-1e-6), ValueError, "blur must be a non-negative finite number, got -1e-06"),
+        (lambda: BarzilaiBorwein("middle"), ValueError, "formula must be one of alternating, .*, got 'middle'"),
+        (lambda: BarzilaiBorwein(memory=0), ValueError, "memory must be a positive integer, got 0"),
+        (lambda: Polyak(math.inf), ValueError, "target must be a finite number, got inf"),
+        (lambda: Polyak(0.0, relaxation=2.0), ValueError, r"relaxation must be a number in \(0, 2\), got 2.0"),
+        (lambda: Polyak(None), TypeError, "target must be a finite number, got None"),
+    ],
+)
+def test_wrong_settings_are_refused(build, error, message):
+    with pytest.raises(error, match=message):
+        build()
