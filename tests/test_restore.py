@@ -200,6 +200,85 @@ def test_hole_is_bridged():
     assert np.abs(restored - image).max() < 0.02
 
 
+# ---- losses of the caller's ----
+
+
+def line_function(x):
+    return LINE.value_and_gradient(x)
+
+
+def test_callable_loss_takes_plain_steps_like_the_compiled_one():
+    image = scene()
+    corrupted, mask = graddesc.masks.corrupt(image, 0.8, rng=1)
+    expected, info = graddesc.restore(corrupted, mask, max_iter=20, full_output=True, **CLASSIC)
+    restored, own = graddesc.restore(corrupted, mask, loss=line_function, max_iter=20, full_output=True, **CLASSIC)
+    assert_allclose(restored, expected, rtol=1e-9)
+    assert_allclose(own.history, info.history, rtol=1e-11)
+    assert own.fun == own.history[-1]
+
+
+def test_callable_loss_is_minimised():
+    image = scene(24, 31)
+    mask = np.random.default_rng(1).random(image.shape) < 0.8
+    best = graddesc.restore(image, mask, tol=1e-8, max_iter=3000, full_output=True)[1].fun
+    seen = []
+    restored, info = graddesc.restore(image, mask, loss=line_function, full_output=True, callback=seen.append)
+    assert info.status == 0
+    assert_allclose(info.fun, best, rtol=1e-2)
+    assert_allclose(info.fun, LINE.value(restored), rtol=1e-12)
+    assert_array_equal(restored[~mask], image[~mask])
+    assert len(seen) == info.nit == len(info.history)
+
+
+def test_callable_loss_sees_the_image_in_its_shape_and_units():
+    shapes = []
+
+    def loss(x):
+        shapes.append(x.shape)
+        assert x.dtype == np.float64
+        assert x[0, 0, 0] == image[0, 0, 0]
+        # Channels want to be equal: nothing that a loss of single channels could ask for.
+        mean = x.mean(axis=1, keepdims=True)
+        return float(np.sum((x - mean) ** 2)), 2 * (x - mean)
+
+    image = 100 * np.random.default_rng(0).random((6, 3, 7))
+    mask = np.zeros(image.shape, bool)
+    mask[:, 2] = True
+    mask[0, 0, 0] = mask[0, 2, 0] = False
+    restored = graddesc.restore(image, mask, loss=loss, channel_axis=1, tol=1e-8)
+    assert_allclose(restored[1:, 2], restored[1:, :2].mean(axis=1), rtol=1e-5)
+    assert set(shapes) == {(6, 3, 7)}
+    # Integers come scaled to [0, 1]: the loss compares x[0, 0, 0] with this.
+    whole = np.full((3, 4, 1), 51, np.uint8)
+    image = whole / 255
+    graddesc.restore(whole, np.eye(3, 4, 1, dtype=bool), loss=loss, channel_axis=2)
+
+
+def test_callable_loss_stops_as_others_do():
+    image = scene()
+    mask = np.random.default_rng(0).random(image.shape) < 0.8
+
+    def stop(intermediate_result):
+        if intermediate_result.nit == 3:
+            raise StopIteration
+
+    for kwargs, status in [({"callback": stop}, 99), ({"max_iter": 2}, 1), ({"max_time": 0}, 5)]:
+        assert graddesc.restore(image, mask, loss=line_function, full_output=True, **kwargs)[1].status == status
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (lambda x: 1.0, TypeError, r"loss must return a pair \(value, gradient\), got 1.0"),
+        (lambda x: (1.0, x.T), ValueError, r"loss must return a gradient of shape \(4, 5\), got \(5, 4\)"),
+        (lambda x: 1 / 0, ZeroDivisionError, "division"),
+    ],
+)
+def test_callable_loss_that_is_wrong(loss, error, message):
+    with pytest.raises(error, match=message):
+        graddesc.restore(GOOD, MASK, loss=loss)
+
+
 # ---- what is kept ----
 
 

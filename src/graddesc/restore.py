@@ -66,8 +66,10 @@ def restore(
         for floats, or else the least and greatest values of the dtype (0 and 1 for floats).
     known : array_like of bool or int, shape (rows, cols) or the image's, optional
         The complement, to give instead of `mask`.
-    loss : str or loss of `graddesc.losses`, default "line"
-        What to descend.
+    loss : str, loss of `graddesc.losses`, or callable, default "line"
+        What to descend. A callable ``loss(x) -> (value, gradient)`` gets a copy of the image, in float64 and in its own
+        shape and units (integers scaled to [0, 1]), and returns a gradient of that shape. Without `step` it is
+        descended by `minimize` with `BarzilaiBorwein`.
     step : callable ``k -> float``, optional
         A schedule of step sizes, such as `InverseTime`: runs the plain recipe
         ``x <- clip(x - step(k) * gradient(x))``, k = 0, 1, .... By default the compiled solver runs: accelerated, with
@@ -104,8 +106,9 @@ def restore(
         The restored image; `out` itself if it was given.
     info : scipy.optimize.OptimizeResult
         Only with `full_output`: ``x`` (the restored image), ``fun`` (its loss), ``nit`` (iterations), ``success``,
-        ``status`` (0 settled, 1 iterations, 5 time, 99 callback), ``message`` and ``history`` (the loss after each
-        iteration). The loss is that of the image in its own units for floats, scaled to [0, 1] for integers.
+        ``status`` (0 settled, 1 iterations, 5 time, 99 callback; with a callable loss also those of `minimize`),
+        ``message`` and ``history`` (the loss after each iteration). The loss is that of the image in its own units for
+        floats, scaled to [0, 1] for integers.
 
     Raises
     ------
@@ -160,26 +163,28 @@ def restore(
         raise TypeError(f"callback must be callable, got {callback!r}")
     _check_out(out, image, mask, known)
 
-    scale = _Scale(planes, free, bounds)
     start = _check_init(init, image, free, channel_axis)
-    run = _Run(planes, free, scale, loss, start, threads)
-
-    def assemble(out=None):
-        return run.assemble(image, out, channel_axis)
-
-    measured = full_output or callback is not None
-    history = []
-    reason = _descend(run, step, limits, callback, assemble, history if measured else None)
-    restored = assemble(out)
+    compiled = hasattr(loss, "sweeps")
+    scale = _Scale(planes, free, bounds, as_is=not compiled)
+    if compiled:
+        run = _CompiledRun(loss, planes, free, scale, start, threads)
+    else:
+        run = _CallableRun(loss, planes, free, scale, start, threads, channel_axis)
+    report = _Report(run, image, channel_axis, callback, measured=full_output or callback is not None)
+    if run.complete:
+        status, message = _MESSAGES["nothing"]
+    elif step is None and not compiled:
+        status, message = run.minimize(limits, report)
+    else:
+        status, message = _MESSAGES[_descend(run, step, limits, report)]
+    restored = report.assemble(out)
     if not full_output:
         return restored
-    return restored, _info(restored, run.loss() if not history else history[-1], history, reason)
+    return restored, report.info(restored, status, message)
 
 
-def _descend(run, step, limits, callback, assemble, history):
-    """Iterate until a limit is met, and return its name; write the losses to history unless it is None."""
-    if run.complete:
-        return "nothing"
+def _descend(run, step, limits, report):
+    """Iterate until a limit is met, and return its name."""
     momentum = _Momentum()
     for k in range(limits.max_iter):
         if step is None:
@@ -188,13 +193,10 @@ def _descend(run, step, limits, callback, assemble, history):
         else:
             size = _check_size(step(k), k)
             run.descend(size, track_change=limits.tol is not None)
-        if history is not None:
-            history.append(run.loss())
-        if callback is not None:
-            try:
-                callback(_intermediate(assemble, history[-1], k + 1, size))
-            except StopIteration:
-                return "callback"
+        try:
+            report.iteration(k + 1, size)
+        except StopIteration:
+            return "callback"
         if limits.settled(k + 1, run.change):
             return "settled"
         if limits.expired():
@@ -225,26 +227,29 @@ class _Limits:
         else:
             self.tol = _check_nonnegative("tol", tol)
         self._min_iter = _SOLVER_MIN_ITER if step is None else 1
-        self._deadline = None if max_time is None else started + _check_nonnegative("max_time", max_time)
+        self._deadline = math.inf if max_time is None else started + _check_nonnegative("max_time", max_time)
 
     def settled(self, nit, change):
         return self.tol is not None and nit >= self._min_iter and change <= self.tol
 
+    def remaining(self):
+        return None if self._deadline == math.inf else max(self._deadline - time.perf_counter(), 0.0)
+
     def expired(self):
-        return self._deadline is not None and time.perf_counter() >= self._deadline
+        return time.perf_counter() >= self._deadline
 
 
 class _Scale:
-    """Between the units of the image and those of the run, in which the known pixels lie in [0, 1].
+    """Between the units of the image and those of the run, in which the known pixels lie in [0, 1] (unless as_is).
 
     Integers are divided by the greatest value of their dtype. Floats are taken as they are if they lie in [0, 1] and
     span more than a millionth; others are brought to [0, 1], so that no square overflows or underflows.
     """
 
-    def __init__(self, planes, free, bounds):
+    def __init__(self, planes, free, bounds, as_is):
         values = planes[np.broadcast_to(free, planes.shape) == 0]
         self.integer = planes.dtype.kind == "u"
-        self.work_dtype = np.dtype(np.float64 if planes.dtype.type is np.float64 else np.float32)
+        self.work_dtype = np.dtype(np.float64 if as_is or planes.dtype.type is np.float64 else np.float32)
         if self.integer:
             least, greatest = 0, int(np.iinfo(planes.dtype).max)
             self.offset, self.factor = 0, greatest
@@ -254,7 +259,7 @@ class _Scale:
             if not (math.isfinite(least) and math.isfinite(greatest)):
                 _refuse_nonfinite(planes, free)
         self.low, self.high = _check_bounds(bounds, self.integer, least, greatest)
-        if not self.integer and not (least >= 0 and greatest <= 1 and greatest - least >= _LEAST_RANGE):
+        if not self.integer and not as_is and not (least >= 0 and greatest <= 1 and greatest - least >= _LEAST_RANGE):
             span = greatest - least
             if span > np.finfo(self.work_dtype).max:
                 raise ValueError(f"image must span a finite range, got known pixels from {least} to {greatest}")
@@ -291,84 +296,193 @@ class _Scale:
 
 
 class _Run:
-    """One restoration: the image as it stands, channel by channel, in float32 or float64, and its compiled sweeps."""
+    """One restoration: the image as it stands, in float32 or float64, of shape (channels, rows, cols).
 
-    def __init__(self, planes, free, scale, loss, start, threads):
-        self._free, self._scale = free, scale
-        self._x = np.empty(planes.shape, scale.work_dtype)
-        low, high = scale.bounds()
-        scale.to_run(planes, self._x)
-        for channel, x in enumerate(self._x):
-            mask = self._mask(channel)
+    Attributes
+    ----------
+    complete : bool
+        Whether no pixel is corrupt.
+    change : float
+        The root mean square change of the corrupt pixels in the last iteration, as a fraction of the deviation of the
+        known ones.
+    """
+
+    def __init__(self, planes, free, scale, start, threads):
+        self.free, self.scale = free, scale
+        self.x = np.empty(planes.shape, scale.work_dtype)
+        scale.to_run(planes, self.x)
+        for channel, x in enumerate(self.x):
+            free = self.mask(channel)
             if isinstance(start, str) and start == "pyramid":
-                _fill_pyramid(x, mask, threads)
+                _fill_pyramid(x, free, threads)
             elif isinstance(start, str):
-                _fill_nearest(x, mask)
+                _fill_nearest(x, free)
             else:
                 begin = np.empty_like(x)
                 scale.to_run(start[channel], begin)
-                np.copyto(x, begin, where=mask.view(bool))
-            np.clip(x, low, high, out=x, where=mask.view(bool))
-        self.slope = 0.0
-        self.change = 0.0
-        corrupt = int(np.count_nonzero(free)) * (planes.shape[0] // free.shape[0])
+                np.copyto(x, begin, where=free.view(bool))
+            np.clip(x, *scale.bounds(), out=x, where=free.view(bool))
+        corrupt = int(np.count_nonzero(self.free)) * (len(planes) // len(self.free))
         self.complete = corrupt == 0
-        # The root mean square of a change, as a fraction of the deviation of the known pixels; of a constant image,
-        # itself.
-        self._change_unit = math.sqrt(corrupt) * (scale.deviation or 1.0)
-        self._sweeps = [loss.sweeps(x, self._mask(c), low, high, threads) for c, x in enumerate(self._x)]
+        # Of a constant image the change itself is looked at.
+        self.change_unit = math.sqrt(corrupt) * (scale.deviation or 1.0)
+        self.change = 0.0
 
-    def _mask(self, channel):
-        return self._free[channel if len(self._free) > 1 else 0]
+    def mask(self, channel):
+        """The corrupt pixels of a channel, as uint8."""
+        return self.free[channel if len(self.free) > 1 else 0]
+
+    def iterates(self):
+        """The channels as they stand."""
+        return self.x
+
+
+class _CompiledRun(_Run):
+    """A restoration by the compiled sweeps of a loss, channel by channel."""
+
+    def __init__(self, loss, planes, free, scale, start, threads):
+        super().__init__(planes, free, scale, start, threads)
+        self.slope = 0.0
+        self._sweeps = [loss.sweeps(x, self.mask(c), *scale.bounds(), threads) for c, x in enumerate(self.x)]
 
     def descend(self, step, track_change):
+        """Take a plain step."""
         for sweeps in self._sweeps:
-            sweeps.descend(step / self._scale.loss_unit, track_change)
+            sweeps.descend(step / self.scale.loss_unit, track_change)
         self._gather()
 
     def accelerate(self, momentum):
+        """Take an accelerated step; `slope` is positive when its momentum pointed uphill."""
         for sweeps in self._sweeps:
             sweeps.accelerate(momentum)
         self._gather()
 
     def _gather(self):
         self.slope = math.fsum(sweeps.slope for sweeps in self._sweeps)
-        self.change = math.sqrt(math.fsum(sweeps.change for sweeps in self._sweeps)) / self._change_unit
+        self.change = math.sqrt(math.fsum(sweeps.change for sweeps in self._sweeps)) / self.change_unit
+
+    def loss(self):
+        """The loss of the image as it stands, in its own units."""
+        return math.fsum(sweeps.loss() for sweeps in self._sweeps) * self.scale.loss_unit
+
+    def iterates(self):
+        return [sweeps.iterate for sweeps in self._sweeps]
+
+
+class _CallableRun(_Run):
+    """A restoration by a loss of the caller's, which sees the whole image at once."""
+
+    def __init__(self, loss, planes, free, scale, start, threads, channel_axis):
+        super().__init__(planes, free, scale, start, threads)
+        self._function, self._channel_axis = loss, channel_axis
+        self._where = np.broadcast_to(self.free.view(bool), self.x.shape)
+        self._value, self._gradient = self._evaluate()
+
+    def _evaluate(self):
+        image = self.x[0] if self._channel_axis is None else np.moveaxis(self.x, 0, self._channel_axis)
+        result = self._function(image.copy(order="C"))
+        try:
+            value, gradient = result
+        except (TypeError, ValueError):
+            raise TypeError(f"loss must return a pair (value, gradient), got {result!r}") from None
+        gradient = np.asarray(gradient, dtype=np.float64)
+        if gradient.shape != image.shape:
+            raise ValueError(f"loss must return a gradient of shape {image.shape}, got {gradient.shape}")
+        return float(value), _planes(gradient, self._channel_axis)
+
+    def descend(self, step, track_change):
+        """Take a plain step."""
+        new = np.clip((self.x - step * self._gradient)[self._where], *self.scale.bounds())
+        self.change = float(np.linalg.norm(new - self.x[self._where])) / self.change_unit
+        self.x[self._where] = new
+        self._value, self._gradient = self._evaluate()
 
     def loss(self):
         """The loss of the image as it stands."""
-        return math.fsum(sweeps.loss() for sweeps in self._sweeps) * self._scale.loss_unit
+        return self._value
 
-    def assemble(self, image, out, channel_axis):
-        """Write the known pixels of the image, and the others as they stand, to out (by default a new array)."""
+    def minimize(self, limits, report):
+        """Descend by spectral projected gradients; return the status and its message."""
+        from scipy.optimize import Bounds
+
+        from graddesc import descent, line_search
+
+        values = self.x[self._where]
+        reason = None
+
+        def fun(values):
+            self.x[self._where] = values
+            self._value, self._gradient = self._evaluate()
+            return self._value, self._gradient[self._where]
+
+        def callback(intermediate_result):
+            nonlocal values, reason
+            new = intermediate_result.x
+            change = float(np.linalg.norm(new - values)) / self.change_unit
+            values = self.x[self._where] = new
+            self._value = intermediate_result.fun
+            reason = "callback"
+            report.iteration(intermediate_result.nit, None)
+            reason = "settled" if limits.settled(intermediate_result.nit, change) else None
+            if reason is not None:
+                raise StopIteration
+
+        result = descent.minimize(
+            fun,
+            values,
+            jac=True,
+            step=line_search.BarzilaiBorwein(),
+            bounds=Bounds(*self.scale.bounds()),
+            tol=0.0,
+            maxiter=limits.max_iter,
+            max_time=limits.remaining(),
+            callback=callback,
+        )
+        self.x[self._where] = result.x
+        self._value = float(result.fun)
+        return _MESSAGES[reason] if reason is not None else (result.status, result.message)
+
+
+class _Report:
+    """What the caller is told: images, losses, and the result."""
+
+    def __init__(self, run, image, channel_axis, callback, measured):
+        self._run, self._image, self._channel_axis, self._callback = run, image, channel_axis, callback
+        self._history = [] if measured else None
+
+    def iteration(self, nit, step):
+        """Note an iteration and call back; raises what the callback raises."""
+        if self._history is not None:
+            self._history.append(self._run.loss())
+        if self._callback is not None:
+            from scipy.optimize import OptimizeResult
+
+            self._callback(OptimizeResult(x=self.assemble(), fun=self._history[-1], nit=nit, step=step))
+
+    def assemble(self, out=None):
+        """Write the known pixels of the image, and the others as they stand, to out, by default a new array."""
         if out is None:
-            out = np.empty_like(image, order="C", subok=False)
-        out[...] = image
-        for channel, (plane, sweeps) in enumerate(zip(_planes(out, channel_axis), self._sweeps, strict=True)):
-            restored = self._scale.to_image(sweeps.iterate)
-            np.copyto(plane, restored, where=self._mask(channel).view(bool), casting="unsafe")
+            out = np.empty(self._image.shape, self._image.dtype)
+        out[...] = self._image
+        planes = _planes(out, self._channel_axis)
+        for channel, (plane, x) in enumerate(zip(planes, self._run.iterates(), strict=True)):
+            restored = self._run.scale.to_image(x)
+            np.copyto(plane, restored, where=self._run.mask(channel).view(bool), casting="unsafe")
         return out
 
+    def info(self, restored, status, message):
+        """The second result of restore()."""
+        from scipy.optimize import OptimizeResult
 
-def _intermediate(assemble, fun, nit, step):
-    from scipy.optimize import OptimizeResult
-
-    return OptimizeResult(x=assemble(), fun=fun, nit=nit, step=step)
-
-
-def _info(restored, fun, history, reason):
-    from scipy.optimize import OptimizeResult
-
-    status, message = _MESSAGES[reason]
-    return OptimizeResult(
-        x=restored,
-        fun=fun,
-        nit=len(history),
-        success=status == 0,
-        status=status,
-        message=message,
-        history=np.array(history, dtype=np.float64),
-    )
+        return OptimizeResult(
+            x=restored,
+            fun=self._run.loss(),
+            nit=len(self._history),
+            success=status == 0,
+            status=status,
+            message=message,
+            history=np.array(self._history, dtype=np.float64),
+        )
 
 
 # ---- starts ----
@@ -484,8 +598,8 @@ def _check_bounds(bounds, integer, least, greatest):
 def _check_loss(loss):
     if isinstance(loss, str):
         return losses.by_name(loss)
-    if not hasattr(loss, "sweeps"):
-        raise TypeError(f"loss must be a name or a loss of graddesc.losses, got {loss!r}")
+    if not (hasattr(loss, "sweeps") or callable(loss)):
+        raise TypeError(f"loss must be a name, a loss of graddesc.losses or a callable, got {loss!r}")
     return loss
 
 
