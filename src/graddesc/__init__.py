@@ -34,7 +34,7 @@ _HOME = {
     "gradient_descent": "descent",
     "minimize": "descent",
 }
-_MODULES = ("directions", "line_search", "losses", "masks", "problems", "schedules")
+_MODULES = ("directions", "line_search", "losses", "masks", "problems", "samples", "schedules")
 
 __all__ = ["__version__", "build_config", "restore", *_HOME, *_MODULES]
 

@@ -3,6 +3,7 @@ from graddesc import line_search as line_search
 from graddesc import losses as losses
 from graddesc import masks as masks
 from graddesc import problems as problems
+from graddesc import samples as samples
 from graddesc import schedules as schedules
 from graddesc.descent import gradient_descent as gradient_descent
 from graddesc.descent import minimize as minimize
