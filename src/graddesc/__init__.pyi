@@ -1,7 +1,11 @@
+from graddesc import animation as animation
+from graddesc import demos as demos
 from graddesc import directions as directions
+from graddesc import images as images
 from graddesc import line_search as line_search
 from graddesc import losses as losses
 from graddesc import masks as masks
+from graddesc import plots as plots
 from graddesc import problems as problems
 from graddesc import samples as samples
 from graddesc import schedules as schedules

@@ -1,0 +1,8 @@
+"""Run the command: ``python -m graddesc``."""
+
+import sys
+
+from graddesc.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,369 @@
+"""The command ``graddesc``."""
+
+import argparse
+import contextlib
+import importlib.metadata
+import io
+import math
+import os
+import platform
+import signal
+import sys
+import time
+
+import graddesc
+
+# Exit codes; wrong usage is argparse's 2, and an end by a signal is told as shells do: 128 + its number.
+_DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
+
+_CLASSIC_ITERATIONS = 500
+
+_EPILOG = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but not converged, 130 interrupted"
+
+
+def main(argv=None):
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments, those of the process by default.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed, 3 done but not converged, 130 interrupted, 141 nobody reads the output.
+
+    Raises
+    ------
+    SystemExit
+        With 2 for wrong usage, 143 when terminated.
+    """
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = arguments.run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        _drop_stdout()
+        return 128 + signal.SIGPIPE
+    except (OSError, ValueError, ImportError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or "not enough memory"
+        print(f"graddesc: error: {reason}", file=sys.stderr)
+        _drop_stdout()
+        return _FAILED
+
+
+def _terminate(number, frame):
+    """End by an exception, so that temporary files are removed."""
+    raise SystemExit(128 + number)
+
+
+def _drop_stdout():
+    """Discard what could not be written, or the interpreter would try again at its end, and complain."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="graddesc", description=graddesc.__doc__, epilog=_EPILOG, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"graddesc {graddesc.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    restore = _command(commands, "restore", _restore, "restore an image of which most pixels are corrupt")
+    restore.add_argument("input", metavar="IN", help="the image; - is standard input")
+    restore.add_argument("output", metavar="OUT", help="the restored image; - is a PNG on standard output")
+    restore.add_argument(
+        "--mask", metavar="FILE", help="an image that is not zero where IN is corrupt (default: where IN is extreme)"
+    )
+    restore.add_argument("--animate", metavar="FILE.gif", help="show the image healing")
+    restore.add_argument("--history", metavar="FILE.png", help="plot the loss by iteration; or .svg, .pdf")
+    restore.add_argument("--loss", metavar="NAME", help="the smoothness loss")
+    restore.add_argument(
+        "--classic", action="store_true", help=f"the classic recipe: {_CLASSIC_ITERATIONS} plain steps from the noise"
+    )
+    restore.add_argument("--max-iter", metavar="N", type=_positive_int, help="iterations at most")
+    restore.add_argument("--max-time", metavar="SECONDS", type=_positive, help="seconds at most")
+    restore.add_argument("--tol", metavar="X", type=_not_negative, help="the tolerance of convergence")
+    _add_threads(restore)
+    _add_overwrite(restore)
+
+    corrupt = _command(commands, "corrupt", _corrupt, "make pixels of an image black or white at random, for trials")
+    corrupt.add_argument("input", metavar="IN", help="the image; - is standard input")
+    corrupt.add_argument("output", metavar="OUT", help="the corrupt image; - is a PNG on standard output")
+    corrupt.add_argument(
+        "--missing", metavar="P", type=_probability, default=0.9, help="the share of corrupt pixels (default: 0.9)"
+    )
+    corrupt.add_argument("--seed", metavar="N", type=_whole, default=0, help="of the noise (default: 0)")
+    corrupt.add_argument(
+        "--downsample", metavar="N", type=_positive_int, default=1, help="first take every Nth pixel of each axis"
+    )
+    corrupt.add_argument("--mask-out", metavar="FILE", help="write the mask: white where OUT is corrupt")
+    _add_overwrite(corrupt)
+
+    demo = commands.add_parser("demo", help="show what the package can do", allow_abbrev=False)
+    demos = demo.add_subparsers(title="demos", required=True, metavar="DEMO")
+    restore_demo = _add_demo(demos, "restore", "a ginkgo leaf from a tenth of its pixels")
+    restore_demo.add_argument("--size", metavar="N", type=_positive_int, default=512, help="rows and columns")
+    restore_demo.add_argument(
+        "--missing", metavar="P", type=_probability, default=0.9, help="the share of corrupt pixels"
+    )
+    restore_demo.add_argument("--seed", metavar="N", type=_whole, default=0, help="of the noise")
+    _add_threads(restore_demo)
+
+    _command(commands, "info", _info, "tell versions and how the kernels were built")
+    return parser
+
+
+def _command(commands, name, run, text):
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def _add_demo(demos, name, text):
+    """Add a demo: the function of this name in demos.py, whose keywords are the options."""
+    parser = _command(demos, name, _demo, text)
+    parser.set_defaults(demo=name)
+    parser.add_argument("--output", metavar="DIR", default=".", help="where to write (default: here)")
+    _add_overwrite(parser)
+    return parser
+
+
+def _add_overwrite(parser):
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def _add_threads(parser):
+    parser.add_argument("--threads", metavar="N", type=_positive_int, default=1, help="threads (default: 1)")
+
+
+def _number(kind, wanted, accepted):
+    """Make an argument type: a number for which accepted(number) holds."""
+
+    def convert(text):
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        if not accepted(number):
+            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}")
+        return number
+
+    return convert
+
+
+_positive_int = _number(int, "a positive integer", lambda n: n >= 1)
+_whole = _number(int, "a non-negative integer", lambda n: n >= 0)
+_positive = _number(float, "a positive number", lambda x: 0 < x < math.inf)
+_not_negative = _number(float, "a non-negative number", lambda x: 0 <= x < math.inf)
+_probability = _number(float, "a number between 0 and 1", lambda x: 0 <= x <= 1)
+
+
+def _restore(arguments):
+    from graddesc import animation, images, masks, outputs, plots
+
+    _check_paths(
+        arguments,
+        sources={"IN": arguments.input, "--mask": arguments.mask},
+        targets={"OUT": arguments.output, "--animate": arguments.animate, "--history": arguments.history},
+    )
+    _check_extension("--animate", arguments.animate, (".gif",))
+    _check_extension("--history", arguments.history, (".png", ".svg", ".pdf"))
+    lossy = images.is_lossy(arguments.output)
+    if arguments.history:
+        plots.require_matplotlib()
+
+    picture = images.read(arguments.input)
+    images.check_format(arguments.output, picture)
+    if arguments.mask:
+        mask = _read_mask(arguments.mask, picture)
+    else:
+        mask = masks.detect(picture.pixels)
+        if picture.lossy:
+            _note(f"{arguments.input} is a JPEG file, which blurs the extremes: --mask can tell the corrupt pixels")
+    if not mask.any():
+        _note(f"no pixel of {arguments.input} is corrupt")
+    if lossy:
+        _note(f"{arguments.output} is a JPEG file, which changes the known pixels: PNG keeps them")
+
+    recorder = animation.Recorder(picture.pixels) if arguments.animate else None
+    options = {name: getattr(arguments, name) for name in ("loss", "max_iter", "max_time", "tol")}
+    options = {name: value for name, value in options.items() if value is not None}
+    if arguments.classic:
+        classic_step = graddesc.InverseTime(1.5, floor=0.015)
+        options = {"step": classic_step, "init": "image", "max_iter": _CLASSIC_ITERATIONS, **options}
+    start = time.perf_counter()
+    with _progress(options.get("max_iter")) as progress:
+        restored, info = graddesc.restore(
+            picture.pixels,
+            mask,
+            channel_axis=picture.channel_axis,
+            threads=arguments.threads,
+            callback=_both(recorder, progress),
+            full_output=True,
+            **options,
+        )
+    seconds = time.perf_counter() - start
+
+    result = images.Picture(restored, picture.alpha, picture.metadata)
+    contents = {arguments.output: images.encode(arguments.output, result)}
+    if arguments.animate:
+        contents[arguments.animate] = recorder.encode(restored)
+    if arguments.history:
+        contents[arguments.history] = _encode_figure(plots.loss_history(info.history), arguments.history)
+    for path, data in contents.items():
+        outputs.write(path, data, overwrite=arguments.overwrite)
+
+    if arguments.output != "-":
+        print(f"{arguments.output}: restored {mask.mean():.1%}, {info.nit} iterations, {seconds:.2f} s")
+    # The classic recipe ends after its iterations, not at a tolerance.
+    if info.success or arguments.classic:
+        return _DONE
+    _note(f"not converged: {info.message}")
+    return _NOT_CONVERGED
+
+
+def _corrupt(arguments):
+    from graddesc import images, masks, outputs
+
+    _check_paths(
+        arguments,
+        sources={"IN": arguments.input},
+        targets={"OUT": arguments.output, "--mask-out": arguments.mask_out},
+    )
+    for path in filter(None, (arguments.output, arguments.mask_out)):
+        if images.is_lossy(path):
+            raise ValueError(f"{path}: JPEG would blur black and white; use a lossless format such as .png")
+
+    picture = images.read(arguments.input)
+    images.check_format(arguments.output, picture)
+    every = (slice(None, None, arguments.downsample),) * 2
+    pixels = picture.pixels[every]
+    alpha = None if picture.alpha is None else picture.alpha[every]
+    corrupted, mask = masks.corrupt(pixels, arguments.missing, rng=arguments.seed, channel_axis=picture.channel_axis)
+
+    contents = {arguments.output: images.Picture(corrupted, alpha, picture.metadata)}
+    if arguments.mask_out:
+        contents[arguments.mask_out] = images.Picture(mask.astype("uint8") * 255)
+    encoded = {path: images.encode(path, image) for path, image in contents.items()}
+    for path, data in encoded.items():
+        outputs.write(path, data, overwrite=arguments.overwrite)
+    return _DONE
+
+
+def _demo(arguments):
+    from graddesc import demos
+
+    options = vars(arguments)
+    function = getattr(demos, options["demo"])
+    options = {name: value for name, value in options.items() if name not in ("run", "parser", "demo", "output")}
+    report = function(arguments.output, **options)
+    for line in report.lines:
+        print(line)
+    for path in report.files:
+        print(f"wrote {path}")
+    return _DONE
+
+
+def _info(arguments):
+    print(f"graddesc {graddesc.__version__}, {os.path.dirname(graddesc.__file__)}")
+    for name, value in graddesc.build_config().items():
+        if name != "version":
+            print(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
+    print(f"python: {platform.python_version()}, {platform.platform()}")
+    for package in ("numpy", "scipy", "pillow", "matplotlib", "tqdm"):
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed"
+        print(f"{package}: {version}")
+    return _DONE
+
+
+def _check_paths(arguments, sources, targets):
+    """Refuse outputs that cannot be written, or that would replace one another or an input; OUT may replace IN."""
+    from graddesc import outputs
+
+    taken = {}
+    for name, path in {**sources, **targets}.items():
+        if path is None:
+            continue
+        place = (path, "input" if name in sources else "output") if path == "-" else os.path.realpath(path)
+        other = taken.setdefault(place, name)
+        if other != name and (name, other) != ("OUT", "IN"):
+            arguments.parser.error(f"{other} and {name} are the same file: {path}")
+    for path in filter(None, targets.values()):
+        outputs.check(path, overwrite=arguments.overwrite)
+
+
+def _check_extension(option, path, allowed):
+    from graddesc import outputs
+
+    if path and outputs.extension(path) not in allowed:
+        raise ValueError(f"{option} {path}: the extension must be {' or '.join(allowed)}")
+
+
+def _read_mask(path, picture):
+    """Read a mask of shape (rows, cols): any value but zero, in any channel, is corrupt."""
+    from graddesc import images
+
+    pixels = images.read(path).pixels
+    shape = picture.pixels.shape[:2]
+    if pixels.shape[:2] != shape:
+        found = " x ".join(map(str, pixels.shape[:2]))
+        raise ValueError(
+            f"{path}: the mask must have the image's {shape[0]} x {shape[1]} rows and columns, got {found}"
+        )
+    mask = pixels != 0
+    return mask if mask.ndim == 2 else mask.any(axis=-1)
+
+
+@contextlib.contextmanager
+def _progress(total):
+    """Give a callback that moves a bar on the terminal; None without a terminal or without tqdm."""
+    with contextlib.ExitStack() as stack:
+        bar = None
+        if sys.stderr is not None and sys.stderr.isatty():
+            with contextlib.suppress(ImportError):
+                from tqdm import tqdm
+
+                bar = stack.enter_context(tqdm(total=total, unit=" iterations", leave=False))
+        if bar is None:
+            yield None
+        else:
+
+            def advance(intermediate_result):
+                bar.set_postfix(loss=f"{intermediate_result.fun:.6g}", refresh=False)
+                bar.update(intermediate_result.nit - bar.n)
+
+            yield advance
+
+
+def _both(*callbacks):
+    """One callback for all that are not None; None for none, which spares the solver its copies."""
+    callbacks = [callback for callback in callbacks if callback is not None]
+    if not callbacks:
+        return None
+
+    def call(intermediate_result):
+        for callback in callbacks:
+            callback(intermediate_result)
+
+    return call
+
+
+def _encode_figure(figure, path):
+    from graddesc import outputs
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=outputs.extension(path)[1:], dpi=150)
+    return buffer.getbuffer()
+
+
+def _note(text):
+    print(f"graddesc: {text}", file=sys.stderr)

@@ -1,0 +1,126 @@
+"""Output files that are either whole or absent: checked before the work, written beside their target, then renamed.
+
+A path of "-" is standard output.
+"""
+
+import os
+import secrets
+import shutil
+import stat
+import sys
+import tempfile
+
+__all__ = ["check", "extension", "write"]
+
+
+def extension(path):
+    """The lower-case extension of a path, such as ".png"."""
+    return os.path.splitext(os.fspath(path))[1].lower()
+
+
+def check(path, *, overwrite=False):
+    """Raise if a file could not be written to path, before any work is done for it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to write, or "-".
+    overwrite : bool, default False
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    OSError
+        A subclass of it that says why: the file exists, is no regular file, its directory is missing or read-only,
+        standard output is closed or a terminal.
+    """
+    if path == "-":
+        if sys.stdout is None:
+            raise OSError("standard output is closed")
+        if sys.stdout.isatty():
+            raise OSError("standard output is a terminal: redirect it, or name a file")
+        return
+    target = os.path.realpath(path)
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        directory = os.path.dirname(target)
+        if not os.path.isdir(directory):
+            raise FileNotFoundError(f"{path}: there is no directory {directory}") from None
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror}") from None
+    else:
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(f"{path} is a directory")
+        if not stat.S_ISREG(mode):
+            raise OSError(f"{path} is not a regular file; - writes to standard output")
+        if not overwrite:
+            raise _exists(path)
+    try:
+        tempfile.TemporaryFile(dir=os.path.dirname(target)).close()
+    except OSError as error:
+        raise PermissionError(f"{path}: cannot write to {os.path.dirname(target)}: {error.strerror}") from None
+
+
+def write(path, data, *, overwrite=False):
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to write, or "-". A symbolic link is followed.
+    data : bytes-like
+        All that the file shall hold.
+    overwrite : bool, default False
+        Whether a file that exists may be replaced. It then hands its permissions to the new one; other new files get
+        those that the process's umask leaves.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or exists and ``overwrite`` is false, even if it has come into being since
+        :func:`check`.
+    """
+    if path == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    check(path, overwrite=overwrite)
+    target = os.path.realpath(path)
+    temporary = os.path.join(os.path.dirname(target), f".graddesc-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            if os.path.exists(target):
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
+        else:
+            _rename_to_new(temporary, target, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror}") from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _rename_to_new(temporary, target, path):
+    """Rename, but fail if the target has come into being meanwhile, which a plain rename would replace."""
+    try:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: claim the name first
+            open(target, "xb").close()
+            os.replace(temporary, target)
+    except FileExistsError:
+        raise _exists(path) from None
+
+
+def _exists(path):
+    return FileExistsError(f"{path} exists; overwrite (--overwrite) would replace it")
