@@ -189,33 +189,37 @@ def _check_header(image):
         raise ImageFileError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS}")
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         raise ImageFileError(f"{frames} frames or pages: save the one to work on as a file of its own")
+    if image.mode not in _DECODED and not _is_deep_pnm(image):
+        raise ImageFileError(f"pixels of the kind {image.mode} are not supported")
     if _is_reduced(image):
         raise ImageFileError("colour or alpha of more than 8 bits, which would be reduced to 8; 16-bit grey is kept")
-    if image.format == "PPM" and image.mode == "I":
-        return
-    if image.mode not in _DECODED:
-        raise ImageFileError(f"pixels of the kind {image.mode} are not supported")
     if image.mode.startswith("I;16") and "transparency" in image.info:
         raise ImageFileError("16-bit grey with transparency is not supported")
 
 
+def _is_deep_pnm(image):
+    """Whether the image is 16-bit grey in 32-bit integers, which Pillow makes of this format alone."""
+    return image.format == "PPM" and image.mode == "I"
+
+
 def _is_reduced(image):
-    """Whether Pillow decodes the file's pixels to fewer bits than they have."""
-    kept = {"F": 32}.get(image.mode, 16 if image.mode.startswith("I") else 8)
+    """Whether Pillow decodes pixels of more than 8 bits to 8."""
+    if image.mode.startswith(("I", "F")):
+        return False
     if image.format == "TIFF":
-        return max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))) > kept
+        return max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))) > 8
     if image.format == "PNG":
-        return kept < 16 and any(";16" in str(tile[3]) for tile in image.tile)
+        return any(";16" in str(tile[3]) for tile in image.tile)
     if image.format == "PPM":
-        arguments = image.tile[0][3]
-        return kept < 16 and isinstance(arguments, tuple) and any(isinstance(a, int) and a > 255 for a in arguments)
+        arguments = image.tile[0][3]  # (raw mode, greatest value), or others of the decoder for 8 bits
+        return isinstance(arguments, tuple) and any(isinstance(value, int) and value > 255 for value in arguments)
     return False
 
 
 def _decode(image):
     metadata = _metadata(image)
     lossy = image.format in ("JPEG", "MPO")
-    if image.format == "PPM" and image.mode == "I":  # 16-bit grey
+    if _is_deep_pnm(image):
         return Picture(np.asarray(image).astype(np.uint16))
     mode = _DECODED[image.mode]
     if mode in ("L", "RGB") and image.has_transparency_data:

@@ -1,0 +1,379 @@
+"""Image files: what is kept, what is converted, what is refused."""
+
+import io
+import os
+import struct
+import sys
+import types
+import zlib
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from graddesc import images
+
+RNG = np.random.default_rng(4)
+GREY = RNG.integers(0, 256, (12, 17), np.uint8)
+COLOUR = RNG.integers(0, 256, (12, 17, 3), np.uint8)
+ALPHA = RNG.integers(0, 256, (12, 17), np.uint8)
+DEEP = RNG.integers(0, 65536, (12, 17), np.uint16)
+FLOAT = RNG.normal(size=(12, 17)).astype(np.float32)
+
+PICTURES = {
+    "L": images.Picture(GREY),
+    "LA": images.Picture(GREY, ALPHA),
+    "RGB": images.Picture(COLOUR),
+    "RGBA": images.Picture(COLOUR, ALPHA),
+    "I;16": images.Picture(DEEP),
+    "F": images.Picture(FLOAT),
+}
+HOLDS = {
+    ".png": {"L", "LA", "RGB", "RGBA", "I;16"},
+    ".tif": {"L", "LA", "RGB", "RGBA", "I;16", "F"},
+    ".tiff": {"L", "LA", "RGB", "RGBA", "I;16", "F"},
+    ".webp": {"RGB", "RGBA"},
+    ".bmp": {"L", "RGB"},
+    ".pgm": {"L", "I;16"},
+    ".ppm": {"RGB"},
+    ".jpg": {"L", "RGB"},
+    ".jpeg": {"L", "RGB"},
+}
+
+
+def png(rows, cols, depth, colour_type, data=b"", before=b""):
+    """A PNG file by hand."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", cols, rows, depth, colour_type, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def png_rows(array):
+    """The rows of a big-endian array as PNG's unfiltered data."""
+    return b"".join(b"\0" + row.tobytes() for row in array)
+
+
+def saved(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def reads(tmp_path):
+    """Write bytes to a file and read it as an image."""
+
+    def read(data, name="image"):
+        path = tmp_path / name
+        path.write_bytes(data)
+        return images.read(path)
+
+    return read
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("extension", HOLDS)
+    @pytest.mark.parametrize("mode", PICTURES)
+    def test_each_kind_in_each_format(self, tmp_path, extension, mode):
+        path = tmp_path / f"image{extension}"
+        picture = PICTURES[mode]
+        assert picture.mode == mode
+        if mode not in HOLDS[extension]:
+            with pytest.raises(ValueError, match=r"cannot hold .*; these can: \."):
+                images.write(path, picture)
+            assert not any(tmp_path.iterdir())
+            return
+        images.write(path, picture)
+        back = images.read(path)
+        assert back.mode == mode
+        assert back.pixels.dtype == picture.pixels.dtype
+        if images.is_lossy(path):
+            assert back.lossy
+            assert np.abs(back.pixels.astype(int) - picture.pixels).mean() < 16
+        else:
+            assert not back.lossy
+            np.testing.assert_array_equal(back.pixels, picture.pixels)
+            if picture.alpha is not None:
+                np.testing.assert_array_equal(back.alpha, picture.alpha)
+
+    def test_only_jpeg_is_lossy(self):
+        assert {extension for extension in HOLDS if images.is_lossy(f"a{extension}")} == {".jpg", ".jpeg"}
+
+    @pytest.mark.parametrize("name", ["image.xyz", "image", "png", "image.gif"])
+    def test_unknown_extension(self, tmp_path, name):
+        with pytest.raises(ValueError, match=r"the extension must be one of \.png, "):
+            images.write(tmp_path / name, PICTURES["L"])
+
+    def test_extension_in_capitals(self, tmp_path):
+        images.write(tmp_path / "IMAGE.PNG", PICTURES["L"])
+        with Image.open(tmp_path / "IMAGE.PNG") as image:
+            assert image.format == "PNG"
+
+    @pytest.mark.parametrize(("extension", "side"), [(".webp", 16384), (".jpg", 65536)])
+    def test_too_long_for_the_format(self, extension, side):
+        picture = images.Picture(np.zeros((1, side, 3), np.uint8))
+        with pytest.raises(ValueError, match=f"holds at most {side - 1} pixels a side, got {side} x 1"):
+            images.check_format(f"image{extension}", picture)
+
+
+class TestConversions:
+    def test_one_bit(self, reads):
+        image = Image.fromarray(GREY).convert("1")
+        picture = reads(saved(image, "PNG"))
+        np.testing.assert_array_equal(picture.pixels, np.asarray(image) * np.uint8(255))
+        assert picture.channel_axis is None
+
+    def test_palette(self, reads):
+        image = Image.fromarray(COLOUR).quantize(16)
+        picture = reads(saved(image, "PNG"))
+        np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
+        assert picture.channel_axis == -1
+        assert picture.alpha is None
+
+    def test_palette_with_transparency(self, reads):
+        image = Image.fromarray(COLOUR).quantize(16)
+        picture = reads(saved(image, "PNG", transparency=3))
+        np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
+        np.testing.assert_array_equal(picture.alpha, np.where(np.asarray(image) == 3, 0, 255))
+
+    def test_grey_with_a_transparent_value(self, reads):
+        clear = int(GREY[0, 0])
+        picture = reads(saved(Image.fromarray(GREY), "PNG", transparency=clear))
+        np.testing.assert_array_equal(picture.pixels, GREY)
+        np.testing.assert_array_equal(picture.alpha, np.where(picture.pixels == clear, 0, 255))
+
+    @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+    def test_cmyk(self, reads, kind):
+        image = Image.new("CMYK", (17, 12), (0, 255, 255, 0))
+        picture = reads(saved(image, kind, icc_profile=b"made for inks"))
+        assert picture.pixels.shape == (12, 17, 3)
+        assert np.abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 3
+        assert "icc_profile" not in picture.metadata
+
+    @pytest.mark.parametrize("byte_order", ["<", ">"])
+    def test_sixteen_bits_of_either_byte_order(self, reads, byte_order):
+        data = saved(Image.fromarray(DEEP), "TIFF")
+        if byte_order == ">":
+            data = png(12, 17, 16, 0, png_rows(DEEP.astype(">u2")))
+        picture = reads(data)
+        assert picture.pixels.dtype == np.dtype(np.uint16)
+        np.testing.assert_array_equal(picture.pixels, DEEP)
+
+    def test_sixteen_bit_pnm(self, reads):
+        picture = reads(b"P5 17 12 65535\n" + DEEP.astype(">u2").tobytes())
+        assert picture.pixels.dtype == np.uint16
+        np.testing.assert_array_equal(picture.pixels, DEEP)
+
+    def test_float_keeps_nan(self, tmp_path):
+        pixels = FLOAT.copy()
+        pixels[3, 4] = np.nan
+        images.write(tmp_path / "a.tif", images.Picture(pixels))
+        np.testing.assert_array_equal(images.read(tmp_path / "a.tif").pixels, pixels)
+
+    def test_the_main_image_of_an_mpo(self, reads):
+        image = Image.fromarray(COLOUR)
+        picture = reads(saved(image, "MPO", save_all=True, append_images=[image]))
+        assert picture.pixels.shape == COLOUR.shape
+        assert picture.lossy
+
+
+class TestMetadata:
+    @staticmethod
+    def exif(orientation):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        exif[ExifTags.Base.Artist] = "Basho"
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "1689:05:16 06:00:00"
+        exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+        return exif
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+    def test_orientation_is_applied_once(self, reads, tmp_path, kind, orientation):
+        stored = np.zeros((16, 32, 3), np.uint8)
+        stored[:8, :8] = 250  # a light corner at the upper left of the stored rows
+        upright = {
+            1: stored,
+            2: stored[:, ::-1],
+            3: stored[::-1, ::-1],
+            4: stored[::-1],
+            5: stored.transpose(1, 0, 2),
+            6: stored[::-1].transpose(1, 0, 2),
+            7: stored[::-1, ::-1].transpose(1, 0, 2),
+            8: stored[:, ::-1].transpose(1, 0, 2),
+        }[orientation]
+        picture = reads(saved(Image.fromarray(stored), kind, exif=self.exif(orientation).tobytes()))
+        assert picture.pixels.shape == upright.shape
+        assert np.abs(picture.pixels.astype(int) - upright).max() < 30
+        images.write(tmp_path / "out.png", picture)
+        again = images.read(tmp_path / "out.png")
+        np.testing.assert_array_equal(again.pixels, picture.pixels)
+
+    @pytest.mark.parametrize("source", ["PNG", "TIFF", "JPEG"])
+    @pytest.mark.parametrize("extension", [".png", ".tif", ".jpg"])
+    def test_profile_resolution_and_exif_are_handed_on(self, reads, tmp_path, source, extension):
+        picture = reads(
+            saved(
+                Image.fromarray(COLOUR),
+                source,
+                icc_profile=b"colours" * 30,
+                dpi=(300, 300),
+                exif=self.exif(6).tobytes(),
+            )
+        )
+        path = tmp_path / f"out{extension}"
+        images.write(path, picture)
+        with Image.open(path) as image:
+            assert image.info["icc_profile"] == b"colours" * 30
+            assert tuple(round(float(value)) for value in image.info["dpi"]) == (300, 300)
+            exif = image.getexif()
+            assert exif[ExifTags.Base.Artist] == "Basho"
+            assert ExifTags.Base.Orientation not in exif
+            assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "1689:05:16 06:00:00"
+            assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+
+    def test_formats_without_metadata_are_written_all_the_same(self, reads, tmp_path):
+        picture = reads(saved(Image.fromarray(COLOUR), "PNG", icc_profile=b"colours", dpi=(300, 300)))
+        for name in ("out.ppm", "out.bmp", "out.webp"):
+            images.write(tmp_path / name, picture)
+            np.testing.assert_array_equal(images.read(tmp_path / name).pixels, COLOUR)
+
+    def test_an_image_without_metadata_gets_none(self, reads):
+        assert reads(saved(Image.fromarray(GREY), "PNG")).metadata == {}
+
+    @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x32", b"Exif\0\0"])
+    def test_damaged_exif_does_not_cost_the_picture(self, reads, tmp_path, exif):
+        picture = reads(saved(Image.fromarray(COLOUR), "JPEG", exif=exif))
+        assert picture.pixels.shape == COLOUR.shape
+        images.write(tmp_path / "out.jpg", picture)
+
+    def test_an_absurd_resolution_is_left_out(self, reads):
+        assert "dpi" not in reads(saved(Image.fromarray(GREY), "PNG", dpi=(10_000_000, 10_000_000))).metadata
+
+
+class TestRefused:
+    @pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
+    def test_sixteen_bit_colour_or_alpha_png(self, reads, colour_type, channels):
+        array = RNG.integers(0, 65536, (12, 17, channels)).astype(">u2")
+        with pytest.raises(images.ImageFileError, match="more than 8 bits, which would be reduced"):
+            reads(png(12, 17, 16, colour_type, png_rows(array)))
+
+    @pytest.mark.parametrize("maximum", [256, 1023, 65535])
+    def test_deep_colour_pnm(self, reads, maximum):
+        array = RNG.integers(0, maximum, (12, 17, 3)).astype(">u2")
+        with pytest.raises(images.ImageFileError, match="more than 8 bits"):
+            reads(b"P6 17 12 %d\n" % maximum + array.tobytes())
+
+    def test_shallow_colour_pnm_is_read(self, reads):
+        array = RNG.integers(0, 256, (12, 17, 3), np.uint8)
+        np.testing.assert_array_equal(reads(b"P6 17 12 255\n" + array.tobytes()).pixels, array)
+
+    @pytest.mark.parametrize("planar", [1, 2])
+    def test_sixteen_bit_colour_tiff(self, reads, planar):
+        body = RNG.integers(0, 65536, (12, 17, 3)).astype("<u2")
+        entries = [
+            (256, 3, 1, 17), (257, 3, 1, 12), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300),
+            (277, 3, 1, 3), (278, 3, 1, 12), (279, 4, 1, body.nbytes), (284, 3, 1, planar),
+        ]  # fmt: skip
+        directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        data = (b"II*\0\x08\0\0\0" + directory + bytes(4)).ljust(200, b"\0") + struct.pack("<HHH", 16, 16, 16)
+        with pytest.raises(images.ImageFileError, match=r"more than 8 bits|not an image"):
+            reads(data.ljust(300, b"\0") + body.tobytes())
+
+    def test_sixteen_bit_grey_with_transparency(self, reads):
+        transparent = struct.pack(">I", 2) + b"tRNS" + b"\0\7"
+        transparent += struct.pack(">I", zlib.crc32(transparent[4:]))
+        with pytest.raises(images.ImageFileError, match="16-bit grey with transparency is not supported"):
+            reads(png(12, 17, 16, 0, png_rows(DEEP.astype(">u2")), before=transparent))
+
+    @pytest.mark.parametrize("mode", ["LAB", "I"])
+    def test_other_pixels(self, reads, mode):
+        with pytest.raises(images.ImageFileError, match=f"pixels of the kind {mode} are not supported"):
+            reads(saved(Image.new(mode, (5, 5)), "TIFF"))
+
+    @pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+    def test_several_frames(self, reads, kind):
+        frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR), Image.fromarray(COLOUR[::-1].copy())]
+        with pytest.raises(images.ImageFileError, match="3 frames or pages: save the one to work on"):
+            reads(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
+
+    def test_other_formats_even_if_pillow_reads_them(self, reads):
+        for kind in ("TGA", "PCX", "ICO", "EPS"):
+            with pytest.raises(images.ImageFileError, match="not an image, or not one of PNG"):
+                reads(saved(Image.fromarray(COLOUR), kind))
+
+    @pytest.mark.parametrize("side", [100_000, 12_000, 2**31 - 1])
+    def test_absurd_sizes_by_the_header_alone(self, reads, side):
+        with pytest.raises(images.ImageFileError, match=f"more than {images.MAX_PIXELS}"):
+            reads(png(side, side, 8, 0))
+
+    def test_large_but_sensible_sizes_pass_without_a_warning(self, reads):
+        side = 10_000  # Pillow warns above 89 million pixels
+        with pytest.raises(images.ImageFileError, match="damaged or truncated"):
+            reads(png(side, side, 8, 0, bytes(100)))
+
+    @pytest.mark.parametrize("data", [b"", b"a text, renamed\n" * 20, bytes(1000), b"\x89PNG\r\n\x1a\n", b"\xff\xd8"])
+    def test_no_image(self, reads, data):
+        with pytest.raises(images.ImageFileError, match="not an image, or not one of PNG"):
+            reads(data, "image.png")
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
+    def test_truncated_anywhere(self, reads, kind):
+        image = Image.fromarray(RNG.integers(0, 256, (40, 50), np.uint8))
+        whole = saved(image.convert("RGB") if kind == "WEBP" else image, kind)
+        reads(whole)
+        for end in np.linspace(0, 0.95 * len(whole), 60).astype(int):
+            with pytest.raises(images.ImageFileError, match=r"image: "):
+                reads(whole[:end])
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
+    def test_damage_gives_an_image_or_the_one_error(self, reads, kind):
+        image = Image.fromarray(COLOUR)
+        whole = saved(
+            image, kind, **({"exif": TestMetadata.exif(6).tobytes()} if kind in ("PNG", "JPEG", "TIFF") else {})
+        )
+        rng = np.random.default_rng(9)
+        for _ in range(150):
+            data = np.frombuffer(whole, np.uint8).copy()
+            data[rng.integers(0, min(len(data), 400), 4)] = rng.integers(0, 256, 4)
+            try:
+                picture = reads(data.tobytes())
+            except images.ImageFileError:
+                continue
+            assert picture.pixels.size <= 3 * images.MAX_PIXELS
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(images.ImageFileError, match=r"absent\.png: No such file or directory"):
+            images.read(tmp_path / "absent.png")
+
+    def test_directory(self, tmp_path):
+        with pytest.raises(images.ImageFileError, match="Is a directory"):
+            images.read(tmp_path)
+
+
+class TestStandardInput:
+    def test_read(self, monkeypatch):
+        data = io.BytesIO(saved(Image.fromarray(GREY), "PNG"))
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=data))
+        np.testing.assert_array_equal(images.read("-").pixels, GREY)
+
+    def test_empty(self, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO()))
+        with pytest.raises(images.ImageFileError, match="standard input: not an image"):
+            images.read("-")
+
+    def test_closed(self, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", None)
+        with pytest.raises(images.ImageFileError, match="standard input: closed"):
+            images.read("-")
+
+    def test_a_pipe_by_name(self):
+        reader, writer = os.pipe()
+        os.write(writer, saved(Image.fromarray(GREY), "PNG"))
+        os.close(writer)
+        np.testing.assert_array_equal(images.read(f"/dev/fd/{reader}").pixels, GREY)
+        os.close(reader)
