@@ -82,8 +82,13 @@ def write(path, data, *, overwrite=False):
         :func:`check`.
     """
     if path == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OSError(f"standard output: {error.strerror}") from None
         return
     check(path, overwrite=overwrite)
     target = os.path.realpath(path)
