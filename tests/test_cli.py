@@ -1,0 +1,418 @@
+"""The command, as a process of its own."""
+
+import io
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import graddesc
+from graddesc import cli, images, masks, samples
+
+TRUTH = samples.ginkgo(48)
+
+
+def run(*arguments, **options):
+    """Run the command and return the finished process; its output is text unless bytes are given as input."""
+    options = {"text": not isinstance(options.get("input"), bytes), "capture_output": True, "timeout": 60, **options}
+    return subprocess.run([sys.executable, "-m", "graddesc", *map(str, arguments)], **options)
+
+
+def fails(process, code, message):
+    """Assert that the process failed with this code and one line that holds the message."""
+    assert process.returncode == code, process
+    assert process.stdout == ""
+    *usage, line = process.stderr.splitlines()
+    assert message in line
+    assert "Traceback" not in process.stderr
+    if code == 1:
+        assert line.startswith("graddesc: error: ")
+        assert not usage
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with truth.png, corrupt.png and mask.png."""
+    monkeypatch.chdir(tmp_path)
+    corrupt, mask = masks.corrupt(TRUTH, 0.9, rng=0, channel_axis=-1)
+    images.write("truth.png", images.Picture(TRUTH))
+    images.write("corrupt.png", images.Picture(corrupt))
+    images.write("mask.png", images.Picture(mask.astype(np.uint8) * 255))
+    return tmp_path
+
+
+def pixels(path):
+    return images.read(path).pixels
+
+
+class TestRestore:
+    def test_known_pixels_stay_and_the_others_come_near(self, folder):
+        process = run("restore", "corrupt.png", "out.png")
+        assert (process.returncode, process.stderr) == (0, "")
+        mask = pixels("mask.png") > 0
+        assert process.stdout.startswith(f"out.png: restored {mask.mean():.1%}, ")
+        restored = pixels("out.png")
+        np.testing.assert_array_equal(restored[~mask], TRUTH[~mask])
+        error = np.abs(restored[mask].astype(int) - TRUTH[mask]).mean()
+        assert error < 0.4 * np.abs(pixels("corrupt.png")[mask].astype(int) - TRUTH[mask]).mean()
+        assert sorted(os.listdir()) == ["corrupt.png", "mask.png", "out.png", "truth.png"]
+
+    def test_same_as_the_function(self, folder):
+        assert run("restore", "corrupt.png", "out.png", "--mask", "mask.png", "--threads", "2").returncode == 0
+        expected = graddesc.restore(pixels("corrupt.png"), pixels("mask.png"), channel_axis=-1)
+        np.testing.assert_array_equal(pixels("out.png"), expected)
+
+    def test_options_reach_the_solver(self, folder):
+        process = run("restore", "corrupt.png", "out.png", "--max-iter", "3", "--tol", "0")
+        assert process.returncode == 3
+        assert ", 3 iterations, " in process.stdout
+        assert process.stderr.startswith("graddesc: not converged: ")
+        assert len(process.stderr.splitlines()) == 1
+        expected = graddesc.restore(
+            pixels("corrupt.png"), masks.detect(pixels("corrupt.png")), channel_axis=-1, max_iter=3, tol=0
+        )
+        np.testing.assert_array_equal(pixels("out.png"), expected)
+
+    def test_max_time(self, folder):
+        process = run(
+            "restore", "corrupt.png", "out.png", "--max-time", "0.000001", "--tol", "0", "--max-iter", "1000000"
+        )
+        assert process.returncode == 3
+        assert pixels("out.png").shape == TRUTH.shape
+
+    def test_the_classic_recipe(self, folder):
+        process = run("restore", "corrupt.png", "out.png", "--classic")
+        assert (process.returncode, process.stderr) == (0, "")
+        assert ", 500 iterations, " in process.stdout
+        expected = graddesc.restore(
+            pixels("corrupt.png"),
+            channel_axis=-1,
+            step=graddesc.InverseTime(1.5, floor=0.015),
+            init="image",
+            max_iter=500,
+        )
+        np.testing.assert_array_equal(pixels("out.png"), expected)
+
+    def test_any_value_but_zero_in_any_channel_of_the_mask(self, folder):
+        mask = np.zeros((48, 48, 3), np.uint8)
+        mask[5, 6, 1], mask[7, 8, 2] = 1, 255
+        images.write("dots.png", images.Picture(mask))
+        run("restore", "truth.png", "out.png", "--mask", "dots.png")
+        changed = (pixels("out.png") != TRUTH).any(axis=-1)
+        assert set(zip(*np.nonzero(changed), strict=True)) <= {(5, 6), (7, 8)}
+        assert changed.any()
+
+    def test_nothing_corrupt(self, folder):
+        process = run("restore", "truth.png", "out.png")
+        assert process.returncode == 0
+        assert process.stderr == "graddesc: no pixel of truth.png is corrupt\n"
+        np.testing.assert_array_equal(pixels("out.png"), TRUTH)
+
+    def test_everything_corrupt(self, folder):
+        images.write("black.png", images.Picture(np.zeros((9, 9), np.uint8)))
+        fails(run("restore", "black.png", "out.png"), 1, "known")
+        assert not os.path.exists("out.png")
+
+    @pytest.mark.parametrize("kind", ["grey", "alpha", "deep", "float"])
+    def test_kinds_of_pictures(self, folder, kind):
+        grey = TRUTH[..., 1]
+        alpha = np.random.default_rng(1).integers(0, 256, grey.shape, np.uint8)
+        truth = {
+            "grey": images.Picture(grey),
+            "alpha": images.Picture(TRUTH, alpha),
+            "deep": images.Picture(grey.astype(np.uint16) * 256 + 77),
+            "float": images.Picture((grey / 255).astype(np.float32)),
+        }[kind]
+        extension = ".tif" if kind == "float" else ".png"
+        images.write(f"kind{extension}", truth)
+        assert run("corrupt", f"kind{extension}", f"noisy{extension}", "--missing", "0.5").returncode == 0
+        assert run("restore", f"noisy{extension}", f"out{extension}").returncode == 0
+        noisy, result = images.read(f"noisy{extension}"), images.read(f"out{extension}")
+        assert result.mode == truth.mode
+        known = ~masks.detect(noisy.pixels)
+        assert 0.4 < known.mean() < 0.6
+        np.testing.assert_array_equal(result.pixels[known], truth.pixels[known])
+        if kind == "alpha":
+            np.testing.assert_array_equal(result.alpha, alpha)
+
+    def test_nan_is_corrupt(self, folder):
+        image = (TRUTH[..., 1] / 255).astype(np.float32)
+        image[3:6, 3:6] = np.nan
+        images.write("gap.tif", images.Picture(image))
+        assert run("restore", "gap.tif", "out.tif").returncode == 0
+        restored = pixels("out.tif")
+        assert np.isfinite(restored).all()
+        np.testing.assert_array_equal(restored[~np.isnan(image)], image[~np.isnan(image)])
+
+    def test_in_place(self, folder):
+        fails(run("restore", "corrupt.png", "corrupt.png"), 1, "corrupt.png exists; overwrite (--overwrite)")
+        expected = graddesc.restore(pixels("corrupt.png"), pixels("mask.png"), channel_axis=-1)
+        assert run("restore", "corrupt.png", "corrupt.png", "--mask", "mask.png", "--overwrite").returncode == 0
+        np.testing.assert_array_equal(pixels("corrupt.png"), expected)
+
+    def test_jpeg_is_noted(self, folder):
+        images.write("corrupt.jpg", images.read("corrupt.png"))
+        process = run("restore", "corrupt.jpg", "out.jpg")
+        assert process.returncode == 0
+        assert process.stderr.splitlines() == [
+            "graddesc: corrupt.jpg is a JPEG file, which blurs the extremes: --mask can tell the corrupt pixels",
+            "graddesc: out.jpg is a JPEG file, which changes the known pixels: PNG keeps them",
+        ]
+        assert run("restore", "corrupt.jpg", "out.png", "--mask", "mask.png").stderr == ""
+
+
+class TestExtras:
+    def test_animation(self, folder):
+        assert run("restore", "corrupt.png", "out.png", "--animate", "out.gif").returncode == 0
+        with Image.open("out.gif") as animation:
+            assert animation.n_frames > 2
+            assert animation.size == (48, 48)
+            first = np.asarray(animation.convert("RGB")).astype(int)
+            animation.seek(animation.n_frames - 1)
+            last = np.asarray(animation.convert("RGB")).astype(int)
+            assert animation.info["duration"] >= 2000
+        assert np.abs(first - pixels("corrupt.png")).mean() < 8
+        assert np.abs(last - pixels("out.png")).mean() < 8
+
+    @pytest.mark.parametrize(("name", "start"), [("h.png", b"\x89PNG"), ("h.svg", b"<?xml"), ("h.pdf", b"%PDF")])
+    def test_history(self, folder, name, start):
+        process = run("restore", "corrupt.png", "out.png", "--history", name)
+        assert (process.returncode, process.stderr) == (0, "")
+        assert (folder / name).read_bytes().startswith(start)
+
+    def test_history_without_matplotlib(self, folder):
+        (folder / "matplotlib.py").write_text("raise ImportError")
+        process = run(
+            "restore", "corrupt.png", "out.png", "--history", "h.png", env={**os.environ, "PYTHONPATH": folder}
+        )
+        fails(process, 1, "plots need matplotlib: pip install 'graddesc[plot]'")
+        assert not os.path.exists("out.png")
+
+    def test_other_extensions(self, folder):
+        fails(run("restore", "corrupt.png", "out.png", "--animate", "a.png"), 1, "the extension must be .gif")
+        fails(run("restore", "corrupt.png", "out.png", "--history", "a.gif"), 1, "must be .png or .svg or .pdf")
+        assert not os.path.exists("out.png")
+
+    def test_progress_on_a_terminal_only(self, folder):
+        leader, follower = pty.openpty()
+        termios.tcsetwinsize(follower, (24, 80))
+        arguments = [sys.executable, "-m", "graddesc", "restore", "corrupt.png", "out.png", "--classic"]
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=follower)
+        os.close(follower)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(leader, 65536)
+            except OSError:  # so Linux tells the end
+                break
+            if not piece:
+                break
+            shown += piece
+        os.close(leader)
+        assert process.wait(60) == 0
+        assert b"/500" in shown
+
+
+class TestCorrupt:
+    def test_as_the_function(self, folder):
+        process = run("corrupt", "truth.png", "a.png", "--missing", "0.7", "--seed", "3", "--mask-out", "m.png")
+        assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+        corrupted, mask = masks.corrupt(TRUTH, 0.7, rng=3, channel_axis=-1)
+        np.testing.assert_array_equal(pixels("a.png"), corrupted)
+        np.testing.assert_array_equal(pixels("m.png"), mask * 255)
+
+    def test_defaults(self, folder):
+        run("corrupt", "truth.png", "a.png")
+        np.testing.assert_array_equal(pixels("a.png"), masks.corrupt(TRUTH, 0.9, rng=0, channel_axis=-1)[0])
+
+    def test_downsample(self, folder):
+        run("corrupt", "truth.png", "a.png", "--missing", "0", "--downsample", "5")
+        np.testing.assert_array_equal(pixels("a.png"), TRUTH[::5, ::5])
+
+    @pytest.mark.parametrize("outputs", [("a.jpg",), ("a.png", "--mask-out", "m.jpg")])
+    def test_jpeg_is_refused(self, folder, outputs):
+        fails(run("corrupt", "truth.png", *outputs), 1, "JPEG would blur black and white")
+        assert not os.path.exists("a.png")
+
+
+class TestStreams:
+    def test_from_input_to_output(self, folder):
+        corrupt = run("corrupt", "-", "-", input=(folder / "truth.png").read_bytes())
+        assert (corrupt.returncode, corrupt.stderr) == (0, b"")
+        restore = run("restore", "-", "-", "--mask", "mask.png", input=corrupt.stdout)
+        assert (restore.returncode, restore.stderr) == (0, b"")
+        with Image.open(io.BytesIO(restore.stdout)) as image:
+            assert image.format == "PNG"
+            expected = graddesc.restore(pixels("corrupt.png"), pixels("mask.png"), channel_axis=-1)
+            np.testing.assert_array_equal(np.asarray(image), expected)
+
+    def test_nobody_reads(self, folder):
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = run("restore", "corrupt.png", "-", capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        assert (process.returncode, process.stderr) == (141, "")
+
+    @pytest.mark.parametrize("arguments", [("info",), ("restore", "corrupt.png", "-")])
+    def test_a_full_disk(self, folder, arguments):
+        with open("/dev/full", "w") as full:
+            process = run(*arguments, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        assert process.returncode == 1
+        assert process.stderr.startswith("graddesc: error: ")
+        assert process.stderr.endswith("No space left on device\n")
+        assert len(process.stderr.splitlines()) == 1
+
+    def test_no_input(self, folder):
+        fails(run("restore", "-", "out.png", input=""), 1, "standard input: not an image")
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (("restore", "absent.png", "out.png"), 1, "absent.png: No such file or directory"),
+            (("restore", ".", "out.png"), 1, ".: Is a directory"),
+            (("restore", "corrupt.png", "truth.png"), 1, "truth.png exists; overwrite (--overwrite)"),
+            (("restore", "corrupt.png", "absent/out.png"), 1, "there is no directory "),
+            (("restore", "corrupt.png", "out.xyz"), 1, "out.xyz: the extension must be one of .png"),
+            (("restore", "corrupt.png", "out"), 1, "out: the extension must be one of .png"),
+            (("restore", "corrupt.png", "out.pgm"), 1, "cannot hold 8-bit colour"),
+            (("restore", "corrupt.png", "/proc/out.png"), 1, "cannot write to /proc"),
+            (("restore", "corrupt.png", "out.png", "--animate", "absent/a.gif"), 1, "there is no directory "),
+            (("restore", "corrupt.png", "out.png", "--mask", "absent.png"), 1, "absent.png: No such file"),
+            (("restore", "corrupt.png", "out.png", "--mask", "small.png"), 1, "48 x 48 rows and columns, got 3 x 4"),
+            (("restore", "corrupt.png", "out.png", "--loss", "nonsense"), 1, "loss must be "),
+            (("restore", "corrupt.png"), 2, "the following arguments are required: OUT"),
+            (
+                ("restore", "corrupt.png", "a.png", "--history", "a.png"),
+                2,
+                "OUT and --history are the same file: a.png",
+            ),
+            (("restore", "corrupt.png", "a.png", "--history", "./a.png"), 2, "are the same file: ./a.png"),
+            (
+                ("restore", "corrupt.png", "mask.png", "--mask", "mask.png", "--overwrite"),
+                2,
+                "--mask and OUT are the same",
+            ),
+            (
+                ("restore", "x.gif", "a.png", "--animate", "x.gif", "--overwrite"),
+                2,
+                "IN and --animate are the same file",
+            ),
+            (("restore", "-", "out.png", "--mask", "-"), 2, "IN and --mask are the same file: -"),
+            (("corrupt", "truth.png", "a.png", "--mask-out", "a.png"), 2, "OUT and --mask-out are the same file"),
+            (
+                ("corrupt", "truth.png", "a.png", "--mask-out", "truth.png", "--overwrite"),
+                2,
+                "IN and --mask-out are the",
+            ),
+            (("restore", "corrupt.png", "out.png", "--threads", "0"), 2, "must be a positive integer, got '0'"),
+            (("restore", "corrupt.png", "out.png", "--max-iter", "1.5"), 2, "must be a positive integer, got '1.5'"),
+            (("restore", "corrupt.png", "out.png", "--tol", "nan"), 2, "must be a non-negative number, got 'nan'"),
+            (("restore", "corrupt.png", "out.png", "--tol", "-1"), 2, "must be a non-negative number, got '-1'"),
+            (("restore", "corrupt.png", "out.png", "--max-time", "0"), 2, "must be a positive number, got '0'"),
+            (("corrupt", "truth.png", "a.png", "--missing", "1.5"), 2, "must be a number between 0 and 1, got '1.5'"),
+            (("corrupt", "truth.png", "a.png", "--seed", "-1"), 2, "must be a non-negative integer, got '-1'"),
+            (("corrupt", "truth.png", "a.png", "--downsample", "0"), 2, "must be a positive integer, got '0'"),
+            (("demo", "nonsense"), 2, "invalid choice: 'nonsense'"),
+            (("demo", "restore", "--output", "absent"), 1, "there is no directory "),
+            (("demo", "restore", "--size", "1"), 1, "size must be at least 2, got 1"),
+            ((), 2, "the following arguments are required: COMMAND"),
+            (("nonsense",), 2, "invalid choice: 'nonsense'"),
+        ],
+    )
+    def test_with_one_line_and_nothing_written(self, folder, capfd, arguments, code, message):
+        """In this process, which is quicker; test_the_process does the same through a process of its own."""
+        images.write("small.png", images.Picture(np.zeros((3, 4), np.uint8)))
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        fails(run_here(capfd, arguments), code, message)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+    def test_the_process(self, folder):
+        fails(run("restore", "absent.png", "out.png"), 1, "absent.png: No such file or directory")
+        fails(run("restore"), 2, "the following arguments are required: IN, OUT")
+
+    def test_outputs_are_checked_before_the_input_is_read(self, folder, capfd):
+        (folder / "text.png").write_text("no image")
+        fails(run_here(capfd, ("restore", "text.png", "truth.png")), 1, "truth.png exists")
+        fails(run_here(capfd, ("restore", "text.png", "out.xyz")), 1, "the extension must be")
+        fails(run_here(capfd, ("restore", "text.png", "out.png")), 1, "text.png: not an image")
+
+    def test_transparency_in_jpeg(self, folder, capfd):
+        images.write("alpha.png", images.Picture(TRUTH, TRUTH[..., 0]))
+        message = "out.jpg: JPEG cannot hold 8-bit colour with alpha; these can: .png, .tif, .tiff, .webp"
+        fails(run_here(capfd, ("restore", "alpha.png", "out.jpg")), 1, message)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; /proc stands for such directories above")
+    def test_a_directory_without_permission(self, folder, capfd):
+        (folder / "closed").mkdir(mode=0o555)
+        fails(run_here(capfd, ("restore", "corrupt.png", "closed/out.png")), 1, "Permission denied")
+
+
+def run_here(capfd, arguments):
+    """Run main() and return what a process would."""
+    handler = signal.getsignal(signal.SIGTERM)
+    keep = os.dup(1)
+    try:
+        code = cli.main(list(arguments))
+    except SystemExit as end:
+        code = end.code
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        os.dup2(keep, 1)
+        os.close(keep)
+    captured = capfd.readouterr()
+    return subprocess.CompletedProcess(arguments, code, captured.out, captured.err)
+
+
+class TestSignals:
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_an_end_by_a_signal_leaves_nothing(self, folder, number, code):
+        large = images.Picture(np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))
+        images.write("large.png", large)
+        data = (folder / "large.png").read_bytes()
+        assert len(data) > 200_000  # more than a pipe holds: when it has gone the command has begun to read
+        arguments = ["restore", "-", "out.png", "--animate", "a.gif", "--tol", "0", "--max-iter", str(10**8)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "graddesc", *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        before = sorted(os.listdir())
+        process.stdin.write(data)
+        process.stdin.close()
+        time.sleep(1.0)  # in the midst of the iterations, most likely; every other place must do as well
+        process.send_signal(number)
+        assert process.wait(30) == code
+        assert process.stderr.read() == b""
+        process.stderr.close()
+        assert sorted(os.listdir()) == before
+
+
+class TestInformation:
+    def test_info(self):
+        process = run("info")
+        assert process.returncode == 0
+        assert process.stdout.startswith(f"graddesc {graddesc.__version__}, ")
+        assert f"isa: {graddesc.build_config()['isa']}\n" in process.stdout
+        assert f"numpy: {np.__version__}\n" in process.stdout
+
+    def test_version(self):
+        assert run("--version").stdout == f"graddesc {graddesc.__version__}\n"
+
+    @pytest.mark.parametrize("arguments", [(), ("restore",), ("corrupt",), ("demo",), ("demo", "restore"), ("info",)])
+    def test_help(self, capfd, arguments):
+        process = run_here(capfd, [*arguments, "--help"])
+        assert process.returncode == 0
+        assert process.stdout.startswith("usage: graddesc")
+
+    def test_the_package_loads_without_its_heavy_parts(self):
+        code = (
+            "import sys, graddesc.cli; print([m for m in ('scipy', 'PIL', 'matplotlib', 'tqdm') if m in sys.modules])"
+        )
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
