@@ -8,8 +8,8 @@ from PIL import Image
 
 __all__ = ["Recorder"]
 
-_MAX_SIDE = 640  # pixels; frames of larger images are reduced, which bounds the memory
-_GROWTH = 1.12  # of the iteration from frame to frame: 500 iterations make about 50 frames
+_MAX_SIDE = 480  # pixels; frames of larger images are reduced, which bounds the memory and the file
+_GROWTH = 1.15  # of the iteration from frame to frame: 500 iterations make 35 frames
 _FIRST, _EACH, _LAST = 1200, 90, 3000  # milliseconds
 
 
@@ -33,7 +33,7 @@ class Recorder:
         else:
             self._low, self._high = 0, np.iinfo(image.dtype).max
         self._next = 1
-        self.frames = [self._frame(np.nan_to_num(image, nan=self._low))]
+        self.frames = [self._frame(image)]
 
     def __call__(self, intermediate_result):
         """Keep a frame if one is due at this iteration."""
@@ -43,26 +43,18 @@ class Recorder:
 
     def encode(self, restored):
         """Return the bytes of the GIF, with the restored image as its last frame."""
-        last = self._frame(restored)
-        frames = [*self.frames, last]
-        if last.mode == "RGB":
-            frames = _with_one_palette(frames)
+        frames = [*self.frames, self._frame(restored)]
+        if frames[0].mode == "RGB":  # each frame gets a palette of its own: one for all serves noise and image badly
+            frames = [frame.quantize(256) for frame in frames]
         buffer = io.BytesIO()
         duration = [_FIRST, *[_EACH] * (len(frames) - 2), _LAST]
         frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
         return buffer.getbuffer()
 
     def _frame(self, image):
-        scaled = (image.astype(np.float32) - self._low) * (255 / (self._high - self._low))
-        frame = Image.fromarray(np.round(np.clip(scaled, 0, 255)).astype(np.uint8))
-        return frame.reduce(math.ceil(max(frame.size) / _MAX_SIDE)) if max(frame.size) > _MAX_SIDE else frame
-
-
-def _with_one_palette(frames):
-    """Reduce colour to the 256 of a GIF: one palette for all frames, so that nothing flickers."""
-    noisy, last = frames[0], frames[-1]
-    both = Image.new("RGB", (last.width, 2 * last.height))
-    both.paste(noisy, (0, 0))
-    both.paste(last, (0, last.height))
-    palette = both.quantize(256)
-    return [frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for frame in frames]
+        if image.dtype != np.uint8:
+            scaled = (image.astype(np.float32) - self._low) * (255 / (self._high - self._low))
+            image = np.round(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
+        frame = Image.fromarray(image)
+        frame.thumbnail((_MAX_SIDE, _MAX_SIDE))
+        return frame
