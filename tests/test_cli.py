@@ -109,6 +109,11 @@ class TestRestore:
         assert set(zip(*np.nonzero(changed), strict=True)) <= {(5, 6), (7, 8)}
         assert changed.any()
 
+    def test_a_jpeg_as_mask_is_noted(self, folder):
+        images.write("mask.jpg", images.read("mask.png"))
+        process = run("restore", "corrupt.png", "out.png", "--mask", "mask.jpg")
+        assert "mask.jpg is a JPEG file, whose blur is taken for corrupt" in process.stderr
+
     def test_nothing_corrupt(self, folder):
         process = run("restore", "truth.png", "out.png")
         assert process.returncode == 0
@@ -359,15 +364,12 @@ class TestRefused:
 def run_here(capfd, arguments):
     """Run main() and return what a process would."""
     handler = signal.getsignal(signal.SIGTERM)
-    keep = os.dup(1)
     try:
         code = cli.main(list(arguments))
     except SystemExit as end:
         code = end.code
     finally:
         signal.signal(signal.SIGTERM, handler)
-        os.dup2(keep, 1)
-        os.close(keep)
     captured = capfd.readouterr()
     return subprocess.CompletedProcess(arguments, code, captured.out, captured.err)
 

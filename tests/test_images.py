@@ -146,6 +146,18 @@ class TestConversions:
         np.testing.assert_array_equal(picture.pixels, GREY)
         np.testing.assert_array_equal(picture.alpha, np.where(picture.pixels == clear, 0, 255))
 
+    def test_one_bit_with_a_transparent_value(self, reads):
+        image = Image.fromarray(GREY).convert("1")
+        picture = reads(saved(image, "PNG", transparency=0))
+        np.testing.assert_array_equal(picture.pixels, np.asarray(image) * np.uint8(255))
+        np.testing.assert_array_equal(picture.alpha, picture.pixels)
+
+    def test_a_transparent_colour(self, reads):
+        clear = tuple(map(int, COLOUR[2, 3]))
+        picture = reads(saved(Image.fromarray(COLOUR), "PNG", transparency=clear))
+        np.testing.assert_array_equal(picture.pixels, COLOUR)
+        np.testing.assert_array_equal(picture.alpha, np.where((picture.pixels == clear).all(axis=-1), 0, 255))
+
     @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
     def test_cmyk(self, reads, kind):
         image = Image.new("CMYK", (17, 12), (0, 255, 255, 0))
@@ -250,6 +262,15 @@ class TestMetadata:
         picture = reads(saved(Image.fromarray(COLOUR), "JPEG", exif=exif))
         assert picture.pixels.shape == COLOUR.shape
         images.write(tmp_path / "out.jpg", picture)
+
+    def test_damage_elsewhere_in_exif_costs_nothing_either(self, reads):
+        rng = np.random.default_rng(0)
+        whole = np.frombuffer(self.exif(1).tobytes(), np.uint8)
+        for _ in range(300):
+            exif = whole.copy()
+            exif[rng.integers(6, len(exif), 3)] = rng.integers(0, 256, 3)
+            data = saved(Image.fromarray(COLOUR), "JPEG", exif=exif.tobytes())
+            assert reads(data).pixels.size == COLOUR.size
 
     def test_an_absurd_resolution_is_left_out(self, reads):
         assert "dpi" not in reads(saved(Image.fromarray(GREY), "PNG", dpi=(10_000_000, 10_000_000))).metadata

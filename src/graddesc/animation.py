@@ -22,7 +22,19 @@ class Recorder:
     Parameters
     ----------
     image : array_like, shape (rows, cols) or (rows, cols, 3)
-        The corrupt image, which is the first frame.
+        The corrupt image, which is the first frame. Integers are shown over their dtype's range, floats over [0, 1] or
+        what they need beyond it.
+
+    Examples
+    --------
+    >>> import graddesc
+    >>> from graddesc.animation import Recorder
+    >>> corrupt, mask = graddesc.masks.corrupt(graddesc.samples.ginkgo(32), rng=0, channel_axis=-1)
+    >>> recorder = Recorder(corrupt)
+    >>> restored = graddesc.restore(corrupt, mask, channel_axis=-1, callback=recorder)
+    >>> gif = recorder.encode(restored)
+    >>> bytes(gif[:6])
+    b'GIF89a'
     """
 
     def __init__(self, image):
@@ -36,13 +48,30 @@ class Recorder:
         self.frames = [self._frame(image)]
 
     def __call__(self, intermediate_result):
-        """Keep a frame if one is due at this iteration."""
+        """Keep a frame if one is due at this iteration.
+
+        Parameters
+        ----------
+        intermediate_result : scipy.optimize.OptimizeResult
+            What ``restore`` hands to its callback; ``x`` and ``nit`` are read.
+        """
         if intermediate_result.nit >= self._next:
             self.frames.append(self._frame(intermediate_result.x))
             self._next = max(intermediate_result.nit + 1, math.ceil(intermediate_result.nit * _GROWTH))
 
     def encode(self, restored):
-        """Return the bytes of the GIF, with the restored image as its last frame."""
+        """Return the bytes of the GIF.
+
+        Parameters
+        ----------
+        restored : numpy.ndarray
+            The restored image, which is the last frame.
+
+        Returns
+        -------
+        bytes-like
+            The file's contents.
+        """
         frames = [*self.frames, self._frame(restored)]
         if frames[0].mode == "RGB":  # each frame gets a palette of its own: one for all serves noise and image badly
             frames = [frame.quantize(256) for frame in frames]

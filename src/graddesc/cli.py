@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import io
 import math
 import os
@@ -45,17 +44,16 @@ def main(argv=None):
         code = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
-        return code
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        code = 128 + signal.SIGINT
     except BrokenPipeError:
-        _drop_stdout()
-        return 128 + signal.SIGPIPE
+        code = 128 + signal.SIGPIPE
     except (OSError, ValueError, ImportError, MemoryError) as error:
         reason = " ".join(str(error).split()) or "not enough memory"
         print(f"graddesc: error: {reason}", file=sys.stderr)
-        _drop_stdout()
-        return _FAILED
+        code = _FAILED
+    _discard_unwritten()
+    return code
 
 
 def _terminate(number, frame):
@@ -63,10 +61,14 @@ def _terminate(number, frame):
     raise SystemExit(128 + number)
 
 
-def _drop_stdout():
-    """Discard what could not be written, or the interpreter would try again at its end, and complain."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _discard_unwritten():
+    """Discard what standard output does not take, or the interpreter would try again at its end, and complain."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _parser():
@@ -259,10 +261,9 @@ def _corrupt(arguments):
 def _demo(arguments):
     from graddesc import demos
 
-    options = vars(arguments)
-    function = getattr(demos, options["demo"])
-    options = {name: value for name, value in options.items() if name not in ("run", "parser", "demo", "output")}
-    report = function(arguments.output, **options)
+    own = ("run", "parser", "demo", "output")
+    options = {name: value for name, value in vars(arguments).items() if name not in own}
+    report = getattr(demos, arguments.demo)(arguments.output, **options)
     for line in report.lines:
         print(line)
     for path in report.files:
@@ -271,6 +272,8 @@ def _demo(arguments):
 
 
 def _info(arguments):
+    import importlib.metadata
+
     print(f"graddesc {graddesc.__version__}, {os.path.dirname(graddesc.__file__)}")
     for name, value in graddesc.build_config().items():
         if name != "version":
@@ -312,15 +315,16 @@ def _read_mask(path, picture):
     """Read a mask of shape (rows, cols): any value but zero, in any channel, is corrupt."""
     from graddesc import images
 
-    pixels = images.read(path).pixels
-    shape = picture.pixels.shape[:2]
+    mask = images.read(path)
+    if mask.lossy:
+        _note(f"{path} is a JPEG file, whose blur is taken for corrupt: PNG keeps a mask")
+    pixels, shape = mask.pixels, picture.pixels.shape[:2]
     if pixels.shape[:2] != shape:
         found = " x ".join(map(str, pixels.shape[:2]))
         raise ValueError(
             f"{path}: the mask must have the image's {shape[0]} x {shape[1]} rows and columns, got {found}"
         )
-    mask = pixels != 0
-    return mask if mask.ndim == 2 else mask.any(axis=-1)
+    return pixels != 0 if pixels.ndim == 2 else pixels.any(axis=-1)
 
 
 @contextlib.contextmanager

@@ -58,6 +58,14 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, overwrit
     ------
     OSError
         If a file cannot be written or exists; nothing is done then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from graddesc import demos
+    >>> report = demos.restore(tempfile.mkdtemp(), size=32)
+    >>> len(report.files)
+    4
     """
     names = ("corrupt.png", "restored.png", "comparison.png", "healing.gif")
     files = tuple(os.path.join(directory, f"ginkgo-{name}") for name in names)

@@ -11,7 +11,7 @@ import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from graddesc import outputs
 
@@ -57,6 +57,15 @@ _KEPT_TAGS = tuple(
     for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "HostComputer", "Copyright")
 )
 _STALE_TAGS = tuple(ExifTags.Base[name] for name in ("ExifImageWidth", "ExifImageHeight", "ExifInteroperabilityOffset"))
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _MAX_EXIF = 65533  # bytes in a segment of a JPEG file
 
 
@@ -171,7 +180,7 @@ def read(source):
     except Image.DecompressionBombError:
         raise ImageFileError(f"{name}: more than {MAX_PIXELS} pixels") from None
     except Exception as error:  # a damaged file can make Pillow raise nearly anything
-        reason = getattr(error, "strerror", None) or f"damaged or truncated ({error})"
+        reason = getattr(error, "strerror", None) or f"damaged or truncated ({str(error) or type(error).__name__})"
         raise ImageFileError(f"{name}: {reason}") from None
 
 
@@ -224,7 +233,7 @@ def _decode(image):
     mode = _DECODED[image.mode]
     if mode in ("L", "RGB") and image.has_transparency_data:
         mode += "A"
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if mode in ("I;16", "F"):
         return Picture(np.array(image).astype(np.uint16 if mode == "I;16" else np.float32, copy=False), None, metadata)
     pixels = np.array(image if image.mode == mode else image.convert(mode))
@@ -232,6 +241,16 @@ def _decode(image):
         return Picture(pixels, None, metadata, lossy)
     colour = pixels[..., 0] if mode == "LA" else pixels[..., :3]
     return Picture(np.ascontiguousarray(colour), pixels[..., -1].copy(), metadata)
+
+
+def _upright(image):
+    """Apply the orientation of EXIF, as ImageOps.exif_transpose does, which gives up if any other tag is damaged."""
+    image.load()  # which applies that of TIFF
+    try:
+        method = _TRANSPOSITIONS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # damaged metadata must not cost the picture
+        return image
+    return image if method is None else image.transpose(method)
 
 
 def _metadata(image):
@@ -280,12 +299,47 @@ def _format_of(target):
 
 
 def is_lossy(target):
-    """Whether the format of an output file changes pixels; raise ValueError if its extension is unknown."""
+    """Tell whether the format of an output file changes pixels, as JPEG alone does.
+
+    Parameters
+    ----------
+    target : str or os.PathLike
+        The file; its extension chooses the format. "-" is PNG.
+
+    Returns
+    -------
+    bool
+        Whether pixels may change.
+
+    Raises
+    ------
+    ValueError
+        If the extension is unknown.
+
+    Examples
+    --------
+    >>> from graddesc import images
+    >>> images.is_lossy("a.jpg"), images.is_lossy("a.png")
+    (True, False)
+    """
     return _format_of(target).lossy
 
 
 def check_format(target, picture):
-    """Raise ValueError unless the format that the path's extension names can hold the picture."""
+    """Raise unless the format of an output file can hold a picture.
+
+    Parameters
+    ----------
+    target : str or os.PathLike
+        The file; its extension chooses the format. "-" is PNG.
+    picture : Picture
+        What to write, or what has the same size and kind of pixels.
+
+    Raises
+    ------
+    ValueError
+        If the extension is unknown, or its format does not hold such pixels, transparency or so long a side.
+    """
     chosen = _format_of(target)
     if picture.mode not in chosen.modes:
         able = ", ".join(extension for extension, other in _FORMATS.items() if picture.mode in other.modes)
@@ -296,7 +350,25 @@ def check_format(target, picture):
 
 
 def encode(target, picture):
-    """Return the bytes of the file that :func:`write` would write."""
+    """Return the bytes of an image file.
+
+    Parameters
+    ----------
+    target : str or os.PathLike
+        The file; its extension chooses the format. "-" is PNG. Nothing is written.
+    picture : Picture
+        What the file shall hold.
+
+    Returns
+    -------
+    bytes-like
+        What :func:`write` would write.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_format`.
+    """
     check_format(target, picture)
     chosen = _format_of(target)
     pixels = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])

@@ -14,7 +14,18 @@ __all__ = ["check", "extension", "write"]
 
 
 def extension(path):
-    """The lower-case extension of a path, such as ".png"."""
+    """Return the lower-case extension of a path, such as ".png".
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The path.
+
+    Returns
+    -------
+    str
+        The extension with its dot, "" if there is none.
+    """
     return os.path.splitext(os.fspath(path))[1].lower()
 
 

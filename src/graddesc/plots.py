@@ -4,7 +4,13 @@ __all__ = ["loss_history", "require_matplotlib"]
 
 
 def require_matplotlib():
-    """Raise ImportError, with the command that helps, unless matplotlib is installed."""
+    """Raise unless matplotlib is installed.
+
+    Raises
+    ------
+    ImportError
+        If it is not; the message holds the command that installs it.
+    """
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -28,6 +34,13 @@ def loss_history(history):
     ------
     ImportError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from graddesc import plots
+    >>> figure = plots.loss_history([9.0, 3.0, 2.5])
+    >>> figure.axes[0].get_xlabel()
+    'iteration'
     """
     require_matplotlib()
     from matplotlib.figure import Figure
