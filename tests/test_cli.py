@@ -19,9 +19,13 @@ from graddesc import cli, images, masks, samples
 TRUTH = samples.ginkgo(48)
 
 
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
 def run(*arguments, **options):
     """Run the command and return the finished process; its output is text unless bytes are given as input."""
-    options = {"text": not isinstance(options.get("input"), bytes), "capture_output": True, "timeout": 60, **options}
+    text = not isinstance(options.get("input"), bytes)
+    options = {"text": text, "capture_output": True, "timeout": 60, "env": ENVIRONMENT, **options}
     return subprocess.run([sys.executable, "-m", "graddesc", *map(str, arguments)], **options)
 
 
@@ -195,7 +199,7 @@ class TestExtras:
     def test_history_without_matplotlib(self, folder):
         (folder / "matplotlib.py").write_text("raise ImportError")
         process = run(
-            "restore", "corrupt.png", "out.png", "--history", "h.png", env={**os.environ, "PYTHONPATH": folder}
+            "restore", "corrupt.png", "out.png", "--history", "h.png", env={**ENVIRONMENT, "PYTHONPATH": folder}
         )
         fails(process, 1, "plots need matplotlib: pip install 'graddesc[plot]'")
         assert not os.path.exists("out.png")
@@ -349,6 +353,14 @@ class TestRefused:
         fails(run_here(capfd, ("restore", "text.png", "truth.png")), 1, "truth.png exists")
         fails(run_here(capfd, ("restore", "text.png", "out.xyz")), 1, "the extension must be")
         fails(run_here(capfd, ("restore", "text.png", "out.png")), 1, "text.png: not an image")
+
+    def test_libtiff_adds_no_line(self, folder):
+        buffer = io.BytesIO()
+        Image.fromarray(TRUTH).save(buffer, "TIFF", compression="tiff_adobe_deflate")
+        data = bytearray(buffer.getvalue())
+        data[300:310] = bytes(10)
+        (folder / "damaged.tif").write_bytes(data)
+        fails(run("restore", "damaged.tif", "out.png"), 1, "damaged.tif: damaged or truncated")
 
     def test_transparency_in_jpeg(self, folder, capfd):
         images.write("alpha.png", images.Picture(TRUTH, TRUTH[..., 0]))

@@ -17,6 +17,7 @@ RNG = np.random.default_rng(4)
 GREY = RNG.integers(0, 256, (12, 17), np.uint8)
 COLOUR = RNG.integers(0, 256, (12, 17, 3), np.uint8)
 ALPHA = RNG.integers(0, 256, (12, 17), np.uint8)
+ALPHA[0] = 0  # colour that nobody sees is kept too
 DEEP = RNG.integers(0, 65536, (12, 17), np.uint16)
 FLOAT = RNG.normal(size=(12, 17)).astype(np.float32)
 

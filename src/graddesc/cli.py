@@ -180,7 +180,7 @@ def _restore(arguments):
     if arguments.history:
         plots.require_matplotlib()
 
-    picture = images.read(arguments.input)
+    picture = _read(arguments.input)
     images.check_format(arguments.output, picture)
     if arguments.mask:
         mask = _read_mask(arguments.mask, picture)
@@ -242,7 +242,7 @@ def _corrupt(arguments):
         if images.is_lossy(path):
             raise ValueError(f"{path}: JPEG would blur black and white; use a lossless format such as .png")
 
-    picture = images.read(arguments.input)
+    picture = _read(arguments.input)
     images.check_format(arguments.output, picture)
     every = (slice(None, None, arguments.downsample),) * 2
     pixels = picture.pixels[every]
@@ -311,11 +311,23 @@ def _check_extension(option, path, allowed):
         raise ValueError(f"{option} {path}: the extension must be {' or '.join(allowed)}")
 
 
-def _read_mask(path, picture):
-    """Read a mask of shape (rows, cols): any value but zero, in any channel, is corrupt."""
+def _read(path):
+    """Read an image while standard error is closed to libtiff, which tells there of damage, besides our one line."""
     from graddesc import images
 
-    mask = images.read(path)
+    with contextlib.ExitStack() as stack:
+        if sys.stderr is not None:
+            terminal = os.dup(2)
+            stack.callback(os.close, terminal)
+            stack.callback(os.dup2, terminal, 2)
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+        return images.read(path)
+
+
+def _read_mask(path, picture):
+    """Read a mask of shape (rows, cols): any value but zero, in any channel, is corrupt."""
+    mask = _read(path)
     if mask.lossy:
         _note(f"{path} is a JPEG file, whose blur is taken for corrupt: PNG keeps a mask")
     pixels, shape = mask.pixels, picture.pixels.shape[:2]
