@@ -106,12 +106,12 @@ def write(path, data, *, overwrite=False):
     temporary = os.path.join(os.path.dirname(target), f".graddesc-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
+            if overwrite and os.path.exists(target):
+                shutil.copymode(target, temporary)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         if overwrite:
-            if os.path.exists(target):
-                shutil.copymode(target, temporary)
             os.replace(temporary, target)
         else:
             _rename_to_new(temporary, target, path)
