@@ -104,6 +104,11 @@ class TestRestore:
         )
         np.testing.assert_array_equal(pixels("out.png"), expected)
 
+    def test_the_classic_recipe_out_of_time(self, folder):
+        process = run("restore", "corrupt.png", "out.png", "--classic", "--max-time", "0.000001")
+        assert process.returncode == 3
+        assert process.stderr.startswith("graddesc: not converged: ")
+
     def test_any_value_but_zero_in_any_channel_of_the_mask(self, folder):
         mask = np.zeros((48, 48, 3), np.uint8)
         mask[5, 6, 1], mask[7, 8, 2] = 1, 255

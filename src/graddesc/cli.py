@@ -16,6 +16,7 @@ import graddesc
 _DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
 
 _CLASSIC_ITERATIONS = 500
+_ITERATIONS = 1  # the status of a run that has done as many as it may
 
 _EPILOG = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but not converged, 130 interrupted"
 
@@ -223,8 +224,7 @@ def _restore(arguments):
 
     if arguments.output != "-":
         print(f"{arguments.output}: restored {mask.mean():.1%}, {info.nit} iterations, {seconds:.2f} s")
-    # The classic recipe ends after its iterations, not at a tolerance.
-    if info.success or arguments.classic:
+    if info.success or (arguments.classic and info.status == _ITERATIONS):  # which is where the recipe ends
         return _DONE
     _note(f"not converged: {info.message}")
     return _NOT_CONVERGED
