@@ -34,7 +34,19 @@ _HOME = {
     "gradient_descent": "descent",
     "minimize": "descent",
 }
-_MODULES = ("animation", "demos", "directions", "images", "line_search", "losses", "masks", "plots", "problems", "samples", "schedules")
+_MODULES = (
+    "animation",
+    "demos",
+    "directions",
+    "images",
+    "line_search",
+    "losses",
+    "masks",
+    "plots",
+    "problems",
+    "samples",
+    "schedules",
+)
 
 __all__ = ["__version__", "build_config", "restore", *_HOME, *_MODULES]
 

@@ -81,7 +81,16 @@ class Trial:
 
 
 class Ray:
-    """The function along ``P(x + alpha d)``, as a search sees it.
+    """The function along ``P(x + alpha d)``, as a search sees it; made by the loop for each iteration.
+
+    Parameters
+    ----------
+    objective : object
+        The function as the loop evaluates it, counting.
+    start : Trial
+        The iterate where the ray starts.
+    d, slope, iteration, scaled, last : as below
+        What the attributes hold.
 
     Attributes
     ----------
