@@ -137,7 +137,7 @@ def public_callables():
                 yield pytest.param(item, id=label)
 
 
-@pytest.mark.parametrize("item", public_callables())
+@pytest.mark.parametrize("item", list(public_callables()))
 def test_public_docstrings_name_every_parameter(item):
     doc = inspect.getdoc(item)
     assert doc
