@@ -43,7 +43,7 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, overwrit
     missing : float, default 0.9
         The probability that a pixel is corrupt.
     seed : int, default 0
-        The seed of the noise.
+        Seeds the noise.
     threads : int, default 1
         How many threads restore.
     overwrite : bool, default False
