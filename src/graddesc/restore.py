@@ -547,7 +547,7 @@ def _check_mask(mask, known, image, planes, channel_axis):
     if mask is not None and known is not None:
         raise ValueError("mask and known must not both be given")
     if mask is None and known is None:
-        mask = masks.detect(image, channel_axis=channel_axis)
+        mask = masks.detect(image)
     name, given = ("mask", mask) if known is None else ("known", known)
     given = np.asarray(given)
     if given.dtype.kind not in "bui":
