@@ -64,6 +64,8 @@ class LineSweeps:
         The loss of x as it stands.
     change : float
         The sum of squared changes of the last sweep.
+    contrast : float
+        The sum of squared differences between neighbours, as x stands.
     slope : float
         Of the last accelerated sweep: positive when its momentum pointed uphill.
     """
@@ -86,6 +88,11 @@ class LineSweeps:
         self._halos.reverse()
         self.value = value
         self.change, self.slope = self._totals.sum(axis=0).tolist()
+
+    @property
+    def contrast(self):
+        rows, columns = self._sums[0][0, :, 0], self._sums[1][0]  # norms, of stride 1
+        return float(rows @ rows + columns @ columns)
 
     def descend(self, step, track_change=False):
         """Take a plain step x <- clip(x - step * gradient); `change` is known if tracked."""
