@@ -95,6 +95,28 @@ assert (np.full(4, 1e-40, np.float32) * np.float32(0.5) > 0).all()
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_threads_survive_a_fork():
+    code = """
+import os, signal
+import numpy as np, graddesc
+image = np.random.default_rng(0).random((40, 1500))
+mask = np.random.default_rng(1).random(image.shape) < 0.9
+expected = graddesc.restore(image, mask, threads=2)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if (graddesc.restore(image, mask, threads=2) == expected).all() else 3)
+print(os.waitpid(child, 0)[1])
+"""
+    assert run(code).stdout == "0\n"
+
+
+def test_no_more_threads_than_processors():
+    assert isa.team_size(1) == 1
+    assert isa.team_size(10**6) == os.cpu_count()
+
+
 @pytest.mark.parametrize("level", isa.AVAILABLE)
 def test_environment_forces_a_level_with_the_same_bits(level):
     forced = run(RESTORE, GRADDESC_ISA=level)

@@ -1,4 +1,6 @@
-"""Which compiled level of the kernels runs: chosen once at import, the highest that build and processor share."""
+"""What the kernels run on: the compiled level, chosen once at import as the highest that build and processor share, and
+the number of threads.
+"""
 
 import importlib
 import os
@@ -31,6 +33,39 @@ LEVEL = _choose(AVAILABLE)
 def kernels(family):
     """The module of a kernel family, such as "line", compiled for the chosen level."""
     return importlib.import_module(f"graddesc._kernels.{family}_{LEVEL}")
+
+
+class _Team:
+    """What must be known of OpenMP's threads, which do not survive a fork: a child that calls for them waits forever."""
+
+    used = False
+    lost = False
+
+    @classmethod
+    def after_fork(cls):
+        cls.lost = cls.used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Team.after_fork)
+
+
+def team_size(threads):
+    """How many threads a kernel may start where the caller allows so many.
+
+    Parameters
+    ----------
+    threads : int
+        The number allowed, positive.
+
+    Returns
+    -------
+    int
+        At most the number of processors; 1 in a process forked from one that has used more.
+    """
+    size = 1 if _Team.lost else min(threads, os.cpu_count() or 1)
+    _Team.used = _Team.used or size > 1
+    return size
 
 
 def build_config():

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from graddesc import losses, masks
-from graddesc.isa import kernels
+from graddesc.isa import kernels, team_size
 
 __all__ = ["restore"]
 
@@ -90,7 +90,8 @@ def restore(
     channel_axis : int, optional
         The axis that holds the channels of a 3-D image. The channels are restored together, each by its own loss.
     threads : int, default 1
-        Number of threads. The result has the same bits for every number.
+        Number of threads, at most; no more than there are processors are used. The result has the same bits for every
+        number.
     callback : callable, optional
         Called after each iteration as ``callback(intermediate_result)`` with an `OptimizeResult` that has ``x`` (a
         copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver). StopIteration ends the
@@ -158,7 +159,7 @@ def restore(
     loss = _check_loss(loss)
     _check_step(step)
     limits = _Limits(max_iter, tol, max_time, step, started)
-    threads = _check_count("threads", threads, least=1)
+    threads = team_size(_check_count("threads", threads, least=1))
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
     _check_out(out, image, mask, known)
