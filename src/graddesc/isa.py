@@ -36,7 +36,7 @@ def kernels(family):
 
 
 class _Team:
-    """What must be known of OpenMP's threads, which do not survive a fork: a child that calls for them waits forever."""
+    """What to know of the threads, which do not survive a fork: a child that calls for them waits forever."""
 
     used = False
     lost = False
