@@ -289,6 +289,7 @@ def test_gradients_that_are_not_finite_are_never_accepted(search):
         return 2.0 * x if np.abs(x).max() > 1.0 else np.full(2, math.nan)
 
     result = minimize(f, [3.0, 4.0], jac=g, step=search, maxiter=100, history=True)
+    assert np.isfinite(result.jac).all()
     assert np.isfinite(result.history.gradient_norm).all()
     assert np.isfinite(result.history.fun).all()
     assert result.status in (1, 2, 3)

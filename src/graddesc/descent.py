@@ -561,7 +561,7 @@ class _Run:
         self.points = [] if history else None
         self.steps = []
         self.nit = 0
-        self.current = None
+        self.current = self.lowest = None
 
     def descend(self, x0):
         """Run the loop; return status and message."""
@@ -577,11 +577,15 @@ class _Run:
             return NOT_FINITE, "The function is not finite at x0."
         last = None
         arrived = True
-        lowest = flattest = math.inf
+        flattest = math.inf
         idle = 0
         while True:
             self.current = current
             x, f, g = current.x, current.f, current.g
+            lower = self.lowest is None or f < self.lowest.f
+            improved = lower or current.scale < flattest
+            self.lowest = current if lower else self.lowest
+            flattest = min(flattest, current.scale)
             if arrived:
                 if self.points is not None:
                     self.points.append(current)
@@ -590,30 +594,27 @@ class _Run:
             if f <= objective.target:
                 return TARGET, "The target is reached."
             if current.scale < self.tol or current.scale == 0.0:
-                if objective.measure(self._best()) == math.inf:
-                    objective.best = current
-                if self._best() is current:
+                best = self._best()
+                if best is current:
                     return CONVERGED, "The projected gradient is below the tolerance."
                 # A stationary point, but a lower one has been seen: go on from there.
-                current, last, arrived = objective.best, None, False
+                current, last, arrived = best, None, False
                 continue
             if arrived and last is not None:
                 stop = self._small_change(last, current)
                 if stop is not None:
                     return CONVERGED, stop
-                idle = idle + 1 if f >= lowest and current.scale >= flattest else 0
+                idle = 0 if improved else idle + 1
                 if idle == _PATIENCE and self.searches:
                     return PRECISION, f"Neither value nor gradient has become smaller in {_PATIENCE} iterations."
-            lowest, flattest = min(lowest, f), min(flattest, current.scale)
             if self.nit >= self.maxiter:
                 return ITERATIONS, "The iterations are used up."
 
             d = self._direction(current, last)
             slope = float(g.dot(d))
             if -math.inf < slope < 0.0 or not (self.searches or math.isnan(slope)):
-                best = objective.best
                 try:
-                    trial = self._settle(Ray(objective, current, d, slope, self.nit, self.scaled, last), best)
+                    trial = self._settle(Ray(objective, current, d, slope, self.nit, self.scaled, last))
                 except _TargetReached as reached:
                     trial = reached.trial
                     objective.measure(trial)
@@ -645,11 +646,15 @@ class _Run:
             current, arrived = trial, True
 
     def _best(self):
-        """Return the best point, which is the iterate unless one is lower by more than rounding."""
-        best = self.objective.best
-        if self.current is not None and self.current.f - best.f <= _ROUNDING * abs(best.f):
-            return self.current
-        return best
+        """Return the lowest point with a gradient: the iterate, unless another is lower by more than rounding."""
+        if self.current is None:
+            return self.objective.best
+        for best in (self.objective.best, self.lowest):
+            if self.current.f - best.f <= _ROUNDING * abs(best.f):
+                return self.current
+            if self.objective.measure(best) < math.inf:
+                return best
+        return self.current
 
     def _start(self, x0):
         try:
@@ -675,12 +680,10 @@ class _Run:
         d[binding] = -g[binding]
         return d
 
-    def _settle(self, ray, best):
+    def _settle(self, ray):
         """Look along a ray; return a trial with a finite gradient, which a step that found none is shortened to."""
         trial = self.look(ray)
         while self.objective.measure(trial) == math.inf:
-            if self.objective.best is trial:
-                self.objective.best = best
             if not ray.moves(trial):
                 raise NoStep("The gradient is not finite anywhere near the last point along the direction.", NOT_FINITE)
             trial = finite_trial(ray, _RETREAT * trial.alpha)
