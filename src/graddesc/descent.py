@@ -12,8 +12,10 @@ import warnings
 from time import perf_counter
 
 import numpy as np
+from scipy import LowLevelCallable
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
+from graddesc import compiled as compiled_loop
 from graddesc.directions import Steepest
 from graddesc.line_search import _RETREAT, ExactLineSearch, NoStep, Ray, Trial, finite_trial, follow
 from graddesc.schedules import _require_nonnegative
@@ -125,21 +127,25 @@ def minimize(
     max_time=None,
     target=None,
     history=False,
+    threads=1,
     **unknown_options,
 ):
     """Minimise a function of several variables by going downhill.
 
     Parameters
     ----------
-    fun : callable
-        The function, ``fun(x, *args) -> float``. It gets a copy of its point, which it may keep or change.
-    x0 : array_like of shape (n,)
+    fun : callable or scipy.LowLevelCallable
+        The function, ``fun(x, *args) -> float``. It gets a copy of its point, which it may keep or change. If it is
+        compiled, ``double (int n, double *x, void *data)``, the whole run is, and the GIL is released.
+    x0 : array_like of shape (n,) or, for compiled functions, (m, n)
         Where to start, finite; not changed. A start outside the bounds is moved onto them, and the message says so.
+        Each of m rows is a start of its own.
     args : tuple, optional
         Further arguments of ``fun`` and ``jac``.
     jac : callable, bool or None, optional
         The gradient, ``jac(x, *args) -> array of shape (n,)``. True: ``fun`` returns the pair (value, gradient). None
         (or False, or one of SciPy's names for finite differences): central differences, 2 n values for each gradient.
+        If ``fun`` is compiled, ``void (int n, double *x, double *gradient, void *data)`` with the same user data.
     hess, hessp : optional
         Ignored; here because SciPy hands them to every method.
     bounds : sequence of (low, high) or scipy.optimize.Bounds, optional
@@ -174,6 +180,8 @@ def minimize(
         The run ends when a value is at most this.
     history : bool, default False
         Whether to keep what happened in each iteration.
+    threads : int, default 1
+        How many starts of a compiled objective run side by side, positive.
 
     Returns
     -------
@@ -242,8 +250,12 @@ def minimize(
         warnings.warn(f"unknown option: {name}", OptimizeWarning, stacklevel=2)
     if np.any(constraints):
         raise ValueError("constraints are not supported: use bounds, fixed or projection")
-    x0 = _start(x0)
-    region, x0, moved = _region(x0, bounds, fixed, projection)
+    if not hasattr(threads, "__index__") or isinstance(threads, bool):
+        raise TypeError(f"threads must be a positive integer, got {threads!r}")
+    if threads < 1:
+        raise ValueError(f"threads must be a positive integer, got {threads!r}")
+    compiled = isinstance(fun, LowLevelCallable)
+    x0 = _start(x0, compiled)
     step = ExactLineSearch() if step is None else step
     if not (hasattr(step, "begin") or callable(step)):
         raise TypeError(f"step must be a schedule k -> float or a line search, got {step!r}")
@@ -257,6 +269,27 @@ def minimize(
     if target is None:
         target = getattr(step, "target", -math.inf)
     target = _number("target", target)
+    maxiter = _iterations(maxiter)
+    if compiled:
+        given = {"args": args, "bounds": bounds, "fixed": fixed, "projection": projection, "callback": callback}
+        for name, value in (given | {"history": history or None}).items():
+            if value is not None and value != ():
+                raise ValueError(f"{name} must not be given with compiled objectives, got {value!r}")
+        return compiled_loop.descend(
+            fun,
+            x0,
+            jac,
+            step,
+            direction,
+            threads=threads,
+            maxiter=maxiter,
+            max_time=max_time,
+            tol=tol,
+            xtol=xtol,
+            ftol=ftol,
+            target=target,
+        )
+    region, x0, moved = _region(x0, bounds, fixed, projection)
     run = _Run(
         _Objective(fun, jac, args, region, target, max_time),
         region,
@@ -265,7 +298,7 @@ def minimize(
         tol=tol,
         xtol=xtol,
         ftol=ftol,
-        maxiter=_iterations(maxiter),
+        maxiter=maxiter,
         callback=_callback(callback),
         history=history,
     )
@@ -275,10 +308,11 @@ def minimize(
     return run.result(x0, status, message)
 
 
-def _start(x0):
+def _start(x0, compiled):
     x0 = np.atleast_1d(np.array(x0, dtype=float))
-    if x0.ndim != 1 or x0.size == 0:
-        raise ValueError(f"x0 must have shape (n,) with n >= 1, got {x0.shape}")
+    if x0.size == 0 or x0.ndim > (2 if compiled else 1):
+        wanted = "(n,) or (m, n)" if compiled else "(n,)"
+        raise ValueError(f"x0 must have shape {wanted} with n >= 1, got {x0.shape}")
     if not np.isfinite(x0).all():
         raise ValueError(
             f"x0 must be finite, got {x0[~np.isfinite(x0)][0]} at index {np.flatnonzero(~np.isfinite(x0))[0]}"

@@ -12,6 +12,8 @@ Every problem is called as a function of an array of shape (n,), and has
     The least value.
 ``minimizers``
     The points where it is reached, an array of shape (count, n); empty where no closed form or number is known.
+``compiled``
+    The function and its gradient as a pair of `scipy.LowLevelCallable`, for the compiled loop of `graddesc.minimize`.
 
 Those from the collection of Moré, Garbow and Hillstrom [1]_ have their numbers there in their docstrings.
 
@@ -21,12 +23,15 @@ References
    Mathematical Software 7 (1981) 17-41, :doi:`10.1145/355934.355936`
 """
 
+import ctypes
 import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy import LowLevelCallable
 
+from graddesc._kernels import objectives
 from graddesc.schedules import _require_count
 
 __all__ = [
@@ -70,6 +75,12 @@ class _Problem:
     def __call__(self, x):
         with np.errstate(over="ignore", invalid="ignore"):
             return float(self._value(self._point(x)))
+
+    @property
+    def compiled(self):
+        """The function and its gradient as a pair of scipy.LowLevelCallable."""
+        value, gradient, data = objectives.listed(type(self).__name__)
+        return LowLevelCallable(value, data), LowLevelCallable(gradient, data)
 
     def gradient(self, x):
         """Return the gradient at x."""
@@ -195,6 +206,13 @@ class Quadratic(_Problem):
     def minimum(self):
         """The least value."""
         return float(0.5 * self.b.dot(self.minimizers[0]) + self.c)
+
+    @property
+    def compiled(self):
+        """The function and its gradient as a pair of scipy.LowLevelCallable."""
+        value, gradient = objectives.quadratic()
+        data = np.concatenate([[self.c], self.b, self.A.ravel()]).ctypes.data_as(ctypes.c_void_p)
+        return LowLevelCallable(value, data), LowLevelCallable(gradient, data)
 
     def _value(self, x):
         return 0.5 * x.dot(self.A.dot(x)) + self.b.dot(x) + self.c

@@ -1,0 +1,928 @@
+"""The loop of graddesc.descent for compiled functions: same rules, same order of operations, no Python inside.
+
+Installed as graddesc.cython_descent, beside its public .pxd. A trial is only its step and its value, as the point can
+be made again to the last bit; the gradient at the last trial is kept. Nothing is checked here except what would crash.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
+from cython.parallel cimport parallel, threadid
+from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, isfinite, isnan, sqrt
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static double graddesc_clock(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
+    static void graddesc_nap(void) {
+        struct timespec pause = {0, 200000};
+        nanosleep(&pause, NULL);
+    }
+    static int graddesc_take(int *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_ACQ_REL); }
+    static int graddesc_read(int *counter) { return __atomic_load_n(counter, __ATOMIC_ACQUIRE); }
+    static void graddesc_raise(int *counter) { __atomic_store_n(counter, 1, __ATOMIC_RELEASE); }
+    """
+    double clock "graddesc_clock"() noexcept nogil
+    void nap "graddesc_nap"() noexcept nogil
+    int take "graddesc_take"(int *counter) noexcept nogil
+    int read "graddesc_read"(int *counter) noexcept nogil
+    void set_flag "graddesc_raise"(int *counter) noexcept nogil
+
+cdef enum:
+    CONVERGED = 0
+    ITERATIONS = 1
+    PRECISION = 2
+    NOT_FINITE = 3
+    TIME = 5
+    TARGET = 6
+    # Not seen by callers: a signal has come, or the gradient at the start is not finite.
+    INTERRUPTED = 100
+    BAD_START = 101
+    FOUND = 0
+
+# The numbers of graddesc.descent and graddesc.line_search.
+cdef double ROUNDING = 8 * 2.220446049250313e-16
+cdef double HUGE = 1e145
+cdef double LONGEST_MOVE = 1e150
+cdef double RETREAT = 0.1
+cdef int PATIENCE = 100
+cdef double GOLDEN_RATIO = 1.618034
+cdef double GOLDEN_SECTION = 0.3819660
+cdef double SIGNAL_INTERVAL = 0.05
+
+
+ctypedef struct control_t:
+    int *stop         # raised when a signal has come; shared by the threads
+    bint main         # whether this thread looks for signals
+    double next_look
+    void *errors      # a list, for what a signal handler raises
+
+
+ctypedef struct run_t:
+    value_t value
+    gradient_t gradient
+    void *data
+    int n
+    const settings_t *settings
+    long long nfev
+    long long njev
+    long long nit
+    # Points and directions; gradients at x and at the last trial looked at.
+    double *x
+    double *g
+    double *d
+    double *trial
+    double *g_trial
+    double *best
+    double *s
+    double *y
+    double f
+    double f_best
+    double slope
+    double scale
+    # The step that g_trial belongs to, and the largest component there.
+    double alpha_g
+    double scale_g
+    # The last iteration, if it counts.
+    bint has_last
+    double last_step
+    double last_slope
+    double last_f
+    # Barzilai-Borwein: recent values, a ring.
+    double *recent
+    int n_recent
+    # L-BFGS: pairs s, y and s.y, a ring; Adam: the two means.
+    double *pairs_s
+    double *pairs_y
+    double *pairs_sy
+    double *shares
+    int n_pairs
+    int first_pair
+    double t
+    long long turns
+
+
+cdef inline double dot(int n, const double *a, const double *b) noexcept nogil:
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    for i in range(n):
+        total += a[i] * b[i]
+    return total
+
+
+cdef inline double largest(int n, const double *a) noexcept nogil:
+    """The largest component; infinity if one is not a number."""
+    cdef double most = 0.0
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not fabs(a[i]) <= most:
+            most = fabs(a[i])
+            if isnan(most):
+                return INFINITY
+    return most
+
+
+cdef double at(run_t *r, double alpha) noexcept nogil:
+    """Evaluate the function one step along the ray; infinity where it is not finite."""
+    cdef double f
+    cdef Py_ssize_t i
+    for i in range(r.n):
+        r.trial[i] = r.x[i] + alpha * r.d[i]
+    r.nfev += 1
+    f = r.value(r.n, r.trial, r.data)
+    if not isfinite(f):
+        return INFINITY
+    if f < r.f_best:
+        r.f_best = f
+        memcpy(r.best, r.trial, r.n * sizeof(double))
+    return f
+
+
+cdef double slope_at(run_t *r, double alpha) noexcept nogil:
+    """The slope at the trial just evaluated; infinity where it is not finite."""
+    r.njev += 1
+    r.gradient(r.n, r.trial, r.g_trial, r.data)
+    r.alpha_g = alpha
+    r.scale_g = largest(r.n, r.g_trial)
+    return dot(r.n, r.g_trial, r.d) if r.scale_g < HUGE else INFINITY
+
+
+cdef bint moves(run_t *r) noexcept nogil:
+    """Whether the last trial differs from the start of the ray."""
+    cdef Py_ssize_t i
+    for i in range(r.n):
+        if r.trial[i] != r.x[i]:
+            return True
+    return False
+
+
+cdef double longest(run_t *r) noexcept nogil:
+    return LONGEST_MOVE / fmax(largest(r.n, r.d), 1e-150)
+
+
+cdef double first_trial(run_t *r) noexcept nogil:
+    cdef double same_slope, same_change
+    if r.settings.direction == LBFGS:
+        return 1.0
+    if not r.has_last:
+        return 1.0 / sqrt(dot(r.n, r.d, r.d))
+    same_slope = r.last_step * r.last_slope / r.slope
+    same_change = 2.0 * (r.f - r.last_f) / r.slope
+    return fmin(fmax(same_change, 0.1 * same_slope), 10.0 * same_slope)
+
+
+# Searches: each finds a step and the value there, and returns FOUND or the status that ends the run.
+
+
+cdef int finite_trial(run_t *r, double *alpha, double *f) noexcept nogil:
+    f[0] = at(r, alpha[0])
+    while f[0] == INFINITY:
+        if not moves(r):
+            return NOT_FINITE
+        alpha[0] *= RETREAT
+        f[0] = at(r, alpha[0])
+    return FOUND
+
+
+cdef int backtrack(
+    run_t *r, double *alpha, double *f, double reference, double sufficient, double factor, bint parabolic
+) noexcept nogil:
+    """Armijo's test against a reference; the next step is factor times the last, or by a parabola."""
+    cdef double linear, curvature, share
+    while True:
+        f[0] = at(r, alpha[0])
+        linear = alpha[0] * r.slope
+        if linear < 0.0 and f[0] <= reference + sufficient * linear:
+            return FOUND
+        if not moves(r):
+            return PRECISION
+        if f[0] == INFINITY:
+            alpha[0] *= RETREAT
+        elif parabolic:
+            curvature = f[0] - r.f - linear
+            share = -0.5 * linear / curvature if curvature > 0.0 else 0.5
+            alpha[0] *= fmin(fmax(share, 0.1), 0.5)
+        else:
+            alpha[0] *= factor
+
+
+cdef int exact(run_t *r, double *alpha, double *f) noexcept nogil:
+    """Brent's method in a bracket that grows downhill."""
+    cdef double a = 0.0, fa = r.f, b = r.settings.initial, fb, c, fc, u, fu
+    cdef double to_a, to_c, difference, limit, low, high, far = longest(r)
+    cdef double x, w, v, fx, fw, fv, near, center, p, q, before, move = 0.0, last_move = 0.0
+    cdef bint parabolic, bracketed
+    cdef int _
+    fb = at(r, b)
+    if fa < fb:
+        a, b = b, a
+        fa, fb = fb, fa
+    c = b + GOLDEN_RATIO * (b - a)
+    fc = at(r, c)
+    for _ in range(1000):
+        if not fc < fb or fabs(c) > far:
+            break
+        to_a = (b - a) * (fb - fc)
+        to_c = (b - c) * (fb - fa)
+        difference = to_c - to_a
+        u = b - ((b - c) * to_c - (b - a) * to_a) / (2.0 * (1e-21 if fabs(difference) < 1e-21 else difference))
+        limit = b + 110.0 * (c - b)
+        if (u - c) * (b - u) > 0.0:
+            fu = at(r, u)
+            if fu < fc:
+                a, fa, b, fb = b, fb, u, fu
+                break
+            if fu > fb:
+                c, fc = u, fu
+                break
+            u = c + GOLDEN_RATIO * (c - b)
+            fu = at(r, u)
+        elif (u - limit) * (limit - c) >= 0.0:
+            u = limit
+            fu = at(r, u)
+        elif (u - limit) * (c - u) > 0.0:
+            fu = at(r, u)
+            if fu < fc:
+                b, fb, c, fc = c, fc, u, fu
+                u = c + GOLDEN_RATIO * (c - b)
+                fu = at(r, u)
+        else:
+            u = c + GOLDEN_RATIO * (c - b)
+            fu = at(r, u)
+        a, fa, b, fb, c, fc = b, fb, c, fc, u, fu
+    bracketed = ((fb < fc and fb <= fa) or (fb < fa and fb <= fc)) and (a < b < c or c < b < a)
+    if bracketed:
+        x = w = v = b
+        fx = fw = fv = fb
+        low, high = fmin(a, c), fmax(a, c)
+        for _ in range(r.settings.max_trials):
+            near = r.settings.tolerance * fabs(x) + 1e-11
+            center = 0.5 * (low + high)
+            if fabs(x - center) < 2.0 * near - 0.5 * (high - low):
+                break
+            parabolic = False
+            if fabs(last_move) > near:
+                p = (x - w) * (fx - fv)
+                q = (x - v) * (fx - fw)
+                p, q = (x - v) * q - (x - w) * p, 2.0 * (q - p)
+                if q > 0.0:
+                    p = -p
+                q = fabs(q)
+                before = last_move
+                last_move = move
+                parabolic = q * (low - x) < p and p < q * (high - x) and fabs(p) < fabs(0.5 * q * before)
+            if parabolic:
+                move = p / q
+                u = x + move
+                if u - low < 2.0 * near or high - u < 2.0 * near:
+                    move = near if center - x >= 0.0 else -near
+            else:
+                last_move = (low if x >= center else high) - x
+                move = GOLDEN_SECTION * last_move
+            u = x + (move if fabs(move) >= near else (near if move >= 0.0 else -near))
+            fu = at(r, u)
+            if fu > fx:
+                if u < x:
+                    low = u
+                else:
+                    high = u
+                if fu <= fw or w == x:
+                    v, fv, w, fw = w, fw, u, fu
+                elif fu <= fv or v == x or v == w:
+                    v, fv = u, fu
+            else:
+                if u >= x:
+                    low = x
+                else:
+                    high = x
+                v, fv, w, fw, x, fx = w, fw, x, fx, u, fu
+        alpha[0], f[0] = x, fx
+    else:
+        alpha[0], f[0] = (a, fa) if fa <= fb and fa <= fc else (b, fb) if fb <= fc else (c, fc)
+    if f[0] < r.f or (f[0] == r.f and alpha[0] != 0.0):
+        return FOUND
+    alpha[0] = RETREAT * r.settings.initial
+    return backtrack(r, alpha, f, r.f, 0.0, RETREAT, False)
+
+
+cdef double interpolate(
+    double a, double fa, double sa, double b, double fb, double sb, bint has_slope
+) noexcept nogil:
+    """The minimum of the cubic, or parabola, between two trials; their middle if it has none inside."""
+    cdef double width = b - a, share = 0.5, curvature, p, q, theta, square, root
+    if fb == INFINITY:
+        return a + RETREAT * width
+    if not has_slope:
+        curvature = fb - fa - sa * width
+        if curvature > 0.0:
+            share = -0.5 * sa * width / curvature
+    else:
+        p, q = sa * width, sb * width
+        theta = p + q - 3.0 * (fb - fa)
+        square = theta * theta - p * q
+        if square >= 0.0:
+            root = sqrt(square)
+            if q - p + 2.0 * root != 0.0:
+                share = 1.0 - (q + root - theta) / (q - p + 2.0 * root)
+    if not 0.1 <= share <= 0.9:
+        share = 0.1 if share < 0.1 else 0.9 if share > 0.9 else 0.5
+    return a + share * width
+
+
+cdef int strong_wolfe(run_t *r, double *alpha, double *f) noexcept nogil:
+    """Nocedal and Wright, algorithms 3.5 and 3.6, as one loop."""
+    cdef double a = 0.0, fa = r.f, sa = r.slope, b = 0.0, fb = 0.0, sb = 0.0
+    cdef double u = first_trial(r), fu, su, far = longest(r), width, ahead
+    cdef bint has_b = False, has_slope = False
+    cdef int _
+    for _ in range(r.settings.max_trials):
+        fu = at(r, u)
+        if fu > r.f + r.settings.sufficient_decrease * u * r.slope or (fu >= fa and a > 0.0):
+            b, fb, has_b, has_slope = u, fu, True, False
+        else:
+            su = slope_at(r, u)
+            if su == INFINITY:
+                b, fb, has_b, has_slope = u, INFINITY, True, False
+            elif fabs(su) <= r.settings.curvature * fabs(r.slope):
+                alpha[0], f[0] = u, fu
+                return FOUND
+            elif su * (u - a) >= 0.0:
+                b, fb, sb, has_b, has_slope = a, fa, sa, True, True
+                a, fa, sa = u, fu, su
+            elif not has_b and u < far:
+                width = u - a
+                ahead = -su * width / (su - sa) if su - sa > 0.0 else INFINITY
+                a, fa, sa = u, fu, su
+                u += fmin(fmax(ahead, width), 9.0 * width)
+                continue
+            else:
+                a, fa, sa = u, fu, su
+        if not has_b or fabs(b - a) <= 1e-15 * fmax(a, b):
+            break
+        u = interpolate(a, fa, sa, b, fb, sb, has_slope)
+    if a > 0.0:
+        alpha[0], f[0] = a, fa
+        return FOUND
+    return PRECISION
+
+
+cdef int barzilai_borwein(run_t *r, double *alpha, double *f) noexcept nogil:
+    cdef double ss, sy, yy, longer, shorter, highest
+    cdef int k, formula = r.settings.formula
+    r.recent[r.n_recent % r.settings.memory] = r.f
+    r.n_recent += 1
+    highest = r.f
+    for k in range(min(r.n_recent, r.settings.memory)):
+        highest = fmax(highest, r.recent[k])
+    if r.settings.direction == LBFGS:
+        alpha[0] = 1.0
+    elif not r.has_last:
+        alpha[0] = 1.0 / r.scale
+    else:
+        ss, sy, yy = dot(r.n, r.s, r.s), dot(r.n, r.s, r.y), dot(r.n, r.y, r.y)
+        if sy > 0.0 and yy > 0.0:
+            longer, shorter = ss / sy, sy / yy
+            if formula == 0:
+                alpha[0] = shorter if r.nit % 2 else longer
+            elif formula == 1:
+                alpha[0] = shorter if shorter < 0.5 * longer else longer
+            else:
+                alpha[0] = longer if formula == 2 else shorter
+        elif yy > 0.0:
+            alpha[0] = sqrt(ss / yy)
+        else:
+            alpha[0] = r.last_step / RETREAT
+        alpha[0] *= -r.slope / dot(r.n, r.d, r.d)
+        alpha[0] = fmin(fmax(alpha[0], 1e-30), longest(r)) if isfinite(alpha[0]) else 1.0 / r.scale
+    return backtrack(r, alpha, f, highest, r.settings.sufficient_decrease, 0.0, True)
+
+
+cdef int look(run_t *r, const double *steps, int n_steps, double *alpha, double *f) noexcept nogil:
+    """Find the next step along the ray by whatever the settings say."""
+    cdef const settings_t *settings = r.settings
+    if settings.step == SCHEDULE:
+        alpha[0] = steps[min(r.nit, n_steps - 1)]
+        return finite_trial(r, alpha, f)
+    if settings.step == EXACT:
+        return exact(r, alpha, f)
+    if settings.step == BACKTRACKING:
+        if settings.has_initial:
+            alpha[0] = settings.initial
+        elif settings.direction == LBFGS or not r.has_last:
+            alpha[0] = first_trial(r)
+        else:
+            alpha[0] = r.last_step / settings.factor
+        return backtrack(r, alpha, f, r.f, settings.sufficient_decrease, settings.factor, False)
+    if settings.step == STRONG_WOLFE:
+        return strong_wolfe(r, alpha, f)
+    if settings.step == BARZILAI_BORWEIN:
+        return barzilai_borwein(r, alpha, f)
+    alpha[0] = settings.relaxation * (r.f - settings.target) / -r.slope
+    return finite_trial(r, alpha, f)
+
+
+# Directions: each fills d. Without has_last the past is forgotten.
+
+
+cdef double conjugate_share(run_t *r) noexcept nogil:
+    """beta; infinity or NaN means none. The last direction is s / step, the last gradient g - y."""
+    cdef double dy = 0.0, dd = 0.0, dg = 0.0, yy = 0.0, yg = 0.0, gg = 0.0, hh = 0.0, dh = 0.0, d, h
+    cdef int formula = r.settings.conjugate
+    cdef Py_ssize_t i
+    for i in range(r.n):
+        d = r.s[i] / r.last_step
+        h = r.g[i] - r.y[i]
+        dy += d * r.y[i]
+        dd += d * d
+        dg += d * r.g[i]
+        dh += d * h
+        yy += r.y[i] * r.y[i]
+        yg += r.y[i] * r.g[i]
+        gg += r.g[i] * r.g[i]
+        hh += h * h
+    if formula == 0:
+        return fmax((yg - 2.0 * yy / dy * dg) / dy, 0.4 * dh / dd) if dy != 0.0 else INFINITY
+    if formula == 1:
+        return fmax(yg / hh, 0.0) if hh != 0.0 else INFINITY
+    if formula == 2:
+        return fmax(yg / dy, 0.0) if dy != 0.0 else INFINITY
+    if formula == 3:
+        return gg / hh if hh != 0.0 else INFINITY
+    return gg / dy if dy != 0.0 else INFINITY
+
+
+cdef void remember_pair(run_t *r) noexcept nogil:
+    cdef double sy = dot(r.n, r.s, r.y), yy = dot(r.n, r.y, r.y)
+    cdef int slot, memory = r.settings.lbfgs_memory
+    if not (0.0 < yy < INFINITY and sy > 1e-10 * sqrt(dot(r.n, r.s, r.s)) * sqrt(yy)):
+        return
+    slot = (r.first_pair + r.n_pairs) % memory
+    if r.n_pairs == memory:
+        r.first_pair = (r.first_pair + 1) % memory
+    else:
+        r.n_pairs += 1
+    memcpy(r.pairs_s + <Py_ssize_t>slot * r.n, r.s, r.n * sizeof(double))
+    memcpy(r.pairs_y + <Py_ssize_t>slot * r.n, r.y, r.n * sizeof(double))
+    r.pairs_sy[slot] = sy
+
+
+cdef void two_loops(run_t *r) noexcept nogil:
+    cdef int k, slot, memory = r.settings.lbfgs_memory
+    cdef double share, norm
+    cdef double *s
+    cdef double *y
+    cdef Py_ssize_t i
+    if r.n_pairs == 0:
+        norm = sqrt(dot(r.n, r.g, r.g))
+        for i in range(r.n):
+            r.d[i] = -r.g[i] / fmax(norm, 1.0)
+        return
+    for i in range(r.n):
+        r.d[i] = -r.g[i]
+    for k in range(r.n_pairs - 1, -1, -1):
+        slot = (r.first_pair + k) % memory
+        s, y = r.pairs_s + <Py_ssize_t>slot * r.n, r.pairs_y + <Py_ssize_t>slot * r.n
+        share = dot(r.n, s, r.d) / r.pairs_sy[slot]
+        r.shares[slot] = share
+        for i in range(r.n):
+            r.d[i] -= share * y[i]
+    slot = (r.first_pair + r.n_pairs - 1) % memory
+    y = r.pairs_y + <Py_ssize_t>slot * r.n
+    share = r.pairs_sy[slot] / dot(r.n, y, y)
+    for i in range(r.n):
+        r.d[i] *= share
+    for k in range(r.n_pairs):
+        slot = (r.first_pair + k) % memory
+        s, y = r.pairs_s + <Py_ssize_t>slot * r.n, r.pairs_y + <Py_ssize_t>slot * r.n
+        share = r.shares[slot] - dot(r.n, y, r.d) / r.pairs_sy[slot]
+        for i in range(r.n):
+            r.d[i] += share * s[i]
+
+
+cdef void turn(run_t *r) noexcept nogil:
+    cdef const settings_t *settings = r.settings
+    cdef double share, t, v, mean_left, square_left
+    cdef double *mean = r.pairs_s
+    cdef double *square = r.pairs_y
+    cdef Py_ssize_t i
+    if settings.direction == LBFGS:
+        if r.has_last:
+            remember_pair(r)
+        else:
+            r.n_pairs = 0
+        two_loops(r)
+        return
+    if settings.direction == ADAM:
+        if not r.has_last:
+            memset(mean, 0, r.n * sizeof(double))
+            memset(square, 0, r.n * sizeof(double))
+            r.turns = 0
+        r.turns += 1
+        mean_left = 1.0 - settings.mean_decay ** r.turns
+        square_left = 1.0 - settings.square_decay ** r.turns
+        for i in range(r.n):
+            mean[i] = settings.mean_decay * mean[i] + (1.0 - settings.mean_decay) * r.g[i]
+            square[i] = settings.square_decay * square[i] + (1.0 - settings.square_decay) * (r.g[i] * r.g[i])
+            r.d[i] = mean[i] / (-mean_left * (sqrt(square[i] / square_left) + settings.epsilon))
+        return
+    if settings.direction == NESTEROV:
+        share = 0.0
+        if r.has_last:
+            for i in range(r.n):
+                share += r.g[i] * (r.s[i] / r.last_step - r.y[i])
+        if not r.has_last or (settings.restart and share > 0.0):
+            r.t = 1.0
+            for i in range(r.n):
+                r.d[i] = -r.g[i]
+        else:
+            for i in range(r.n):
+                r.d[i] = r.s[i] / r.last_step - r.y[i]
+        t = 0.5 * (1.0 + sqrt(1.0 + 4.0 * r.t * r.t))
+        share = (r.t - 1.0) / t if settings.growing_momentum else settings.momentum
+        r.t = t
+        for i in range(r.n):
+            v = r.d[i]
+            r.d[i] = share * v - r.g[i]
+        return
+    share = 0.0
+    if r.has_last and settings.direction == HEAVY_BALL:
+        share = settings.momentum / r.last_step
+    elif r.has_last and settings.direction == CONJUGATE_GRADIENT:
+        share = conjugate_share(r) / r.last_step
+    if share == 0.0 or not isfinite(share):
+        for i in range(r.n):
+            r.d[i] = -r.g[i]
+    else:
+        for i in range(r.n):
+            r.d[i] = share * r.s[i] - r.g[i]
+
+
+cdef void look_at_signals(control_t *control) noexcept with gil:
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        (<list>control.errors).append(error)
+        set_flag(control.stop)
+
+
+cdef void step_to(run_t *r, double alpha, double f) noexcept nogil:
+    """Make the trial at alpha, whose gradient is in g_trial, the iterate; s and y are how it got there."""
+    cdef double x
+    cdef Py_ssize_t i
+    for i in range(r.n):
+        x = r.x[i] + alpha * r.d[i]
+        r.s[i] = x - r.x[i]
+        r.y[i] = r.g_trial[i] - r.g[i]
+        r.x[i] = x
+    memcpy(r.g, r.g_trial, r.n * sizeof(double))
+    r.has_last = alpha != 0.0
+    r.last_step, r.last_slope, r.last_f = alpha, r.slope, r.f
+    r.f = f
+    r.scale = r.scale_g
+    r.nit += 1
+
+
+cdef int settle(run_t *r, double *alpha, double *f) noexcept nogil:
+    """Evaluate the gradient at a found step, shortening the step until it is finite."""
+    cdef Py_ssize_t i
+    cdef int status
+    while True:
+        if r.alpha_g != alpha[0]:
+            for i in range(r.n):
+                r.trial[i] = r.x[i] + alpha[0] * r.d[i]
+            slope_at(r, alpha[0])
+        if r.scale_g < HUGE:
+            return FOUND
+        if not moves(r):
+            return NOT_FINITE
+        alpha[0] *= RETREAT
+        status = finite_trial(r, alpha, f)
+        if status != FOUND:
+            return status
+
+
+cdef bint go_to_best(run_t *r) noexcept nogil:
+    """Move the iterate to a point that is lower by more than rounding and has a gradient, if there is one."""
+    if r.f - r.f_best <= ROUNDING * fabs(r.f_best):
+        return False
+    r.njev += 1
+    r.gradient(r.n, r.best, r.g_trial, r.data)
+    r.scale_g = largest(r.n, r.g_trial)
+    r.alpha_g = NAN
+    if not r.scale_g < HUGE:
+        r.f_best = r.f
+        return False
+    memcpy(r.x, r.best, r.n * sizeof(double))
+    memcpy(r.g, r.g_trial, r.n * sizeof(double))
+    r.f = r.f_best
+    r.scale = r.scale_g
+    r.has_last = False
+    return True
+
+
+cdef int descend(run_t *r, const double *steps, int n_steps, control_t *control) noexcept nogil:
+    """The loop; x and g are those of the start. Returns the status."""
+    cdef const settings_t *settings = r.settings
+    cdef bint searches = settings.step != SCHEDULE, arrived = True, improved
+    cdef double deadline = clock() + settings.max_time if settings.max_time < INFINITY else INFINITY
+    cdef double alpha = 0.0, f = 0.0, lowest = INFINITY, flattest = INFINITY
+    cdef int idle = 0, status
+    while True:
+        if control != NULL:
+            if read(control.stop):
+                return INTERRUPTED
+            if control.main and clock() >= control.next_look:
+                control.next_look = clock() + SIGNAL_INTERVAL
+                look_at_signals(control)
+        if r.f_best <= settings.target:
+            go_to_best(r)
+            return TARGET
+        if r.scale < settings.tol or r.scale == 0.0:
+            if not go_to_best(r):
+                return CONVERGED
+            arrived = False
+            continue
+        improved = r.f < lowest or r.scale < flattest
+        lowest, flattest = fmin(lowest, r.f), fmin(flattest, r.scale)
+        if arrived and r.has_last:
+            if settings.xtol > 0.0 and largest(r.n, r.s) <= settings.xtol * fmax(1.0, largest(r.n, r.x)):
+                return CONVERGED
+            if settings.ftol > 0.0 and fabs(r.last_f - r.f) <= settings.ftol * fmax(1.0, fabs(r.last_f)):
+                return CONVERGED
+            idle = 0 if improved else idle + 1
+            if idle == PATIENCE and searches:
+                return PRECISION
+        if r.nit >= settings.maxiter:
+            return ITERATIONS
+        if deadline < INFINITY and clock() >= deadline:
+            return TIME
+        turn(r)
+        r.slope = dot(r.n, r.g, r.d)
+        r.alpha_g = NAN
+        status = PRECISION
+        if -INFINITY < r.slope < 0.0 or not (searches or isnan(r.slope)):
+            status = look(r, steps, n_steps, &alpha, &f)
+            if status == FOUND:
+                status = settle(r, &alpha, &f)
+        if status != FOUND:
+            if not r.has_last:
+                return status
+            # The direction may be to blame: forget the past and look down the gradient.
+            r.has_last = arrived = False
+            continue
+        step_to(r, alpha, f)
+        arrived = True
+        if searches and largest(r.n, r.s) == 0.0:
+            return PRECISION
+
+
+cdef int start(
+    run_t *r, value_t value, gradient_t gradient, void *data, int n, double *x, const settings_t *settings
+) noexcept nogil:
+    """Take memory and evaluate the start."""
+    cdef Py_ssize_t pairs = settings.lbfgs_memory if settings.direction == LBFGS else settings.direction == ADAM
+    cdef double *block
+    memset(r, 0, sizeof(run_t))
+    block = <double *>calloc((8 + 2 * pairs) * <Py_ssize_t>n + 2 * pairs + max(settings.memory, 1), sizeof(double))
+    if block == NULL:
+        return -1
+    r.value, r.gradient, r.data, r.n, r.settings = value, gradient, data, n, settings
+    r.x = block
+    r.g = block + n
+    r.d = r.g + n
+    r.trial = r.d + n
+    r.g_trial = r.trial + n
+    r.best = r.g_trial + n
+    r.s = r.best + n
+    r.y = r.s + n
+    r.pairs_s = r.y + n
+    r.pairs_y = r.pairs_s + pairs * n
+    r.pairs_sy = r.pairs_y + pairs * n
+    r.shares = r.pairs_sy + pairs
+    r.recent = r.shares + pairs
+    memcpy(r.x, x, n * sizeof(double))
+    memcpy(r.best, x, n * sizeof(double))
+    memcpy(r.trial, x, n * sizeof(double))
+    r.f = r.f_best = value(n, r.trial, data)
+    r.nfev = 1
+    if not isfinite(r.f):
+        return NOT_FINITE
+    memcpy(r.trial, x, n * sizeof(double))
+    gradient(n, r.trial, r.g, data)
+    r.njev = 1
+    r.scale = largest(n, r.g)
+    return FOUND if r.scale < HUGE else BAD_START
+
+
+cdef int controlled(
+    value_t value,
+    gradient_t gradient,
+    void *data,
+    int n,
+    double *x,
+    double *g,
+    const settings_t *settings,
+    const double *steps,
+    int n_steps,
+    report_t *report,
+    control_t *control,
+) noexcept nogil:
+    cdef run_t r
+    cdef int status = start(&r, value, gradient, data, n, x, settings)
+    if status == FOUND:
+        status = descend(&r, steps, n_steps, control)
+        go_to_best(&r)
+    if status != -1:
+        memcpy(x, r.x, n * sizeof(double))
+        if g != NULL:
+            memcpy(g, r.g, n * sizeof(double))
+    report.fun = r.f
+    report.optimality = r.scale if r.njev > 0 else NAN
+    report.status = status
+    report.nit, report.nfev, report.njev = r.nit, r.nfev, r.njev
+    free(r.x)
+    return status
+
+
+cdef int minimize(
+    value_t value,
+    gradient_t gradient,
+    void *data,
+    int n,
+    double *x,
+    const settings_t *settings,
+    const double *steps,
+    int n_steps,
+    report_t *report,
+) noexcept nogil:
+    cdef int status = controlled(value, gradient, data, n, x, NULL, settings, steps, n_steps, report, NULL)
+    if status == BAD_START:
+        status = report.status = NOT_FINITE
+    return status
+
+
+cdef settings_t default_settings() noexcept nogil:
+    cdef settings_t settings
+    settings.step = EXACT
+    settings.has_initial = False
+    settings.initial = 1.0
+    settings.tolerance = 1.48e-8
+    settings.max_trials = 500
+    settings.factor = 0.5
+    settings.sufficient_decrease = 1e-4
+    settings.curvature = 0.9
+    settings.formula = 0
+    settings.memory = 10
+    settings.relaxation = 1.0
+    settings.direction = STEEPEST
+    settings.momentum = 0.9
+    settings.growing_momentum = True
+    settings.restart = True
+    settings.conjugate = 0
+    settings.lbfgs_memory = 10
+    settings.mean_decay = 0.9
+    settings.square_decay = 0.999
+    settings.epsilon = 1e-8
+    settings.tol = 1e-5
+    settings.xtol = 0.0
+    settings.ftol = 0.0
+    settings.target = -INFINITY
+    settings.max_time = INFINITY
+    settings.maxiter = 10000
+    return settings
+
+
+# What the fields step and direction of the settings may be, by the names of the classes in Python.
+STEPS = {
+    "ExactLineSearch": EXACT,
+    "Backtracking": BACKTRACKING,
+    "StrongWolfe": STRONG_WOLFE,
+    "BarzilaiBorwein": BARZILAI_BORWEIN,
+    "Polyak": POLYAK,
+    "schedule": SCHEDULE,
+}
+DIRECTIONS = {
+    "Steepest": STEEPEST,
+    "HeavyBall": HEAVY_BALL,
+    "Nesterov": NESTEROV,
+    "ConjugateGradient": CONJUGATE_GRADIENT,
+    "LBFGS": LBFGS,
+    "Adam": ADAM,
+}
+
+
+def defaults():
+    """The settings that default_settings() gives, as a dictionary."""
+    return default_settings()
+
+
+# Many starts, side by side: each thread takes the next one that is left.
+
+
+ctypedef struct batch_t:
+    value_t value
+    gradient_t gradient
+    void *data
+    int m
+    int n
+    double *x
+    double *g
+    settings_t settings
+    const double *steps
+    int n_steps
+    report_t *reports
+    int next
+    int done
+    int stop
+    void *errors
+
+
+cdef void work(batch_t *batch, bint main) noexcept nogil:
+    cdef control_t control
+    cdef Py_ssize_t i, offset
+    control.stop = &batch.stop
+    control.main = main
+    control.next_look = clock() + SIGNAL_INTERVAL
+    control.errors = batch.errors
+    while not read(&batch.stop):
+        i = take(&batch.next)
+        if i >= batch.m:
+            break
+        offset = i * batch.n
+        controlled(
+            batch.value,
+            batch.gradient,
+            batch.data,
+            batch.n,
+            batch.x + offset,
+            batch.g + offset,
+            &batch.settings,
+            batch.steps,
+            batch.n_steps,
+            batch.reports + i,
+            &control,
+        )
+        take(&batch.done)
+    # Signals reach the calling thread alone: it watches until the others have finished.
+    while main and read(&batch.done) < batch.m and not read(&batch.stop):
+        nap()
+        if clock() >= control.next_look:
+            control.next_look = clock() + SIGNAL_INTERVAL
+            look_at_signals(&control)
+
+
+def data_address(capsule):
+    """The address of the user_data of a LowLevelCallable's capsule."""
+    return <size_t>PyCapsule_GetContext(capsule)
+
+
+def run(
+    value,
+    gradient,
+    dict settings,
+    const double[::1] steps not None,
+    int threads,
+    double[:, ::1] x not None,
+    double[:, ::1] g_out not None,
+):
+    """Descend from each row of x, which becomes the best point; g_out gets the gradients there.
+
+    value and gradient are the capsules of two LowLevelCallables with the same user_data. Returns a list of reports.
+    """
+    cdef batch_t batch
+    cdef Py_ssize_t i
+    cdef int m = <int>x.shape[0]
+    cdef bint empty = x.shape[0] == 0 or x.shape[1] == 0 or steps.shape[0] == 0
+    if empty or g_out.shape[0] != x.shape[0] or g_out.shape[1] != x.shape[1]:
+        raise ValueError("x and g_out must have the same shape, and steps one element at least")
+    errors = []
+    memset(&batch, 0, sizeof(batch_t))
+    batch.value = <value_t>PyCapsule_GetPointer(value, PyCapsule_GetName(value))
+    batch.gradient = <gradient_t>PyCapsule_GetPointer(gradient, PyCapsule_GetName(gradient))
+    batch.data = PyCapsule_GetContext(value)
+    batch.m, batch.n = m, <int>x.shape[1]
+    batch.x = &x[0, 0]
+    batch.g = &g_out[0, 0]
+    batch.settings = settings
+    batch.steps, batch.n_steps = &steps[0], <int>steps.shape[0]
+    batch.errors = <void *>errors
+    batch.reports = <report_t *>calloc(m, sizeof(report_t))
+    if batch.reports == NULL:
+        raise MemoryError
+    try:
+        with nogil:
+            if threads == 1:
+                work(&batch, True)
+            else:
+                with parallel(num_threads=threads):
+                    work(&batch, threadid() == 0)
+        if errors:
+            raise errors[0]
+        return [batch.reports[i] for i in range(m)]
+    finally:
+        free(batch.reports)

@@ -1,0 +1,132 @@
+"""Compiled objectives: translates the arguments of `graddesc.minimize` for the compiled loop, and its reports back."""
+
+import math
+import re
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+from graddesc import cython_descent
+from graddesc.schedules import Constant
+
+__all__ = ["descend"]
+
+_VALUE = "double(int,double*,void*)"
+_GRADIENT = "void(int,double*,double*,void*)"
+
+# The compiled loop numbers what Python names.
+_CONJUGATE = ("hager-zhang", "polak-ribiere", "hestenes-stiefel", "fletcher-reeves", "dai-yuan")
+_BARZILAI_BORWEIN = ("alternating", "adaptive", "long", "short")
+
+_MESSAGES = {
+    0: "The projected gradient is below the tolerance.",
+    1: "The iterations are used up.",
+    2: "No step along the direction lowers the function beyond rounding.",
+    3: "The function or its gradient is not finite.",
+    5: "The time is used up.",
+    6: "The target is reached.",
+}
+_BAD_START = 101
+
+
+def _capsule(name, function, wanted):
+    """Return the capsule of a LowLevelCallable after a look at its signature."""
+    signature = getattr(function, "signature", None)
+    if signature is None:
+        raise TypeError(f"{name} must be a scipy.LowLevelCallable of {wanted}, got {function!r}")
+    # Names of parameters, spaces and const make no difference.
+    if "".join(re.findall(r"\b(?:int|double|void|long|float|char)\b|[*(),]", signature)) != wanted:
+        raise ValueError(f"{name} must have the signature {wanted}, got {signature}")
+    return tuple.__getitem__(function, 0)
+
+
+def _table(step, maxiter):
+    """Return the steps of a schedule, one for each iteration; the last one stays."""
+    table = np.array([step(k) for k in range(1 if isinstance(step, Constant) else max(maxiter, 1))], dtype=float)
+    wrong = np.flatnonzero(~(np.isfinite(table) & (table >= 0.0)))
+    if wrong.size:
+        k = wrong[0]
+        raise ValueError(f"step must return a non-negative finite number, got {float(table[k])!r} in iteration {k}")
+    return table
+
+
+def _kind(name, value, kinds):
+    kind = type(value).__name__
+    if kind not in kinds:
+        raise ValueError(f"{name} must be one of {', '.join(kinds)} for compiled objectives, got {value!r}")
+    return kinds[kind]
+
+
+def _step_settings(step):
+    if not hasattr(step, "begin"):
+        return {"step": cython_descent.STEPS["schedule"]}
+    own = {"step": _kind("step", step, cython_descent.STEPS), **vars(step)}
+    if "initial" in own:
+        own["has_initial"] = own["initial"] is not None
+        own["initial"] = own["initial"] or 1.0
+    if "formula" in own:
+        own["formula"] = _BARZILAI_BORWEIN.index(own["formula"])
+    return own
+
+
+def _direction_settings(direction):
+    own = {"direction": _kind("direction", direction, cython_descent.DIRECTIONS), **vars(direction)}
+    if "momentum" in own:
+        own["growing_momentum"] = own["momentum"] is None
+        own["momentum"] = own["momentum"] or 0.0
+    if "formula" in own:
+        own["conjugate"] = _CONJUGATE.index(own.pop("formula"))
+    if "memory" in own:
+        own["lbfgs_memory"] = own.pop("memory")
+    return own
+
+
+def descend(fun, x0, jac, step, direction, *, threads, maxiter, max_time, **stops):
+    """Run the compiled loop from x0 of shape (n,) or from each row of x0 of shape (m, n).
+
+    Parameters
+    ----------
+    fun, jac : scipy.LowLevelCallable
+        ``double (int n, double *x, void *data)`` and ``void (int n, double *x, double *gradient, void *data)``, with
+        the same user data.
+    x0 : ndarray of shape (n,) or (m, n)
+        Finite; not changed.
+    step, direction, threads, maxiter, max_time
+        As for `graddesc.minimize`.
+    **stops
+        ``tol``, ``xtol``, ``ftol`` and ``target``.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        As of `graddesc.minimize`; for several starts every entry but ``message`` has one element for each, and ``best``
+        is the index of the lowest value.
+    """
+    capsules = _capsule("fun", fun, _VALUE), _capsule("jac", jac, _GRADIENT)
+    if cython_descent.data_address(capsules[0]) != cython_descent.data_address(capsules[1]):
+        raise ValueError("fun and jac must have the same user_data")
+    table = np.zeros(1) if hasattr(step, "begin") else _table(step, maxiter)
+    settings = cython_descent.defaults() | stops | _step_settings(step) | _direction_settings(direction)
+    settings["maxiter"] = min(maxiter, 2**31 - 1)
+    settings["max_time"] = math.inf if max_time is None else max_time
+    settings["target"] = stops["target"]
+    x = np.array(np.atleast_2d(x0), order="C")
+    g = np.full_like(x, np.nan)
+    reports = cython_descent.run(*capsules, settings, table, threads, x, g)
+    if x0.ndim == 1:
+        return _single(reports[0], x[0], g[0])
+    columns = {name: np.array([report[name] for report in reports]) for name in reports[0]}
+    columns["status"][columns["status"] == _BAD_START] = 3
+    success = np.isin(columns["status"], (0, 6))
+    best = int(np.argmin(np.where(np.isfinite(columns["fun"]), columns["fun"], np.inf)))
+    message = f"{success.sum()} of {success.size} starts have converged."
+    return OptimizeResult(x=x, jac=g, **columns, success=success, best=best, message=message)
+
+
+def _single(report, x, g):
+    status = report.pop("status")
+    if status == _BAD_START:
+        i = np.flatnonzero(~np.isfinite(g))
+        i = i[0] if i.size else np.argmax(np.abs(g))
+        raise ValueError(f"jac must be finite at x0, got {g[i]} for variable {i}")
+    return OptimizeResult(x=x, jac=g, **report, status=status, success=status in (0, 6), message=_MESSAGES[status])

@@ -1,0 +1,485 @@
+import ctypes
+import importlib.util
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import pytest
+from scipy import LowLevelCallable
+
+from graddesc import (
+    LBFGS,
+    Adam,
+    Backtracking,
+    BarzilaiBorwein,
+    ConjugateGradient,
+    Constant,
+    ExactLineSearch,
+    Exponential,
+    HagerZhang,
+    HeavyBall,
+    InverseTime,
+    Nesterov,
+    Polyak,
+    Steepest,
+    StrongWolfe,
+    cython_descent,
+    minimize,
+)
+from graddesc.problems import PROBLEMS, ExtendedRosenbrock, Quadratic, Rosenbrock, StyblinskiTang
+
+STEPS = [
+    ExactLineSearch(),
+    ExactLineSearch(initial=0.1, tolerance=1e-3),
+    Backtracking(),
+    Backtracking(initial=1.0, factor=0.3),
+    StrongWolfe(),
+    StrongWolfe(curvature=0.1),
+    BarzilaiBorwein(),
+    BarzilaiBorwein("long", memory=1),
+    BarzilaiBorwein("short"),
+    BarzilaiBorwein("adaptive", memory=3),
+    Polyak(-1.0, relaxation=0.5),
+    Constant(1e-4),
+    InverseTime(1e-3, floor=1e-5),
+]
+FORMULAS = ["hager-zhang", "polak-ribiere", "hestenes-stiefel", "fletcher-reeves", "dai-yuan"]
+DIRECTIONS = [
+    Steepest(),
+    HeavyBall(0.7),
+    Nesterov(),
+    Nesterov(0.5, restart=False),
+    *(ConjugateGradient(formula) for formula in FORMULAS),
+    LBFGS(),
+    LBFGS(2),
+    Adam(),
+]
+
+
+def name(value):
+    return f"{type(value).__name__}-{value.n}" if hasattr(value, "n") else repr(value)
+
+
+VALUE = numba.types.float64(numba.types.intc, numba.types.CPointer(numba.types.float64), numba.types.voidptr)
+GRADIENT = numba.types.void(
+    numba.types.intc,
+    numba.types.CPointer(numba.types.float64),
+    numba.types.CPointer(numba.types.float64),
+    numba.types.voidptr,
+)
+
+
+@numba.cfunc(VALUE)
+def rosenbrock(n, x, data):
+    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+
+@numba.cfunc(GRADIENT)
+def rosenbrock_gradient(n, x, out, data):
+    out[0] = -2 * (1 - x[0]) + 100 * 2 * (x[1] - x[0] ** 2) * (-2 * x[0])
+    out[1] = 100 * 2 * (x[1] - x[0] ** 2)
+
+
+@numba.cfunc(VALUE)
+def notch(n, x, data):
+    """The squared distance from the origin, not a number within 1 of it."""
+    return x[0] * x[0] if abs(x[0]) > 1.0 else np.nan
+
+
+@numba.cfunc(GRADIENT)
+def notch_gradient(n, x, out, data):
+    out[0] = 2.0 * x[0]
+
+
+NUMBA = LowLevelCallable(rosenbrock.ctypes), LowLevelCallable(rosenbrock_gradient.ctypes)
+NOTCH = LowLevelCallable(notch.ctypes), LowLevelCallable(notch_gradient.ctypes)
+
+# Descends with steps of 1e-9 for as long as it is let.
+ENDLESS = {"step": Constant(1e-9), "tol": 0.0, "maxiter": 2**31 - 1}
+
+
+# The faces of the problems
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+def test_compiled_faces_are_the_problems(problem):
+    fun, jac = problem.compiled
+    for seed in range(3):
+        x = problem.start + 0.1 * np.random.default_rng(seed).standard_normal(problem.n)
+        result = minimize(fun, x, jac=jac, maxiter=0)
+        assert result.fun == pytest.approx(problem(x), rel=1e-12)
+        g = problem.gradient(x)
+        np.testing.assert_allclose(result.jac, g, rtol=1e-10, atol=1e-12 * np.abs(g).max())
+
+
+def test_the_face_of_a_quadratic_outlives_it():
+    fun, jac = Quadratic(np.diag([1.0, 3.0]), [1.0, 2.0], 5.0).compiled
+    junk = [np.full(7, float(k)) for k in range(1000)]
+    assert minimize(fun, [1.0, 1.0], jac=jac).fun == pytest.approx(5.0 - 0.5 - 2.0 / 3.0)
+    assert len(junk) == 1000
+
+
+# The compiled loop is the loop in Python
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@pytest.mark.parametrize("step", STEPS, ids=name)
+@pytest.mark.parametrize("problem", [StyblinskiTang(3), ExtendedRosenbrock(4), PROBLEMS[0]], ids=name)
+def test_the_same_iterations_as_in_python(problem, step, direction):
+    # Sums are in another order, and chaos is near: a few iterations must agree.
+    fun, jac = problem.compiled
+    start = problem.start + np.linspace(0.0, 0.3, problem.n)
+    arguments = {"step": step, "direction": direction, "maxiter": 6}
+    result = minimize(fun, start, jac=jac, **arguments)
+    slow = minimize(problem, start, jac=problem.gradient, **arguments)
+    np.testing.assert_allclose(result.x, slow.x, rtol=1e-5, atol=1e-5)
+    assert (result.status, result.nit, result.success) == (slow.status, slow.nit, slow.success)
+    if not isinstance(step, ExactLineSearch):  # Its last trials are at the level of rounding.
+        assert abs(result.nfev - slow.nfev) <= 1
+        assert abs(result.njev - slow.njev) <= 1
+    assert result.fun == pytest.approx(problem(result.x), rel=1e-12)
+
+
+def test_rosenbrock_with_exact_search_takes_as_many_iterations():
+    result = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], maxiter=20_000)
+    assert result.success
+    assert result.nit + 1 == pytest.approx(11990, rel=0.04)
+    np.testing.assert_allclose(result.x, [0.9999912, 0.99998234], atol=1e-6)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+@pytest.mark.parametrize("step", [StrongWolfe(), Backtracking(), ExactLineSearch()], ids=name)
+def test_the_fast_ones_solve_every_problem(problem, step):
+    fun, jac = problem.compiled
+    result = minimize(fun, problem.start, jac=jac, step=step, direction=LBFGS(), maxiter=3000)
+    assert result.status == 0
+    assert np.abs(problem.gradient(result.x)).max() < 1.001e-5
+    assert result.optimality == np.abs(result.jac).max()
+
+
+# Callables of every origin
+
+
+C_SOURCE = """
+static int calls[2];
+int *counters(void) { return calls; }
+double value(int n, double *x, void *data) {
+    double a = *(double *)data, f = 0.0;
+    calls[0]++;
+    for (int i = 0; i < n; i++) f += (x[i] - a) * (x[i] - a);
+    return f;
+}
+void gradient(int n, double *x, double *out, void *data) {
+    double a = *(double *)data;
+    calls[1]++;
+    for (int i = 0; i < n; i++) out[i] = 2.0 * (x[i] - a);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "shift.c").write_text(C_SOURCE)
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "shift.c", "-o", "shift.so"], cwd=folder, check=True)
+    library = ctypes.CDLL(str(folder / "shift.so"))
+    doubles = ctypes.POINTER(ctypes.c_double)
+    library.value.restype = ctypes.c_double
+    library.value.argtypes = [ctypes.c_int, doubles, ctypes.c_void_p]
+    library.gradient.restype = None
+    library.gradient.argtypes = [ctypes.c_int, doubles, doubles, ctypes.c_void_p]
+    library.counters.restype = ctypes.POINTER(ctypes.c_int)
+    return library
+
+
+def shifted(library, shift):
+    data = ctypes.cast(ctypes.pointer(ctypes.c_double(shift)), ctypes.c_void_p)
+    return LowLevelCallable(library.value, data), LowLevelCallable(library.gradient, data)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=name)
+@pytest.mark.parametrize("direction", DIRECTIONS[:3] + DIRECTIONS[-3:], ids=name)
+def test_ctypes_callables_with_data_are_counted_exactly(library, step, direction):
+    fun, jac = shifted(library, 2.5)
+    calls = library.counters()
+    calls[0] = calls[1] = 0
+    result = minimize(fun, [1.0, 7.0, -3.0], jac=jac, step=step, direction=direction, maxiter=50)
+    assert (result.nfev, result.njev) == (calls[0], calls[1])
+    assert result.fun == pytest.approx(((result.x - 2.5) ** 2).sum(), rel=1e-14)
+    assert result.fun < 52.75
+
+
+CYTHON_SOURCE = """
+from graddesc.cython_descent cimport BACKTRACKING, LBFGS, default_settings, minimize, report_t, settings_t
+
+
+cdef double value(int n, double *x, void *data) noexcept nogil:
+    return (x[0] - 1.0) ** 4 + (x[1] + 2.0) ** 2
+
+
+cdef void gradient(int n, double *x, double *out, void *data) noexcept nogil:
+    out[0] = 4.0 * (x[0] - 1.0) ** 3
+    out[1] = 2.0 * (x[1] + 2.0)
+
+
+def solve(double[::1] x):
+    cdef settings_t settings = default_settings()
+    cdef report_t report
+    settings.step = BACKTRACKING
+    settings.direction = LBFGS
+    settings.tol = 1e-8
+    with nogil:
+        status = minimize(value, gradient, NULL, 2, &x[0], &settings, NULL, 0, &report)
+    return status, report
+
+
+cdef api double public_value(int n, double *x, void *data) noexcept nogil:
+    return value(n, x, data)
+
+
+cdef api void public_gradient(int n, double *x, double *out, void *data) noexcept nogil:
+    gradient(n, x, out, data)
+"""
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory):
+    """A Cython module of a user's, compiled against the installed package."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "user_descent.pyx").write_text(CYTHON_SOURCE)
+    subprocess.run([sys.executable, "-m", "cython", "-3", "user_descent.pyx"], cwd=folder, check=True)
+    target = folder / ("user_descent" + sysconfig.get_config_var("EXT_SUFFIX"))
+    include = sysconfig.get_paths()["include"]
+    subprocess.run(
+        ["cc", "-O1", "-w", "-shared", "-fPIC", f"-I{include}", "user_descent.c", "-o", str(target)],
+        cwd=folder,
+        check=True,
+    )
+    spec = importlib.util.spec_from_file_location("user_descent", target)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_cython_users_run_the_loop_without_python(user):
+    x = np.array([3.0, 4.0])
+    status, report = user.solve(x)
+    assert status == report["status"] == 0
+    np.testing.assert_allclose(x, [1.0, -2.0], atol=2e-3)
+    fun, jac = (LowLevelCallable.from_cython(user, f"public_{part}") for part in ("value", "gradient"))
+    result = minimize(fun, [3.0, 4.0], jac=jac, step=Backtracking(), direction=LBFGS(), tol=1e-8)
+    np.testing.assert_array_equal(result.x, x)
+    assert all(report[entry] == result[entry] for entry in ("fun", "nit", "nfev", "njev", "optimality"))
+
+
+def test_the_c_interface_is_the_one_that_users_were_compiled_against():
+    capsule_name = ctypes.pythonapi.PyCapsule_GetName
+    capsule_name.restype, capsule_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    interface = {key: capsule_name(capsule).decode() for key, capsule in cython_descent.__pyx_capi__.items()}
+    prefix = "__pyx_t_8graddesc_14cython_descent_"
+    assert {key: text.replace(prefix, "") for key, text in interface.items()} == {
+        "default_settings": "settings_t (void)",
+        "minimize": (
+            "int (value_t, gradient_t, void *, int, double *, settings_t const *, double const *, int, report_t *)"
+        ),
+    }
+    assert list(cython_descent.defaults()) == [
+        "step",
+        "has_initial",
+        "initial",
+        "tolerance",
+        "max_trials",
+        "factor",
+        "sufficient_decrease",
+        "curvature",
+        "formula",
+        "memory",
+        "relaxation",
+        "direction",
+        "momentum",
+        "growing_momentum",
+        "restart",
+        "conjugate",
+        "lbfgs_memory",
+        "mean_decay",
+        "square_decay",
+        "epsilon",
+        "tol",
+        "xtol",
+        "ftol",
+        "target",
+        "max_time",
+        "maxiter",
+    ]
+
+
+def test_defaults_are_those_of_the_classes():
+    defaults = cython_descent.defaults()
+    for settings in (ExactLineSearch(), StrongWolfe(), BarzilaiBorwein(), HeavyBall(), Adam()):
+        own = {key: value for key, value in vars(settings).items() if key not in ("formula", "max_trials")}
+        assert own == {key: defaults[key] for key in own}
+    assert defaults["max_trials"] == ExactLineSearch().max_trials
+    assert defaults["lbfgs_memory"] == LBFGS().memory
+    assert (defaults["factor"], defaults["restart"]) == (Backtracking().factor, Nesterov().restart)
+
+
+# Many starts
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 50])
+@pytest.mark.parametrize(
+    ("step", "direction"),
+    [(StrongWolfe(), LBFGS()), (ExactLineSearch(), Steepest()), (Constant(1e-3), Adam())],
+    ids=name,
+)
+def test_many_starts_are_as_each_alone(threads, step, direction):
+    starts = np.random.default_rng(1).uniform(-2.0, 2.0, (23, 2))
+    before = starts.copy()
+    arguments = {"jac": NUMBA[1], "step": step, "direction": direction, "maxiter": 200}
+    together = minimize(NUMBA[0], starts, threads=threads, **arguments)
+    np.testing.assert_array_equal(starts, before)
+    for i, start in enumerate(starts):
+        alone = minimize(NUMBA[0], start, **arguments)
+        for entry in ("x", "fun", "jac", "nit", "nfev", "njev", "status", "success", "optimality"):
+            np.testing.assert_array_equal(together[entry][i], alone[entry])
+    assert together.best == np.argmin(together.fun)
+    assert together.message == f"{together.success.sum()} of 23 starts have converged."
+
+
+def test_calls_from_many_threads_do_not_meet():
+    expected = minimize(NUMBA[0], [-1.2, 1.0], jac=NUMBA[1], step=StrongWolfe(), direction=LBFGS())
+    with ThreadPoolExecutor(4) as pool:
+        futures = [
+            pool.submit(minimize, NUMBA[0], [-1.2, 1.0], jac=NUMBA[1], step=StrongWolfe(), direction=LBFGS())
+            for _ in range(100)
+        ]
+        for future in futures:
+            np.testing.assert_array_equal(future.result().x, expected.x)
+
+
+# Stops
+
+
+def test_iterations_target_and_small_changes_end_the_run():
+    assert minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], maxiter=7).nit == 7
+    reached = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], target=10.0)
+    assert (reached.status, reached.success, reached.message) == (6, True, "The target is reached.")
+    assert reached.fun <= 10.0
+    for small in ({"xtol": 1e-3}, {"ftol": 1e-3}):
+        fast = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], **small)
+        slow = minimize(Rosenbrock(), [-2, -2], jac=Rosenbrock().gradient, **small)
+        assert (fast.status, fast.nit) == (slow.status, slow.nit)
+
+
+def test_time_ends_the_run():
+    begin = time.perf_counter()
+    result = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], max_time=0.05, **ENDLESS)
+    assert result.status == 5
+    assert time.perf_counter() - begin >= 0.05
+
+
+@pytest.mark.parametrize(("m", "threads"), [(1, 1), (3, 1), (3, 2)])
+def test_signals_end_the_run(m, threads):
+    class Signalled(Exception):
+        pass
+
+    def handler(number, frame):
+        raise Signalled
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(Signalled):
+            minimize(NUMBA[0], [[-2.0, -2.0]] * m, jac=NUMBA[1], threads=threads, **ENDLESS)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_the_interpreter_runs_on_meanwhile():
+    seen = []
+    thread = threading.Thread(target=lambda: minimize(NUMBA[0], [-2.0, -2.0], jac=NUMBA[1], max_time=0.2, **ENDLESS))
+    thread.start()
+    while thread.is_alive():
+        seen.append(1)
+        time.sleep(0.001)
+    assert len(seen) > 10
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if not isinstance(step, (Constant, InverseTime))], ids=name)
+@pytest.mark.parametrize("direction", [Steepest(), LBFGS(), ConjugateGradient()], ids=name)
+def test_what_is_not_finite_is_never_accepted(step, direction):
+    result = minimize(NOTCH[0], [5.0], jac=NOTCH[1], step=step, direction=direction, maxiter=500)
+    assert result.status in (1, 2, 3)
+    assert result.fun == result.x[0] ** 2
+    assert 1.0 < abs(result.x[0]) <= 5.0
+
+
+def test_a_start_that_is_not_finite():
+    alone = minimize(NOTCH[0], [0.5], jac=NOTCH[1])
+    assert (alone.status, alone.success, alone.nit) == (3, False, 0)
+    np.testing.assert_array_equal(alone.x, [0.5])
+    assert np.isnan(alone.fun)
+    together = minimize(NOTCH[0], [[0.5], [5.0]], jac=NOTCH[1], maxiter=50)
+    assert together.status[0] == 3
+    assert together.best == 1
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"jac": None},
+            TypeError,
+            r"jac must be a scipy.LowLevelCallable of void\(int,double\*,double\*,void\*\), got None",
+        ),
+        ({"jac": NUMBA[0]}, ValueError, "jac must have the signature void.*, got double"),
+        ({"fun": NUMBA[1]}, ValueError, "fun must have the signature double.*, got void"),
+        ({"x0": np.ones((2, 2, 2))}, ValueError, r"x0 must have shape \(n,\) or \(m, n\) with n >= 1, got \(2, 2, 2\)"),
+        ({"x0": np.ones((0, 2))}, ValueError, r"x0 must have shape .*, got \(0, 2\)"),
+        ({"x0": [1.0, np.nan]}, ValueError, "x0 must be finite, got nan"),
+        ({"step": HagerZhang()}, ValueError, r"step must be one of ExactLineSearch, .* objectives, got HagerZhang\("),
+        ({"step": lambda k: -1.0, "maxiter": 3}, ValueError, "step must return a non-negative finite number, got -1.0"),
+        ({"bounds": [(0, 1)] * 2}, ValueError, "bounds must not be given with compiled objectives"),
+        ({"callback": print}, ValueError, "callback must not be given with compiled objectives"),
+        ({"history": True}, ValueError, "history must not be given with compiled objectives, got True"),
+        ({"args": (1,)}, ValueError, r"args must not be given with compiled objectives, got \(1,\)"),
+        ({"threads": 0}, ValueError, "threads must be a positive integer, got 0"),
+        ({"threads": 1.5}, TypeError, "threads must be a positive integer, got 1.5"),
+    ],
+)
+def test_bad_input_is_refused(change, error, message):
+    arguments = {"fun": NUMBA[0], "x0": [-2.0, -2.0], "jac": NUMBA[1]} | change
+    with pytest.raises(error, match=message):
+        minimize(**arguments)
+
+
+def test_user_data_must_be_shared(library):
+    with pytest.raises(ValueError, match="fun and jac must have the same user_data"):
+        minimize(shifted(library, 1.0)[0], [0.0], jac=shifted(library, 2.0)[1])
+
+
+def test_the_kernel_does_not_crash_on_the_wrong_shapes():
+    capsules = [tuple.__getitem__(part, 0) for part in NUMBA]
+    for shapes in [((1, 2), (2, 2), 1), ((0, 2), (0, 2), 1), ((1, 2), (1, 2), 0)]:
+        x, g, steps = (np.zeros(shape) for shape in shapes)
+        with pytest.raises(ValueError, match="x and g_out must have the same shape"):
+            cython_descent.run(*capsules, cython_descent.defaults(), steps, 1, x, g)
+
+
+def test_schedules_are_followed_to_the_bit():
+    schedule = Exponential(1e-3, factor=0.999)
+    x = np.array([-1.2, 1.0])
+    for k in range(100):
+        x = x - schedule(k) * Rosenbrock().gradient(x)
+    fun, jac = Rosenbrock().compiled
+    np.testing.assert_array_equal(minimize(fun, [-1.2, 1.0], jac=jac, step=schedule, maxiter=100).x, x)
