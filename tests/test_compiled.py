@@ -300,6 +300,7 @@ def test_the_c_interface_is_the_one_that_users_were_compiled_against():
         "curvature",
         "formula",
         "memory",
+        "least",
         "relaxation",
         "direction",
         "momentum",
@@ -377,6 +378,16 @@ def test_iterations_target_and_small_changes_end_the_run():
         assert (fast.status, fast.nit) == (slow.status, slow.nit)
 
 
+def test_polyak_keeps_its_own_target():
+    problem = StyblinskiTang(2)
+    fun, jac = problem.compiled
+    arguments = {"step": Polyak(-80.0), "target": -70.0}
+    slow = minimize(problem, [-1.0, -1.2], jac=problem.gradient, **arguments)
+    fast = minimize(fun, [-1.0, -1.2], jac=jac, **arguments)
+    assert slow.status == fast.status == 6
+    np.testing.assert_allclose(fast.x, slow.x, rtol=1e-12)
+
+
 def test_time_ends_the_run():
     begin = time.perf_counter()
     result = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], max_time=0.05, **ENDLESS)
@@ -449,6 +460,7 @@ def test_a_start_that_is_not_finite():
         ({"x0": [1.0, np.nan]}, ValueError, "x0 must be finite, got nan"),
         ({"step": HagerZhang()}, ValueError, r"step must be one of ExactLineSearch, .* objectives, got HagerZhang\("),
         ({"step": lambda k: -1.0, "maxiter": 3}, ValueError, "step must return a non-negative finite number, got -1.0"),
+        ({"step": InverseTime(1.0), "maxiter": 10**9}, ValueError, "maxiter must be at most 10000000 to tabulate"),
         ({"bounds": [(0, 1)] * 2}, ValueError, "bounds must not be given with compiled objectives"),
         ({"callback": print}, ValueError, "callback must not be given with compiled objectives"),
         ({"history": True}, ValueError, "history must not be given with compiled objectives, got True"),

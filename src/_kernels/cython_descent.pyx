@@ -85,6 +85,9 @@ ctypedef struct run_t:
     double f_best
     double slope
     double scale
+    # Where the best point is, unless it is in best.
+    double alpha_best
+    bint best_on_ray
     # The step that g_trial belongs to, and the largest component there.
     double alpha_g
     double scale_g
@@ -139,8 +142,18 @@ cdef double at(run_t *r, double alpha) noexcept nogil:
         return INFINITY
     if f < r.f_best:
         r.f_best = f
-        memcpy(r.best, r.trial, r.n * sizeof(double))
+        r.alpha_best = alpha
+        r.best_on_ray = True
     return f
+
+
+cdef void keep_best(run_t *r) noexcept nogil:
+    """Write the best point down before the ray that it lies on goes."""
+    cdef Py_ssize_t i
+    if r.best_on_ray:
+        for i in range(r.n):
+            r.best[i] = r.x[i] + r.alpha_best * r.d[i]
+        r.best_on_ray = False
 
 
 cdef double slope_at(run_t *r, double alpha) noexcept nogil:
@@ -152,11 +165,11 @@ cdef double slope_at(run_t *r, double alpha) noexcept nogil:
     return dot(r.n, r.g_trial, r.d) if r.scale_g < HUGE else INFINITY
 
 
-cdef bint moves(run_t *r) noexcept nogil:
-    """Whether the last trial differs from the start of the ray."""
+cdef bint moves(run_t *r, double alpha) noexcept nogil:
+    """Whether a trial differs from the start of the ray."""
     cdef Py_ssize_t i
     for i in range(r.n):
-        if r.trial[i] != r.x[i]:
+        if r.x[i] + alpha * r.d[i] != r.x[i]:
             return True
     return False
 
@@ -182,7 +195,7 @@ cdef double first_trial(run_t *r) noexcept nogil:
 cdef int finite_trial(run_t *r, double *alpha, double *f) noexcept nogil:
     f[0] = at(r, alpha[0])
     while f[0] == INFINITY:
-        if not moves(r):
+        if not moves(r, alpha[0]):
             return NOT_FINITE
         alpha[0] *= RETREAT
         f[0] = at(r, alpha[0])
@@ -199,7 +212,7 @@ cdef int backtrack(
         linear = alpha[0] * r.slope
         if linear < 0.0 and f[0] <= reference + sufficient * linear:
             return FOUND
-        if not moves(r):
+        if not moves(r, alpha[0]):
             return PRECISION
         if f[0] == INFINITY:
             alpha[0] *= RETREAT
@@ -422,7 +435,7 @@ cdef int look(run_t *r, const double *steps, int n_steps, double *alpha, double 
         return strong_wolfe(r, alpha, f)
     if settings.step == BARZILAI_BORWEIN:
         return barzilai_borwein(r, alpha, f)
-    alpha[0] = settings.relaxation * (r.f - settings.target) / -r.slope
+    alpha[0] = settings.relaxation * (r.f - settings.least) / -r.slope
     return finite_trial(r, alpha, f)
 
 
@@ -574,6 +587,7 @@ cdef void step_to(run_t *r, double alpha, double f) noexcept nogil:
     """Make the trial at alpha, whose gradient is in g_trial, the iterate; s and y are how it got there."""
     cdef double x
     cdef Py_ssize_t i
+    keep_best(r)
     for i in range(r.n):
         x = r.x[i] + alpha * r.d[i]
         r.s[i] = x - r.x[i]
@@ -597,8 +611,8 @@ cdef int settle(run_t *r, double *alpha, double *f) noexcept nogil:
                 r.trial[i] = r.x[i] + alpha[0] * r.d[i]
             slope_at(r, alpha[0])
         if r.scale_g < HUGE:
-            return FOUND
-        if not moves(r):
+            return FOUND if r.settings.step == SCHEDULE or moves(r, alpha[0]) else PRECISION
+        if not moves(r, alpha[0]):
             return NOT_FINITE
         alpha[0] *= RETREAT
         status = finite_trial(r, alpha, f)
@@ -610,6 +624,7 @@ cdef bint go_to_best(run_t *r) noexcept nogil:
     """Move the iterate to a point that is lower by more than rounding and has a gradient, if there is one."""
     if r.f - r.f_best <= ROUNDING * fabs(r.f_best):
         return False
+    keep_best(r)
     r.njev += 1
     r.gradient(r.n, r.best, r.g_trial, r.data)
     r.scale_g = largest(r.n, r.g_trial)
@@ -661,6 +676,7 @@ cdef int descend(run_t *r, const double *steps, int n_steps, control_t *control)
             return ITERATIONS
         if deadline < INFINITY and clock() >= deadline:
             return TIME
+        keep_best(r)
         turn(r)
         r.slope = dot(r.n, r.g, r.d)
         r.alpha_g = NAN
@@ -677,8 +693,6 @@ cdef int descend(run_t *r, const double *steps, int n_steps, control_t *control)
             continue
         step_to(r, alpha, f)
         arrived = True
-        if searches and largest(r.n, r.s) == 0.0:
-            return PRECISION
 
 
 cdef int start(
@@ -778,6 +792,7 @@ cdef settings_t default_settings() noexcept nogil:
     settings.curvature = 0.9
     settings.formula = 0
     settings.memory = 10
+    settings.least = 0.0
     settings.relaxation = 1.0
     settings.direction = STEEPEST
     settings.momentum = 0.9

@@ -14,6 +14,9 @@ __all__ = ["descend"]
 _VALUE = "double(int,double*,void*)"
 _GRADIENT = "void(int,double*,double*,void*)"
 
+# A schedule is asked for all its steps before the run: a minute and 80 MB for as many as these.
+_LONGEST_TABLE = 10_000_000
+
 # The compiled loop numbers what Python names.
 _CONJUGATE = ("hager-zhang", "polak-ribiere", "hestenes-stiefel", "fletcher-reeves", "dai-yuan")
 _BARZILAI_BORWEIN = ("alternating", "adaptive", "long", "short")
@@ -42,7 +45,10 @@ def _capsule(name, function, wanted):
 
 def _table(step, maxiter):
     """Return the steps of a schedule, one for each iteration; the last one stays."""
-    table = np.array([step(k) for k in range(1 if isinstance(step, Constant) else max(maxiter, 1))], dtype=float)
+    count = 1 if isinstance(step, Constant) else max(maxiter, 1)
+    if count > _LONGEST_TABLE:
+        raise ValueError(f"maxiter must be at most {_LONGEST_TABLE} to tabulate a schedule, got {maxiter}")
+    table = np.array([step(k) for k in range(count)], dtype=float)
     wrong = np.flatnonzero(~(np.isfinite(table) & (table >= 0.0)))
     if wrong.size:
         k = wrong[0]
@@ -66,6 +72,8 @@ def _step_settings(step):
         own["initial"] = own["initial"] or 1.0
     if "formula" in own:
         own["formula"] = _BARZILAI_BORWEIN.index(own["formula"])
+    if "target" in own:
+        own["least"] = own.pop("target")
     return own
 
 
@@ -106,10 +114,9 @@ def descend(fun, x0, jac, step, direction, *, threads, maxiter, max_time, **stop
     if cython_descent.data_address(capsules[0]) != cython_descent.data_address(capsules[1]):
         raise ValueError("fun and jac must have the same user_data")
     table = np.zeros(1) if hasattr(step, "begin") else _table(step, maxiter)
-    settings = cython_descent.defaults() | stops | _step_settings(step) | _direction_settings(direction)
+    settings = cython_descent.defaults() | _step_settings(step) | _direction_settings(direction) | stops
     settings["maxiter"] = min(maxiter, 2**31 - 1)
     settings["max_time"] = math.inf if max_time is None else max_time
-    settings["target"] = stops["target"]
     x = np.array(np.atleast_2d(x0), order="C")
     g = np.full_like(x, np.nan)
     reports = cython_descent.run(*capsules, settings, table, threads, x, g)

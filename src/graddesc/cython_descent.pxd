@@ -35,6 +35,7 @@ ctypedef struct settings_t:
     double curvature            # strong Wolfe
     int formula                 # Barzilai-Borwein: 0 alternating, 1 adaptive, 2 long, 3 short
     int memory                  # Barzilai-Borwein: values remembered
+    double least                # Polyak: the least value
     double relaxation           # Polyak
     int direction               # one of direction_kind
     double momentum             # heavy ball, Nesterov
@@ -48,7 +49,7 @@ ctypedef struct settings_t:
     double tol
     double xtol
     double ftol
-    double target               # Polyak's step as well
+    double target
     double max_time
     int maxiter
 

@@ -175,7 +175,7 @@ def minimize(
     maxiter : int, default 10 000
         The most iterations.
     max_time : float, optional
-        The most seconds; looked at after every evaluation.
+        The most seconds; looked at after every trial.
     target : float, optional
         The run ends when a value is at most this.
     history : bool, default False
@@ -227,6 +227,11 @@ def minimize(
 
     Values that differ by rounding alone count as equal in the choice of the best point. If a run converges where the
     value is higher than one seen before, it goes on from the best point. What ``fun`` and ``jac`` raise passes through.
+
+    A compiled ``fun`` runs by the same rules in a compiled loop, which takes no ``args``, ``bounds``, ``fixed``,
+    ``projection``, ``callback`` or ``history`` and no `HagerZhang`; it looks at the time after every iteration. For m
+    starts every entry of the result but ``message`` has m elements, and ``best`` is the index of the lowest value.
+    Cython users find the loop in ``graddesc.cython_descent``.
 
     It is a method of SciPy's as it stands: ``scipy.optimize.minimize(..., method=graddesc.minimize, options={...})``.
 
@@ -468,7 +473,7 @@ class _Objective:
         self._fun = fun
         self._both = jac is True
         self._jac = jac if callable(jac) else None
-        if not (callable(jac) or jac is None or isinstance(jac, bool) or jac in _SCHEMES):
+        if not (callable(jac) or jac is None or isinstance(jac, bool) or (isinstance(jac, str) and jac in _SCHEMES)):
             raise TypeError(f"jac must be callable, bool or None, got {jac!r}")
         self._region = region
         self.project = region.project
@@ -667,8 +672,6 @@ class _Run:
 
             s = trial.x - x
             y = trial.g - g
-            if self.searches and not s.any():
-                return PRECISION, "The step is too small to move x."
             if objective.project is not None:
                 # What a bound holds back tells nothing about curvature.
                 y[s == 0.0] = 0.0
@@ -721,6 +724,8 @@ class _Run:
             if not ray.moves(trial):
                 raise NoStep("The gradient is not finite anywhere near the last point along the direction.", NOT_FINITE)
             trial = finite_trial(ray, _RETREAT * trial.alpha)
+        if self.searches and not ray.moves(trial):
+            raise NoStep("The step is too small to move x.")
         return trial
 
     def _small_change(self, last, current):
