@@ -1,37 +1,69 @@
-from graddesc import animation as animation
-from graddesc import demos as demos
-from graddesc import directions as directions
-from graddesc import images as images
-from graddesc import line_search as line_search
-from graddesc import losses as losses
-from graddesc import masks as masks
-from graddesc import plots as plots
-from graddesc import problems as problems
-from graddesc import samples as samples
-from graddesc import schedules as schedules
-from graddesc.descent import gradient_descent as gradient_descent
-from graddesc.descent import minimize as minimize
-from graddesc.directions import LBFGS as LBFGS
-from graddesc.directions import Adam as Adam
-from graddesc.directions import ConjugateGradient as ConjugateGradient
-from graddesc.directions import HeavyBall as HeavyBall
-from graddesc.directions import Nesterov as Nesterov
-from graddesc.directions import Steepest as Steepest
-from graddesc.isa import build_config as build_config
-from graddesc.line_search import Backtracking as Backtracking
-from graddesc.line_search import BarzilaiBorwein as BarzilaiBorwein
-from graddesc.line_search import ExactLineSearch as ExactLineSearch
-from graddesc.line_search import HagerZhang as HagerZhang
-from graddesc.line_search import Polyak as Polyak
-from graddesc.line_search import StrongWolfe as StrongWolfe
-from graddesc.restore import restore as restore
-from graddesc.schedules import Constant as Constant
-from graddesc.schedules import Cosine as Cosine
-from graddesc.schedules import Exponential as Exponential
-from graddesc.schedules import InverseSqrt as InverseSqrt
-from graddesc.schedules import InverseTime as InverseTime
-from graddesc.schedules import Polynomial as Polynomial
-from graddesc.schedules import StepDecay as StepDecay
-from graddesc.schedules import WarmUp as WarmUp
+from graddesc import (
+    animation,
+    demos,
+    directions,
+    images,
+    line_search,
+    losses,
+    masks,
+    plots,
+    problems,
+    samples,
+    schedules,
+)
+from graddesc.descent import gradient_descent, minimize
+from graddesc.directions import LBFGS, Adam, ConjugateGradient, HeavyBall, Nesterov, Steepest
+from graddesc.isa import build_config
+from graddesc.line_search import Backtracking, BarzilaiBorwein, ExactLineSearch, HagerZhang, Polyak, StrongWolfe
+from graddesc.restore import restore
+from graddesc.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseSqrt,
+    InverseTime,
+    Polynomial,
+    StepDecay,
+    WarmUp,
+)
 
 __version__: str
+
+__all__ = [
+    "LBFGS",
+    "Adam",
+    "Backtracking",
+    "BarzilaiBorwein",
+    "ConjugateGradient",
+    "Constant",
+    "Cosine",
+    "ExactLineSearch",
+    "Exponential",
+    "HagerZhang",
+    "HeavyBall",
+    "InverseSqrt",
+    "InverseTime",
+    "Nesterov",
+    "Polyak",
+    "Polynomial",
+    "Steepest",
+    "StepDecay",
+    "StrongWolfe",
+    "WarmUp",
+    "__version__",
+    "animation",
+    "build_config",
+    "demos",
+    "directions",
+    "gradient_descent",
+    "images",
+    "line_search",
+    "losses",
+    "masks",
+    "minimize",
+    "plots",
+    "problems",
+    "restore",
+    "samples",
+    "schedules",
+]
