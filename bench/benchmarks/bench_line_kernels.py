@@ -1,0 +1,45 @@
+"""One call of one kernel."""
+
+import numpy as np
+from graddesc.isa import kernels
+from graddesc.losses import LineSmoothness
+
+from .bench_base import known_pixels, photograph
+
+
+class Line:
+    params = ([128, 512, 1024, 4096], ["float32", "float64"])
+    param_names = ("size", "dtype")
+
+    def setup(self, size, dtype):
+        self.image = photograph(size, size).astype(dtype)
+        self.out = np.empty_like(self.image)
+        self.loss = LineSmoothness()
+
+    def time_value(self, size, dtype):
+        self.loss.value(self.image)
+
+    def time_gradient(self, size, dtype):
+        self.loss.gradient(self.image, out=self.out)
+
+    def time_value_and_gradient(self, size, dtype):
+        self.loss.value_and_gradient(self.image, out=self.out)
+
+
+class Pyramid:
+    params = Line.params
+    param_names = Line.param_names
+
+    def setup(self, size, dtype):
+        self.fine = photograph(size, size).astype(dtype)
+        self.free = (~known_pixels(self.fine.shape)).view(np.uint8)
+        self.coarse = np.empty((size // 2, size // 2), dtype)
+        self.coarse_free = np.empty(self.coarse.shape, np.uint8)
+        self.kernels = kernels("pyramid")
+        self.time_pull()
+
+    def time_pull(self, *_):
+        self.kernels.pull(self.fine, self.free, 1, self.coarse, self.coarse_free)
+
+    def time_push(self, *_):
+        self.kernels.push(self.coarse, self.free, 1, self.fine)

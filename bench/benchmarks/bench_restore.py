@@ -1,0 +1,44 @@
+"""One restoration."""
+
+import graddesc
+import numpy as np
+
+from .bench_base import TWELVE_MEGAPIXELS, colour_photograph, corrupted, known_pixels, photograph
+
+CLASSIC = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image"}
+JOBS = {
+    "solver": (lambda: photograph(512, 512), {}),
+    "classic recipe": (lambda: photograph(512, 512), CLASSIC),
+    "colour": (colour_photograph, {"channel_axis": -1}),
+    "12 megapixels": (lambda: photograph(*TWELVE_MEGAPIXELS), {}),
+}
+
+
+class Restore:
+    params = list(JOBS)
+    param_names = ("job",)
+
+    def setup(self, job):
+        make, self.options = JOBS[job]
+        self.truth = make().astype(np.float32)
+        known = known_pixels(self.truth.shape[:2])
+        self.image = corrupted(self.truth, known).astype(np.float32)
+        self.mask = ~known
+
+    def restore(self, **options):
+        return graddesc.restore(self.image, self.mask, **self.options, **options)
+
+    def time_restore(self, job):
+        self.restore()
+
+    def peakmem_restore(self, job):
+        self.restore()
+
+    def track_iterations(self, job):
+        return self.restore(full_output=True)[1].nit
+
+    def track_error(self, job):
+        return float(np.sqrt(np.mean((self.restore() - self.truth) ** 2, dtype=np.float64)))
+
+    track_iterations.unit = "iterations"
+    track_error.unit = "rms"
