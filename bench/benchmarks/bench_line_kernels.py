@@ -1,6 +1,7 @@
 """One call of one kernel."""
 
 import numpy as np
+
 from graddesc.isa import kernels
 from graddesc.losses import LineSmoothness
 

@@ -1,7 +1,8 @@
 """One restoration."""
 
-import graddesc
 import numpy as np
+
+import graddesc
 
 from .bench_base import TWELVE_MEGAPIXELS, colour_photograph, corrupted, known_pixels, photograph
 
@@ -15,7 +16,7 @@ JOBS = {
 
 
 class Restore:
-    params = list(JOBS)
+    params = tuple(JOBS)
     param_names = ("job",)
 
     def setup(self, job):

@@ -1,6 +1,7 @@
 """One iteration."""
 
 import numpy as np
+
 from graddesc.losses import LineSmoothness
 
 from .bench_base import corrupted, known_pixels, photograph
