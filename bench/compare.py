@@ -192,7 +192,7 @@ def iteration_jobs(size):
 def classic_job(size, rounds):
     yield from table(
         f"2. The whole job of the classic recipe, {size} x {size}, {MISSING:.0%} missing, float32",
-        "The recipe is its 500 steps from noise; the solver stops when its loss is that of the recipe, or when settled.",
+        "The recipe is its 500 steps from noise; the solver stops when at the loss of the recipe, or when settled.",
         "",
         "seconds",
         "ratio",
