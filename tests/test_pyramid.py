@@ -68,3 +68,5 @@ def test_kernels_refuse_wrong_shapes():
         kernel.pull(fine, free, 1, coarse, coarse_free[:2].copy())
     with pytest.raises(ValueError, match="half the rows"):
         kernel.push(coarse[:, :2].copy(), free, 1, fine)
+    with pytest.raises(ValueError, match="must not be empty"):
+        kernel.push(np.zeros((3, 0)), np.zeros((5, 0), np.uint8), 1, np.zeros((5, 0)))

@@ -12,45 +12,67 @@ ctypedef fused real:
     double
 
 
+cdef inline real kept(real value, unsigned char free) noexcept nogil:
+    # A choice, not a product: what is unknown may be NaN. The value is read either way; gcc does not vectorise a loop
+    # whose loads depend on a condition.
+    return 0 if free else value
+
+
+cdef inline void pull_pixel(
+    const real *above, const real *below, const unsigned char *free_above, const unsigned char *free_below,
+    Py_ssize_t left, Py_ssize_t right, real *out, unsigned char *free_out,
+) noexcept nogil:
+    cdef unsigned char unknown = (free_above[left] + free_above[right]) + (free_below[left] + free_below[right])
+    cdef real upper = kept(above[left], free_above[left]) + kept(above[right], free_above[right])
+    cdef real lower = kept(below[left], free_below[left]) + kept(below[right], free_below[right])
+    out[0] = (upper + lower) / <real> (4 - unknown if unknown < 4 else 1)
+    free_out[0] = unknown == 4
+
+
 cdef inline Py_ssize_t pull_row(
-    const real[:, ::1] fine, const unsigned char[:, ::1] free, Py_ssize_t i,
-    real[:, ::1] coarse_out, unsigned char[:, ::1] free_out,
+    const real *above, const real *below, const unsigned char *free_above, const unsigned char *free_below,
+    Py_ssize_t cols, real *out, unsigned char *free_out,
 ) noexcept nogil:
     # Return the number of pixels of the coarse row that stay unknown.
-    cdef Py_ssize_t rows = fine.shape[0], cols = fine.shape[1], r, c, j, known, unknown = 0
-    cdef real total
-    for j in range(coarse_out.shape[1]):
-        total = 0
-        known = 0
-        for r in range(2 * i, min(2 * i + 2, rows)):
-            for c in range(2 * j, min(2 * j + 2, cols)):
-                if not free[r, c]:
-                    total = total + fine[r, c]
-                    known = known + 1
-        coarse_out[i, j] = total / known if known else 0
-        free_out[i, j] = known == 0
-        unknown = unknown + (known == 0)
+    cdef Py_ssize_t j, unknown = 0
+    for j in range(cols // 2):
+        pull_pixel(above, below, free_above, free_below, 2 * j, 2 * j + 1, out + j, free_out + j)
+    if cols % 2:
+        j = cols // 2
+        pull_pixel(above, below, free_above, free_below, cols - 1, cols - 1, out + j, free_out + j)
+    for j in range((cols + 1) // 2):
+        unknown += free_out[j]
     return unknown
 
 
-cdef inline void push_row(
-    const real[:, ::1] coarse, const unsigned char[:, ::1] free, Py_ssize_t i, real[:, ::1] fine_out
+cdef inline real mix(real near, real far) noexcept nogil:
+    return <real> 0.75 * near + <real> 0.25 * far
+
+
+cdef inline real push_pixel(
+    const real *near, const real *far, Py_ssize_t j, Py_ssize_t beside, real value, unsigned char free
 ) noexcept nogil:
-    cdef Py_ssize_t near_row = i // 2, far_row = near_row + (1 if i & 1 else -1), near, far, j
-    cdef real above, below
-    far_row = max(0, min(far_row, coarse.shape[0] - 1))
-    for j in range(fine_out.shape[1]):
-        if free[i, j]:
-            near = j // 2
-            far = max(0, min(near + (1 if j & 1 else -1), coarse.shape[1] - 1))
-            above = <real> 0.75 * coarse[near_row, near] + <real> 0.25 * coarse[near_row, far]
-            below = <real> 0.75 * coarse[far_row, near] + <real> 0.25 * coarse[far_row, far]
-            fine_out[i, j] = <real> 0.75 * above + <real> 0.25 * below
+    return mix(mix(near[j], far[j]), mix(near[beside], far[beside])) if free else value
+
+
+cdef inline void push_row(
+    const real *near, const real *far, const unsigned char *free, Py_ssize_t cols, real *out
+) noexcept nogil:
+    # near and far are the coarse rows closest to this one. Pairs of pixels, but for the outermost.
+    cdef Py_ssize_t j, last = (cols - 1) // 2
+    out[0] = push_pixel(near, far, 0, 0, out[0], free[0])
+    for j in range(last):
+        out[2 * j + 1] = push_pixel(near, far, j, j + 1, out[2 * j + 1], free[2 * j + 1])
+        out[2 * j + 2] = push_pixel(near, far, j + 1, j, out[2 * j + 2], free[2 * j + 2])
+    if cols % 2 == 0:
+        out[cols - 1] = push_pixel(near, far, last, last, out[cols - 1], free[cols - 1])
 
 
 cdef void require_half(
     const real[:, ::1] fine, const unsigned char[:, ::1] free, const real[:, ::1] coarse,
 ) except *:
+    if fine.shape[0] == 0 or fine.shape[1] == 0:
+        raise ValueError("the fine level must not be empty")
     if fine.shape[0] != free.shape[0] or fine.shape[1] != free.shape[1]:
         raise ValueError("free must have the shape of the fine level")
     if coarse.shape[0] != (fine.shape[0] + 1) // 2 or coarse.shape[1] != (fine.shape[1] + 1) // 2:
@@ -65,12 +87,17 @@ def pull(
     unsigned char[:, ::1] free_out not None,
 ):
     """Average the known pixels of fine (where free is 0) into coarse_out and free_out; return how many stay unknown."""
-    cdef Py_ssize_t i, unknown = 0
+    cdef Py_ssize_t i, below, unknown = 0
     require_half(fine, free, coarse_out)
     if free_out.shape[0] != coarse_out.shape[0] or free_out.shape[1] != coarse_out.shape[1]:
         raise ValueError("free_out must have the shape of coarse_out")
     for i in prange(coarse_out.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        unknown += pull_row(fine, free, i, coarse_out, free_out)
+        # Where a row (or a column) has no other beside it, it is taken twice, which does not change the mean.
+        below = min(2 * i + 1, fine.shape[0] - 1)
+        unknown += pull_row(
+            &fine[2 * i, 0], &fine[below, 0], &free[2 * i, 0], &free[below, 0], fine.shape[1],
+            &coarse_out[i, 0], &free_out[i, 0],
+        )
     return unknown
 
 
@@ -81,7 +108,8 @@ def push(
     real[:, ::1] fine_out not None,
 ):
     """Interpolate coarse where free is 1 into fine_out; the other pixels of fine_out are not touched."""
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, far
     require_half(fine_out, free, coarse)
     for i in prange(fine_out.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        push_row(coarse, free, i, fine_out)
+        far = max(0, min(i // 2 + (1 if i & 1 else -1), coarse.shape[0] - 1))
+        push_row(&coarse[i // 2, 0], &coarse[far, 0], &free[i, 0], fine_out.shape[1], &fine_out[i, 0])
