@@ -3,6 +3,7 @@ from typing import Concatenate, Literal, Never, Protocol, SupportsFloat, TypeAli
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import LowLevelCallable
 from scipy.optimize import Bounds, OptimizeResult
 
 from graddesc.directions import _Direction
@@ -27,10 +28,10 @@ def gradient_descent(
     tol: float = 1e-5,
 ) -> tuple[NDArray[np.float64], float, int]: ...
 def minimize(
-    fun: _Value | _ValueAndGradient,
+    fun: _Value | _ValueAndGradient | LowLevelCallable,
     x0: ArrayLike,
     args: tuple[object, ...] = (),
-    jac: _Gradient | bool | Literal["2-point", "3-point", "cs"] | None = None,
+    jac: _Gradient | LowLevelCallable | bool | Literal["2-point", "3-point", "cs"] | None = None,
     hess: object = None,
     hessp: object = None,
     bounds: Sequence[Sequence[float | None]] | Bounds | None = None,
@@ -48,5 +49,6 @@ def minimize(
     max_time: float | None = None,
     target: float | None = None,
     history: bool = False,
+    threads: int = 1,
     **unknown_options: Never,  # they only warn, because SciPy may hand over any; a checker can refuse them
 ) -> OptimizeResult: ...

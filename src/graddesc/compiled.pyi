@@ -1,0 +1,23 @@
+import numpy as np
+from numpy.typing import NDArray
+from scipy import LowLevelCallable
+from scipy.optimize import OptimizeResult
+
+from graddesc.directions import _Direction
+from graddesc.line_search import _Search
+from graddesc.schedules import _Schedule
+
+__all__ = ["descend"]
+
+def descend(
+    fun: LowLevelCallable,
+    x0: NDArray[np.float64],
+    jac: LowLevelCallable,
+    step: _Schedule | _Search,
+    direction: _Direction,
+    *,
+    threads: int,
+    maxiter: int,
+    max_time: float | None,
+    **stops: float,
+) -> OptimizeResult: ...
