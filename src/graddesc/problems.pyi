@@ -3,6 +3,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import LowLevelCallable
 
 __all__ = [
     "PROBLEMS",
@@ -46,6 +47,8 @@ class _AnyProblem(Protocol):
     def gradient(self, x: ArrayLike) -> NDArray[np.float64]: ...
 
 class _Problem:
+    @property
+    def compiled(self) -> tuple[LowLevelCallable, LowLevelCallable]: ...
     def __call__(self, x: ArrayLike) -> float: ...
     def gradient(self, x: ArrayLike) -> NDArray[np.float64]: ...
 
@@ -76,6 +79,8 @@ class Quadratic(_Problem):
     def minimizers(self) -> NDArray[np.float64]: ...
     @property
     def minimum(self) -> float: ...
+    @property
+    def compiled(self) -> tuple[LowLevelCallable, LowLevelCallable]: ...
 
 @dataclass(frozen=True)
 class Rosenbrock(_Problem):
