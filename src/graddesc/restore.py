@@ -1,6 +1,8 @@
 """restore(): fill the corrupt pixels of an image so that it becomes smooth, and leave the others alone."""
 
+import collections
 import math
+import numbers
 import operator
 import time
 
@@ -15,21 +17,24 @@ _pyramid = kernels("pyramid")
 
 _DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
 
-# The compiled solver: iterations at most, and the change at which it stops. On photographs with 90 % of the pixels
-# missing this is after 20 to 30 iterations, within 0.1 % of the least loss.
-_SOLVER_MAX_ITER = 1000
-_SOLVER_TOL = 0.015
-# At the start the momentum is still small, and so is the change of an image that is far from settled.
-_SOLVER_MIN_ITER = 10
+# The compiled solver: iterations at most, and the change yet to come at which it stops. On photographs with 90 % of the
+# pixels missing this is after 20 to 40 iterations, within 0.1 % of the least loss.
+_SOLVER_MAX_ITER = 3000
+_SOLVER_TOL = 0.1
+# What is yet to come is judged by how the change has fallen over so many iterations. So shortly after a restart the
+# momentum is still small, and so is the change of an image that is far from settled: it is taken to last for 50 more.
+_SPAN = 8
+_LASTING = 50
 _SCHEDULE_MAX_ITER = 500
 
-# Float images in [0, 1] that span less are scaled.
-_LEAST_RANGE = 1e-6
+# Float images whose greatest absolute value lies outside are scaled by a power of two: their squares might overflow.
+_SAFE = 1e-6, 1e6
 
 _MESSAGES = {
-    "settled": (0, "The corrupt pixels have settled: they change by less than tol in an iteration."),
+    "settled": (0, "The corrupt pixels have settled: what they have yet to change is within tol."),
     "nothing": (0, "No pixel is corrupt: the image is returned as it is."),
     "iterations": (1, "The greatest number of iterations was reached."),
+    "not finite": (3, "The loss is not finite: the bounds allow values whose squares overflow."),
     "time": (5, "The greatest time was reached."),
     "callback": (99, "The callback stopped the run."),
 }
@@ -78,10 +83,11 @@ def restore(
         What the corrupt pixels start from: averages of known pixels on ever coarser grids, the nearest known pixel,
         their own corrupt values, or given values in units of the image.
     max_iter : int, optional
-        Number of iterations at most: by default 1000 for the solver, 500 for a schedule.
+        Number of iterations at most: by default 3000 for the solver, 500 for a schedule.
     tol : float, optional
-        Stop when the corrupt pixels change in an iteration by less than this fraction of the difference between
-        neighbouring pixels, both in the root mean square. By default 0.015 for the solver; a schedule runs to its end.
+        Stop when the corrupt pixels are expected to change by less than this fraction of the difference between
+        neighbouring pixels, both in the root mean square; by default 0.1. With a schedule, when they change by less in
+        an iteration; by default it runs to its end.
     max_time : float, optional
         Seconds at most; looked at after each iteration.
     bounds : pair of float, optional
@@ -99,7 +105,7 @@ def restore(
     out : ndarray, the image's shape and dtype, optional
         Where to write the restored image; must not overlap the image or the mask.
     full_output : bool, default False
-        Whether to return the second result as well; measuring the loss makes the solver a third slower.
+        Whether to return the second result as well; measuring its losses costs the solver a pass for each iteration.
 
     Returns
     -------
@@ -107,7 +113,8 @@ def restore(
         The restored image; `out` itself if it was given.
     info : scipy.optimize.OptimizeResult
         Only with `full_output`: ``x`` (the restored image), ``fun`` (its loss), ``nit`` (iterations), ``success``,
-        ``status`` (0 settled, 1 iterations, 5 time, 99 callback; with a callable loss also those of `minimize`),
+        ``status`` (0 settled, 1 iterations, 3 not finite, 5 time, 99 callback; with a callable loss also those of
+        `minimize`),
         ``message`` and ``history`` (the loss after each iteration). The loss is that of the image in its own units for
         floats, scaled to [0, 1] for integers.
 
@@ -189,7 +196,7 @@ def _descend(run, step, limits, report):
     momentum = _Momentum()
     for k in range(limits.max_iter):
         if step is None:
-            run.accelerate(momentum.next(run.slope))
+            run.accelerate(momentum)
             size = None
         else:
             size = _check_size(step(k), k)
@@ -198,7 +205,9 @@ def _descend(run, step, limits, report):
             report.iteration(k + 1, size)
         except StopIteration:
             return "callback"
-        if limits.settled(k + 1, run):
+        if not math.isfinite(run.value):
+            return "not finite"
+        if limits.settled(run, size):
             return "settled"
         if limits.expired():
             return "time"
@@ -206,13 +215,16 @@ def _descend(run, step, limits, report):
 
 
 class _Momentum:
-    """Nesterov's extrapolation weights, started afresh when the last step pointed uphill."""
+    """Nesterov's extrapolation weights."""
 
     def __init__(self):
         self._t = 1.0
 
-    def next(self, slope):
-        t = 1.0 if slope > 0 else self._t
+    def restart(self):
+        self._t = 1.0
+
+    def next(self):
+        t = self._t
         self._t = (1 + math.sqrt(1 + 4 * t * t)) / 2
         return (t - 1) / self._t
 
@@ -227,11 +239,25 @@ class _Limits:
             self.tol = _SOLVER_TOL if step is None else None
         else:
             self.tol = _check_nonnegative("tol", tol)
-        self._min_iter = _SOLVER_MIN_ITER if step is None else 1
+        self._schedule = step is not None
         self._deadline = math.inf if max_time is None else started + _check_nonnegative("max_time", max_time)
+        self._changes = collections.deque(maxlen=_SPAN + 1)  # since the last restart
 
-    def settled(self, nit, run):
-        return self.tol is not None and nit >= self._min_iter and run.change <= self.tol * run.contrast()
+    def settled(self, run, size):
+        """Whether the image has settled after an iteration, whose step size is None unless a schedule gave it."""
+        if self.tol is None or size == 0:
+            return False
+        expected = run.change
+        if not self._schedule:
+            if run.restarted:
+                self._changes.clear()
+            self._changes.append(run.change)
+            expected *= _LASTING
+            if len(self._changes) > _SPAN and self._changes[0] > run.change:
+                # As if the changes to come fell in a geometric series.
+                ratio = (run.change / self._changes[0]) ** (1 / _SPAN)
+                expected = run.change * ratio / (1 - ratio)
+        return expected <= self.tol * run.contrast()
 
     def remaining(self):
         return None if self._deadline == math.inf else max(self._deadline - time.perf_counter(), 0.0)
@@ -241,30 +267,29 @@ class _Limits:
 
 
 class _Scale:
-    """Between the units of the image and those of the run, in which the known pixels lie in [0, 1] (unless as_is).
+    """Between the units of the image and those of the run.
 
-    Integers are divided by the greatest value of their dtype. Floats are taken as they are if they lie in [0, 1] and
-    span more than a millionth; others are brought to [0, 1], so that no square overflows or underflows.
+    Integers are divided by the greatest value of their dtype. Floats are taken as they are unless their squares might
+    overflow or vanish (and a loss of the caller's always sees them so).
     """
 
     def __init__(self, planes, free, bounds, as_is):
-        values = planes[np.broadcast_to(free, planes.shape) == 0]
         self.integer = planes.dtype.kind == "u"
         self.work_dtype = np.dtype(np.float64 if as_is or planes.dtype.type is np.float64 else np.float32)
         if self.integer:
             least, greatest = 0, int(np.iinfo(planes.dtype).max)
-            self.offset, self.factor = 0, greatest
+            self.factor = greatest
         else:
+            values = planes[np.broadcast_to(free, planes.shape) == 0]
             least, greatest = float(values.min()), float(values.max())
-            self.offset, self.factor = 0, 1
             if not (math.isfinite(least) and math.isfinite(greatest)):
                 _refuse_nonfinite(planes, free)
-        self.low, self.high = _check_bounds(bounds, self.integer, least, greatest)
-        if not self.integer and not as_is and not (least >= 0 and greatest <= 1 and greatest - least >= _LEAST_RANGE):
-            span = greatest - least
-            if span > np.finfo(self.work_dtype).max:
-                raise ValueError(f"image must span a finite range, got known pixels from {least} to {greatest}")
-            self.offset, self.factor = least, span or 1.0
+            top = max(abs(least), abs(greatest))
+            safe = as_is or top == 0 or _SAFE[0] <= top <= _SAFE[1]
+            self.factor = 1.0 if safe else 2.0 ** (math.frexp(top)[1] - 1)
+        low, high = _check_bounds(bounds, self.integer, least, greatest)
+        with np.errstate(over="ignore"):  # a bound beyond the dtype's range is none
+            self.low, self.high = float(self.work_dtype.type(low)), float(self.work_dtype.type(high))
 
     @property
     def loss_unit(self):
@@ -274,20 +299,16 @@ class _Scale:
     def to_run(self, values, out):
         """Write values, in units of the image, to out in those of the run."""
         with np.errstate(all="ignore"):  # a corrupt value may be anything
-            if self.offset:
-                np.subtract(values, self.offset, out=out, dtype=self.work_dtype, casting="unsafe")
-                values = out
             np.divide(values, self.factor, out=out, dtype=self.work_dtype, casting="unsafe")
 
     def bounds(self):
         """The bounds in units of the run."""
-        return (self.low - self.offset) / self.factor, (self.high - self.offset) / self.factor
+        return self.low / self.factor, self.high / self.factor
 
     def to_image(self, x):
         """A copy of x, in units of the run, in those of the image and inside the bounds; still a float array."""
-        x = x * self.factor
-        if self.offset:
-            x += self.offset
+        with np.errstate(all="ignore"):  # what overflows is clipped, or told by status 3
+            x = x * self.work_dtype.type(self.factor)
         if self.integer:
             np.rint(x, out=x)
             return np.clip(x, math.ceil(self.low), math.floor(self.high), out=x)
@@ -340,7 +361,8 @@ class _CompiledRun(_Run):
 
     def __init__(self, loss, planes, free, scale, start, threads):
         super().__init__(planes, free, scale, start, threads)
-        self.slope = 0.0
+        self._slope = 0.0
+        self.restarted = False
         self._sweeps = [loss.sweeps(x, self.mask(c), *scale.bounds(), threads) for c, x in enumerate(self.x)]
 
     def descend(self, step, track_change):
@@ -350,18 +372,27 @@ class _CompiledRun(_Run):
         self._gather()
 
     def accelerate(self, momentum):
-        """Take an accelerated step; `slope` is positive when its momentum pointed uphill."""
+        """Take an accelerated step, without momentum if that of the last one pointed uphill."""
+        self.restarted = self._slope > 0
+        if self.restarted:
+            momentum.restart()
+        weight = momentum.next()
         for sweeps in self._sweeps:
-            sweeps.accelerate(momentum)
+            sweeps.accelerate(weight)
         self._gather()
 
     def _gather(self):
-        self.slope = math.fsum(sweeps.slope for sweeps in self._sweeps)
+        self._slope = math.fsum(sweeps.slope for sweeps in self._sweeps)
         self.change = math.sqrt(math.fsum(sweeps.change for sweeps in self._sweeps) / self.corrupt)
 
     def contrast(self):
         """The root mean square difference between neighbouring pixels."""
         return math.sqrt(math.fsum(sweeps.contrast for sweeps in self._sweeps) / self.pairs)
+
+    @property
+    def value(self):
+        """The loss where the next step starts, in units of the run."""
+        return sum(sweeps.value for sweeps in self._sweeps)
 
     def loss(self):
         """The loss of the image as it stands, in its own units."""
@@ -378,7 +409,8 @@ class _CallableRun(_Run):
         super().__init__(planes, free, scale, start, threads)
         self._function, self._channel_axis = loss, channel_axis
         self._where = np.broadcast_to(self.free.view(bool), self.x.shape)
-        self._value, self._gradient = self._evaluate()
+        self.restarted = False
+        self.value, self._gradient = self._evaluate()
 
     def _evaluate(self):
         image = self.x[0] if self._channel_axis is None else np.moveaxis(self.x, 0, self._channel_axis)
@@ -397,7 +429,7 @@ class _CallableRun(_Run):
         new = np.clip((self.x - step * self._gradient)[self._where], *self.scale.bounds())
         self._note_change(new - self.x[self._where])
         self.x[self._where] = new
-        self._value, self._gradient = self._evaluate()
+        self.value, self._gradient = self._evaluate()
 
     def _note_change(self, change):
         self.change = float(np.linalg.norm(change)) / math.sqrt(self.corrupt)
@@ -408,7 +440,7 @@ class _CallableRun(_Run):
 
     def loss(self):
         """The loss of the image as it stands."""
-        return self._value
+        return self.value
 
     def minimize(self, limits, report):
         """Descend by spectral projected gradients; return the status and its message."""
@@ -421,18 +453,18 @@ class _CallableRun(_Run):
 
         def fun(values):
             self.x[self._where] = values
-            self._value, self._gradient = self._evaluate()
-            return self._value, self._gradient[self._where]
+            self.value, self._gradient = self._evaluate()
+            return self.value, self._gradient[self._where]
 
         def callback(intermediate_result):
             nonlocal values, reason
             new = intermediate_result.x
             self._note_change(new - values)
             values = self.x[self._where] = new
-            self._value = intermediate_result.fun
+            self.value = intermediate_result.fun
             reason = "callback"
             report.iteration(intermediate_result.nit, None)
-            reason = "settled" if limits.settled(intermediate_result.nit, self) else None
+            reason = "settled" if limits.settled(self, None) else None
             if reason is not None:
                 raise StopIteration
 
@@ -448,7 +480,7 @@ class _CallableRun(_Run):
             callback=callback,
         )
         self.x[self._where] = result.x
-        self._value = float(result.fun)
+        self.value = float(result.fun)
         return _MESSAGES[reason] if reason is not None else (result.status, result.message)
 
 
@@ -555,9 +587,9 @@ def _check_mask(mask, known, image, planes, channel_axis):
     """The corrupt pixels as uint8, shape (channels or 1, rows, cols), C-contiguous, 1 where corrupt."""
     if mask is not None and known is not None:
         raise ValueError("mask and known must not both be given")
-    if mask is None and known is None:
-        mask = masks.detect(image)
     name, given = ("mask", mask) if known is None else ("known", known)
+    if given is None:
+        name, given = "image, whose corrupt pixels were detected,", masks.detect(image)
     given = np.asarray(given)
     if given.dtype.kind not in "bui":
         raise TypeError(f"{name} must be of bool or integers, got {given.dtype}")
@@ -591,11 +623,11 @@ def _check_bounds(bounds, integer, least, greatest):
     """The bounds in units of the image; least and greatest are the dtype's, or the known pixels' for floats."""
     if bounds is None:
         return (0.0, 1.0) if not integer and least >= 0 and greatest <= 1 else (least, greatest)
-    try:
-        low, high = (float(bound) for bound in bounds)
-    except (TypeError, ValueError):
-        raise TypeError(f"bounds must be a pair of numbers, got {bounds!r}") from None
-    if not low <= high:
+    pair = tuple(bounds) if np.iterable(bounds) else ()
+    if len(pair) != 2 or not all(isinstance(bound, numbers.Real) for bound in pair):
+        raise TypeError(f"bounds must be a pair of numbers, got {bounds!r}")
+    low, high = map(float, pair)
+    if not (low <= high and low < math.inf and high > -math.inf):
         raise ValueError(f"bounds must be a pair (low, high) with low <= high, got {bounds!r}")
     if integer and not (low >= least and high <= greatest):
         raise ValueError(f"bounds must lie in the range of the image's dtype, {least} to {greatest}, got {bounds!r}")
@@ -607,7 +639,7 @@ def _check_bounds(bounds, integer, least, greatest):
 def _check_loss(loss):
     if isinstance(loss, str):
         return losses.by_name(loss)
-    if not (hasattr(loss, "sweeps") or callable(loss)):
+    if isinstance(loss, type) or not (hasattr(loss, "sweeps") or callable(loss)):
         raise TypeError(f"loss must be a name, a loss of graddesc.losses or a callable, got {loss!r}")
     return loss
 
@@ -645,7 +677,7 @@ def _check_init(init, image, free, channel_axis):
 def _check_out(out, image, mask, known):
     if out is None:
         return
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray | np.matrix):
         raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
     if out.shape != image.shape or out.dtype != image.dtype:
         raise ValueError(f"out must have shape {image.shape} and dtype {image.dtype}, got {out.shape} and {out.dtype}")
@@ -667,10 +699,8 @@ def _check_count(name, value, least):
 
 
 def _check_nonnegative(name, value):
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
-    if not 0 <= number < math.inf:
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 <= value < math.inf:
         raise ValueError(f"{name} must be a non-negative finite number, got {value!r}")
-    return number
+    return float(value)
