@@ -1,29 +1,265 @@
-"""Plots of runs."""
+"""Plots of functions and of runs: what the figures hold."""
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
-from graddesc import plots
+from graddesc import ConjugateGradient, Steepest, StrongWolfe, minimize, plots
+from graddesc.problems import Himmelblau, Quadratic, Rosenbrock
 
-
-def test_loss_history():
-    figure = plots.loss_history(np.array([9.0, 3.0, 2.0]))
-    (axes,) = figure.axes
-    (line,) = axes.lines
-    np.testing.assert_array_equal(line.get_xydata(), [[1, 9], [2, 3], [3, 2]])
-    assert axes.get_yscale() == "log"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("iteration", "loss")
+QUADRATIC = Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
+ROSENBROCK = Rosenbrock()
+SQUARE = ((-1.2, 1.2), (-1.2, 1.2))
 
 
-@pytest.mark.parametrize("history", [[], [0.0], [3.0, 0.0], [5.0]])
-def test_short_histories_and_zeros(history, tmp_path):
-    plots.loss_history(np.array(history)).savefig(tmp_path / "history.png")
-    assert (tmp_path / "history.png").stat().st_size > 0
+def history(direction=None):
+    return minimize(
+        ROSENBROCK,
+        ROSENBROCK.start,
+        jac=ROSENBROCK.gradient,
+        step=StrongWolfe(),
+        direction=direction,
+        maxiter=30,
+        history=True,
+    ).history
+
+
+def new_axes(projection=None):
+    from matplotlib.figure import Figure
+
+    return Figure().add_subplot(projection=projection)
+
+
+def legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def drawn(figure):
+    """Draw all of it, so that what fails in the drawing fails here."""
+    assert bytes(plots.encode("a.png", figure)[:4]) == b"\x89PNG"
+    return figure
+
+
+@pytest.mark.parametrize(("path", "start"), [("a.png", b"\x89PNG"), ("b.SVG", b"<?xml"), ("c.pdf", b"%PDF")])
+def test_encode(path, start):
+    assert bytes(plots.encode(path, plots.loss_history([1.0]))).startswith(start)
 
 
 def test_the_backend_of_pyplot_is_left_alone():
     import matplotlib
 
     before = matplotlib.rcParams._get("backend")
-    plots.loss_history([1.0])
+    plots.ray(ROSENBROCK, ROSENBROCK.gradient, [0.0, 1.0])
     assert matplotlib.rcParams._get("backend") == before
+
+
+class TestLossHistory:
+    def test_losses_after_each_iteration(self):
+        (axes,) = plots.loss_history(np.array([9.0, 3.0, 2.0])).axes
+        (line,) = axes.lines
+        assert_array_equal(line.get_xydata(), [[1, 9], [2, 3], [3, 2]])
+        assert axes.get_yscale() == "log"
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("iteration", "loss")
+        assert axes.get_legend() is None
+
+    def test_of_minimize_begins_at_the_start(self):
+        run = history()
+        (axes,) = plots.loss_history(run).axes
+        assert_array_equal(axes.lines[0].get_xydata(), np.column_stack([np.arange(len(run.fun)), run.fun]))
+
+    def test_several_runs(self):
+        runs = {"steepest": history(Steepest()), "conjugate": history(ConjugateGradient()), "flat": [5.0]}
+        axes = new_axes()
+        figure = plots.loss_history(runs, axes=axes)
+        assert figure is axes.figure
+        assert legend(axes) == list(runs)
+        assert len({line.get_color() for line in axes.lines}) == 3
+        assert_array_equal(axes.lines[1].get_ydata(), runs["conjugate"].fun)
+        drawn(figure)
+
+    def test_above_the_minimum(self):
+        (axes,) = drawn(plots.loss_history([3.0, 1.0, 0.75, 0.5], minimum=0.75)).axes
+        assert_array_equal(axes.lines[0].get_ydata(), [2.25, 0.25, 0, 0])
+        assert axes.get_yscale() == "log"
+        assert axes.get_ylabel() == "loss above the minimum"
+
+    @pytest.mark.parametrize(
+        ("losses", "scale"),
+        [([], "linear"), ([0.0], "linear"), ([3.0, 0.0], "log"), ([5.0], "log"), ([-1, 2], "linear")],
+    )
+    def test_short_histories_zeros_and_signs(self, losses, scale):
+        (axes,) = drawn(plots.loss_history(np.array(losses))).axes
+        assert axes.get_yscale() == scale
+
+    def test_two_dimensions_are_refused(self):
+        with pytest.raises(ValueError, match=r"history must have shape \(iterations,\), got \(2, 2\)"):
+            plots.loss_history(np.eye(2))
+
+
+class TestContourPath:
+    @pytest.mark.parametrize("filled", [True, False])
+    def test_one_run(self, filled):
+        run = history()
+        figure = drawn(plots.contour_path(ROSENBROCK, run, filled=filled))
+        axes = figure.axes[0]
+        assert len(figure.axes) == (2 if filled else 1)
+        if filled:
+            assert figure.axes[1].get_ylabel() == "f(x)"
+        else:
+            assert axes.texts
+        path, start, end = axes.lines
+        assert_array_equal(path.get_xydata(), run.x)
+        assert_array_equal(start.get_xydata(), run.x[:1])
+        assert_array_equal(end.get_xydata(), run.x[-1:])
+        assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_aspect()) == ("$x_1$", "$x_2$", 1.0)
+        for i, (low, high) in enumerate((axes.get_xlim(), axes.get_ylim())):
+            assert low < run.x[:, i].min() < run.x[:, i].max() < high
+
+    def test_several_runs_share_colours_with_their_losses(self):
+        runs = {"steepest": history(Steepest()), "conjugate": history(ConjugateGradient())}
+        axes = plots.contour_path(ROSENBROCK, runs).axes[0]
+        assert legend(axes) == list(runs)
+        paths = [line for line in axes.lines if line.get_label() in runs]
+        for path, run in zip(paths, runs.values(), strict=True):
+            assert_array_equal(path.get_xydata(), run.x)
+        losses = plots.loss_history(runs).axes[0].lines
+        assert [path.get_color() for path in paths] == [line.get_color() for line in losses]
+
+    def test_window_levels_axes_and_a_start_alone(self):
+        axes = new_axes()
+        levels = np.geomspace(1, 10, 8)
+        figure = plots.contour_path(QUADRATIC, [[0, 1]], window=SQUARE, levels=levels, axes=axes)
+        assert figure is axes.figure
+        assert (axes.get_xlim(), axes.get_ylim()) == SQUARE
+        assert_array_equal(axes.collections[0].levels, levels)
+        assert_array_equal(figure.axes[1].get_yticks(), levels)
+        assert len(axes.lines) == 2
+        drawn(figure)
+
+    def test_levels_by_decades(self):
+        bar = plots.contour_path(Himmelblau(), [[1.0, 1.0]], window=((-5, 5), (-5, 5))).axes[1]
+        assert_allclose(bar.get_yticks(), 10.0 ** np.arange(-1, 4))
+        assert [text.get_text() for text in bar.get_yticklabels()] == ["0.1", "1", "10", "100", "$10^{3}$"]
+
+    @pytest.mark.parametrize(
+        "f",
+        [
+            lambda x: x[0] ** 2 + x[1] ** 2 - 7,
+            lambda x: 3.0,
+            lambda x: float(x[0] > 0),
+            lambda x: np.log(x[0]),
+            lambda x: np.exp(1000 * x[0]),
+        ],
+        ids=["negative", "constant", "step", "partly nan", "overflowing"],
+    )
+    def test_any_function(self, f):
+        for filled in (True, False):
+            drawn(plots.contour_path(f, [[1.0, 2.0], [1.5, 2.0]], filled=filled, window=SQUARE, resolution=20))
+
+    def test_a_long_window_has_scales_of_its_own(self):
+        axes = plots.contour_path(QUADRATIC, [[0, 0]], window=((0, 10), (0, 1)), resolution=9).axes[0]
+        assert axes.get_aspect() == "auto"
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"history": [1.0, 2.0]}, ValueError, r"history must be finite points, of shape \(k, 2\), got \(2,\)"),
+            ({"history": np.zeros((0, 2))}, ValueError, "history must be finite points"),
+            ({"history": [[np.nan, 1]]}, ValueError, "history must be finite points"),
+            ({"window": (0, 1)}, ValueError, r"each axis of window must be \(low, high\) with low < high, got 0"),
+            ({"window": ((0, 1),)}, ValueError, "window must be"),
+            ({"window": ((1, 0), (0, 1))}, ValueError, r"low < high, got \(1, 0\)"),
+            ({"levels": [1, 1]}, ValueError, "levels must be at least two increasing numbers"),
+            ({"levels": [1]}, ValueError, "levels must be at least two increasing numbers"),
+            ({"resolution": 0}, ValueError, "resolution must be a positive integer, got 0"),
+            ({"resolution": 2.5}, TypeError, "resolution must be a positive integer, got 2.5"),
+            ({"problem": lambda x: np.nan}, ValueError, "finite somewhere in the window"),
+        ],
+    )
+    def test_bad_arguments(self, options, error, message):
+        with pytest.raises(error, match=message):
+            plots.contour_path(**{"problem": QUADRATIC, "history": [[0, 1]], "resolution": 5, **options})
+
+
+class TestRay:
+    def test_the_slice_and_what_is_marked(self):
+        (axes,) = drawn(plots.ray(QUADRATIC, QUADRATIC.gradient, [0, 1], window=(-0.01, 2 / 15))).axes
+        curve, slope, start, minimum = axes.lines
+        alphas, values = curve.get_xydata().T
+        assert (alphas[0], alphas[-1]) == (-0.01, 2 / 15)
+        assert_allclose(values, [QUADRATIC([-2 * alpha, 1 - 15 * alpha]) for alpha in alphas], rtol=1e-14)
+        assert slope.get_slope() == -229
+        assert slope.get_xy1() == (0, 10)
+        assert_array_equal(start.get_xydata(), [[0, 10]])
+        best = 229 / (2 * (2**2 + 7 * 15**2))  # where the derivative of phi is zero
+        assert_allclose(minimum.get_xydata(), [[best, QUADRATIC([-2 * best, 1 - 15 * best])]], rtol=1e-7)
+        assert axes.get_xlim() == (-0.01, 2 / 15)
+        assert "alpha" in axes.get_xlabel()
+        assert "varphi" in axes.get_ylabel()
+        assert legend(axes) == ["slope at the start", "start", "minimum"]
+
+    def test_the_default_window_shows_start_and_minimum(self):
+        axes = new_axes()
+        assert plots.ray(ROSENBROCK, ROSENBROCK.gradient, [-2, -2], axes=axes) is axes.figure
+        low, high = axes.get_xlim()
+        assert low < 0 < axes.lines[3].get_xdata()[0] < high
+
+    def test_a_wrong_gradient_can_be_seen(self):
+        (axes,) = drawn(plots.ray(QUADRATIC, lambda x: -QUADRATIC.gradient(x), [0, 1], window=(-0.1, 0.1))).axes
+        curve, slope = axes.lines[:2]
+        values = curve.get_ydata()
+        assert slope.get_slope() == -229
+        assert values[201] > values[200] == pytest.approx(10)
+
+    def test_no_minimum(self):
+        def f(x):
+            return 0.0 if np.all(x == 1) else np.inf
+
+        (axes,) = drawn(plots.ray(f, lambda x: np.array([3.0, 4.0, 0.0]), [1, 1, 1])).axes
+        assert legend(axes) == ["slope at the start", "start"]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"x": [-1, -1 / 14]}, "the gradient must not be zero"),
+            ({"x": [np.nan, 1]}, "x0 must be finite"),
+            ({"x": [0, 1], "window": (1, 1)}, r"window must be \(low, high\) with low < high, got \(1, 1\)"),
+            ({"x": [0, 1], "window": 3}, r"window must be \(low, high\) with low < high, got 3"),
+            ({"x": [0, 1], "Df": lambda x: np.ones(3)}, "jac must return an array of shape"),
+        ],
+    )
+    def test_bad_arguments(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            plots.ray(**{"f": QUADRATIC, "Df": lambda x: 1.0 * np.array([2, 14]) * x + [2, 1], **options})
+
+
+class TestSurface:
+    def test_surface_start_and_arrow(self):
+        figure = drawn(plots.surface(QUADRATIC, QUADRATIC.gradient, [0, 1], window=SQUARE))
+        (axes,) = figure.axes
+        assert (axes.elev, axes.azim) == (20, 45)
+        assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_zlabel()) == ("$x_1$", "$x_2$", "f(x)")
+        assert (axes.get_xlim(), axes.get_ylim()) == SQUARE
+        assert len(axes.collections) == 1
+        (start,) = axes.lines
+        assert_array_equal(np.ravel(start.get_data_3d()), [0, 1, 10])
+        (arrow,) = axes.artists or axes.patches
+        tail, tip = arrow.ends
+        assert_array_equal(tail, [0, 1, 10])
+        assert_allclose((tip - tail) / np.linalg.norm(tip - tail), np.array([-2, -15, 0]) / np.sqrt(229), atol=1e-14)
+
+    def test_view_window_and_axes(self):
+        axes = new_axes("3d")
+        figure = plots.surface(
+            ROSENBROCK, ROSENBROCK.gradient, [-1.2, 1], elevation=30, azimuth=-60, resolution=9, axes=axes
+        )
+        assert drawn(figure) is axes.figure
+        assert (axes.elev, axes.azim) == (30, -60)
+        assert axes.get_xlim()[0] < -1.2 < axes.get_xlim()[1]
+
+    def test_bad_arguments(self):
+        with pytest.raises(TypeError, match="axes must be three-dimensional"):
+            plots.surface(QUADRATIC, QUADRATIC.gradient, [0, 1], axes=new_axes())
+        cube = Rosenbrock(3)
+        with pytest.raises(ValueError, match=r"x must have shape \(2,\), got \(3,\)"):
+            plots.surface(cube, cube.gradient, cube.start)

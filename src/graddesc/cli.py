@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import io
 import math
 import os
 import platform
@@ -220,7 +219,7 @@ def _restore(arguments):
     if arguments.animate:
         contents[arguments.animate] = recorder.encode(restored)
     if arguments.history:
-        contents[arguments.history] = _encode_figure(plots.loss_history(info.history), arguments.history)
+        contents[arguments.history] = plots.encode(arguments.history, plots.loss_history(info.history))
     for path, data in contents.items():
         outputs.write(path, data, overwrite=arguments.overwrite)
 
@@ -373,14 +372,6 @@ def _both(*callbacks):
             callback(intermediate_result)
 
     return call
-
-
-def _encode_figure(figure, path):
-    from graddesc import outputs
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=outputs.extension(path)[1:], dpi=150)
-    return buffer.getbuffer()
 
 
 def _note(text):

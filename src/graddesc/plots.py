@@ -1,6 +1,27 @@
-"""Pictures of runs, drawn with matplotlib, which the extra ``plot`` installs."""
+"""Pictures of functions and of runs, drawn with matplotlib, which the extra ``plot`` installs.
 
-__all__ = ["loss_history", "require_matplotlib"]
+Each function returns a `matplotlib.figure.Figure`, whose ``savefig`` writes it, or draws into given axes and returns
+their figure. No global state of pyplot is touched.
+"""
+
+import io
+import math
+import os
+
+import numpy as np
+
+from graddesc.outputs import extension
+from graddesc.schedules import _require_count
+
+__all__ = ["contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
+
+# The palette of Okabe and Ito, which colour-blind readers can tell apart, in the order that contrasts most.
+_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#56B4E9")
+_BLUE = "#0072B2"
+_HEIGHTS = "YlGnBu"  # light where the function is low
+_MOST_DECADES = 12
+_HIGHEST = 1e200  # matplotlib takes what is beyond 1e250 for the end of all contours
+_FEW = 60  # so many points of a line get markers of their own
 
 
 def require_matplotlib():
@@ -17,23 +38,57 @@ def require_matplotlib():
         raise ImportError("plots need matplotlib: pip install 'graddesc[plot]'") from None
 
 
-def loss_history(history):
-    """Plot the loss after each iteration.
+def encode(path, figure):
+    """Return a figure as the bytes of an image file.
 
     Parameters
     ----------
-    history : array_like, shape (iterations,)
-        The losses, as in ``info.history`` of :func:`graddesc.restore`.
+    path : str or os.PathLike
+        The file's name, whose extension tells the format: .png, .svg, .pdf.
+    figure : matplotlib.figure.Figure
+        The figure.
+
+    Returns
+    -------
+    bytes-like
+        The file's contents.
+
+    Examples
+    --------
+    >>> from graddesc import plots
+    >>> bytes(plots.encode("loss.png", plots.loss_history([9.0, 3.0, 2.5]))[1:4])
+    b'PNG'
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=extension(os.fspath(path))[1:], dpi=150)
+    return buffer.getbuffer()
+
+
+def loss_history(history, *, minimum=None, axes=None):
+    """Plot the loss by iteration, of one run or of several.
+
+    Parameters
+    ----------
+    history : array_like of shape (iterations,), result.history, or dict
+        The losses after each iteration, as in ``info.history`` of :func:`graddesc.restore`; or what
+        :func:`graddesc.minimize` keeps with ``history=True``, which begins at iteration 0; or a dict from names to
+        either.
+    minimum : float, optional
+        The least value possible: what is above it is plotted. Default: the losses themselves.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure; its ``savefig`` writes it. No global state of pyplot is touched.
+        The figure. The scale of the losses is logarithmic unless one is negative or all are 0.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
+    ValueError
+        If a history is not one-dimensional.
 
     Examples
     --------
@@ -41,15 +96,393 @@ def loss_history(history):
     >>> figure = plots.loss_history([9.0, 3.0, 2.5])
     >>> figure.axes[0].get_xlabel()
     'iteration'
+    >>> from graddesc import LBFGS, Nesterov, StrongWolfe, minimize
+    >>> from graddesc.problems import Rosenbrock
+    >>> problem = Rosenbrock()
+    >>> options = dict(jac=problem.gradient, step=StrongWolfe(), history=True)
+    >>> runs = {
+    ...     type(direction).__name__: minimize(problem, problem.start, direction=direction, **options).history
+    ...     for direction in (Nesterov(), LBFGS())
+    ... }
+    >>> figure = plots.loss_history(runs, minimum=problem.minimum)
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['Nesterov', 'LBFGS']
     """
+    axes = _axes(axes)
+    runs = _named(history)
+    plotted = []
+    for (name, run), colour in zip(runs.items(), _colours(runs), strict=True):
+        first = 0 if hasattr(run, "fun") else 1
+        losses = np.asarray(getattr(run, "fun", run), dtype=float)
+        if losses.ndim != 1:
+            raise ValueError(f"history must have shape (iterations,), got {losses.shape}")
+        if minimum is not None:
+            losses = np.maximum(losses - minimum, 0)
+        plotted.append(losses)
+        iterations = np.arange(first, first + len(losses))
+        axes.plot(iterations, losses, color=colour, label=name, marker="." if len(losses) < _FEW else None)
+    plotted = np.concatenate(plotted)
+    if (plotted > 0).any() and not (plotted < 0).any():
+        axes.set_yscale("log")
+    axes.set(xlabel="iteration", ylabel="loss" if minimum is None else "loss above the minimum")
+    axes.grid(alpha=0.3)
+    if None not in runs:
+        axes.legend()
+    return axes.figure
+
+
+def contour_path(problem, history, *, window=None, levels=None, filled=True, resolution=200, axes=None):
+    """Plot the contours of a function of two variables, and the paths of one run or of several over them.
+
+    Parameters
+    ----------
+    problem : callable
+        The function, ``problem(x) -> float`` for x of shape (2,), as those of :mod:`graddesc.problems`.
+    history : array_like of shape (k, 2), result.history, or dict
+        The path: its points, or what :func:`graddesc.minimize` keeps with ``history=True``; or a dict from names to
+        either. A start alone is a path of one point.
+    window : pair of pairs of float, optional
+        ``((x_low, x_high), (y_low, y_high))``. Default: a square around all paths.
+    levels : array_like of shape (m,), optional
+        Where to draw contours: increasing, at least two. Default: 1, 2 and 5 times the powers of ten, above the least
+        value in the window if that is not about 0.
+    filled : bool, default True
+        Whether to fill between the contours, and add a colour bar. Otherwise the lines are labelled.
+    resolution : int, default 200
+        The function is evaluated on so many points for each axis.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure. Each path begins at a circle and ends at a star. Both axes have the same scale, so that right angles
+        look right, unless the window is four times as long as wide.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If ``resolution`` is not an integer.
+    ValueError
+        If a path, the window, the levels or the resolution are not as above, or the function is nowhere finite in the
+        window.
+
+    Examples
+    --------
+    >>> from graddesc import minimize, plots
+    >>> from graddesc.problems import Booth
+    >>> problem = Booth()
+    >>> result = minimize(problem, problem.start, jac=problem.gradient, history=True)
+    >>> figure = plots.contour_path(problem, result.history)
+    >>> path = figure.axes[0].lines[0]
+    >>> path.get_xydata().shape == result.history.x.shape
+    True
+    """
+    runs = _named(history)
+    paths = {name: _path(run) for name, run in runs.items()}
+    window = _around(*paths.values()) if window is None else _window(window)
+    axes = _axes(axes, (6.4, 5.4))
+    x, y, heights = _heights(problem, window, resolution)
+    levels = _decades(heights) if levels is None else _increasing(levels)
+
+    if filled:
+        from matplotlib.colors import BoundaryNorm
+
+        norm = BoundaryNorm(levels, max(256, len(levels) + 1), extend="both")
+        bands = axes.contourf(x, y, heights, levels, norm=norm, cmap=_HEIGHTS, extend="both")
+        every = 1 if len(levels) <= 10 else 3 * math.ceil(len(levels) / 30)
+        bar = axes.figure.colorbar(bands, ax=axes, ticks=levels[::every], format=_number, label="f(x)")
+        bar.minorticks_off()
+    else:
+        lines = axes.contour(x, y, heights, levels, colors=_BLUE, linewidths=0.8, alpha=0.6)
+        axes.clabel(lines, fmt=_number, fontsize="small")
+    _draw_paths(axes, paths, window)
+    sides = [high - low for low, high in window]
+    axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=window[0], ylim=window[1])
+    axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
+    return axes.figure
+
+
+def ray(f, Df, x, *, window=None, axes=None):
+    """Plot a function along its negative gradient, ``phi(alpha) = f(x - alpha Df(x))``.
+
+    Marked are the start, the slope there, ``-Df(x).Df(x)``, and the minimum that
+    :class:`~graddesc.ExactLineSearch` finds. Where the dashed line of the slope does not touch the curve, the gradient
+    is wrong.
+
+    Parameters
+    ----------
+    f : callable
+        The function, ``f(x) -> float``.
+    Df : callable
+        Its gradient, ``Df(x) -> array of shape (n,)``.
+    x : array_like of shape (n,)
+        Where the ray starts.
+    window : pair of float, optional
+        ``(low, high)``, the steps alpha to show. Default: from somewhat below 0 to twice the step of the minimum.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If the gradient at ``x`` is zero, not finite or of another shape; if ``x`` or the window are not as above.
+
+    Examples
+    --------
+    >>> from graddesc import plots
+    >>> from graddesc.problems import Rosenbrock
+    >>> problem = Rosenbrock()
+    >>> figure = plots.ray(problem, problem.gradient, problem.start)
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['slope at the start', 'start', 'minimum']
+    """
+    x, g, step = _descent(f, Df, x)
+    if window is None:
+        reach = 1 / math.sqrt(g @ g) if step is None else step
+        window = (min(reach, 0) - 0.1 * abs(reach), max(reach, 0) + 1.1 * abs(reach))
+    (low, high) = _interval("window", window)
+    axes = _axes(axes)
+
+    def phi(alpha):
+        return f(x - alpha * g)
+
+    alphas = np.linspace(low, high, 401)
+    axes.plot(alphas, [_evaluate(phi, alpha) for alpha in alphas], color=_BLUE, linewidth=2)
+    axes.set(xlim=(low, high), ylim=axes.get_ylim())
+    axes.axline((0, phi(0)), slope=-(g @ g), color=_COLOURS[0], linestyle="--", label="slope at the start")
+    _mark(axes, 0, phi(0), "o", "start")
+    if step is not None:
+        _mark(axes, step, phi(step), "*", "minimum")
+    axes.set(xlabel=r"step $\alpha$", ylabel=r"$\varphi(\alpha) = f(x - \alpha \nabla f(x))$")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return axes.figure
+
+
+def surface(f, Df, x, *, window=None, elevation=20, azimuth=45, resolution=80, axes=None):
+    """Plot the surface of a function of two variables, with a start and the negative gradient there.
+
+    Parameters
+    ----------
+    f : callable
+        The function, ``f(x) -> float`` for x of shape (2,).
+    Df : callable
+        Its gradient, ``Df(x) -> array of shape (2,)``.
+    x : array_like of shape (2,)
+        The start.
+    window : pair of pairs of float, optional
+        ``((x_low, x_high), (y_low, y_high))``. Default: a square around the start and the lowest point along the
+        negative gradient.
+    elevation, azimuth : float, default 20 and 45
+        Where to look from, in degrees.
+    resolution : int, default 80
+        The function is evaluated on so many points for each axis.
+    axes : mpl_toolkits.mplot3d.Axes3D, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure. The arrow, which tells the direction only, lies at the height of the start.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If ``resolution`` is not an integer, or ``axes`` are not three-dimensional.
+    ValueError
+        If the gradient at ``x`` is zero, not finite or of another shape; if another argument is not as above; if the
+        function is nowhere finite in the window.
+
+    Examples
+    --------
+    >>> from graddesc import plots
+    >>> from graddesc.problems import Quadratic
+    >>> problem = Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
+    >>> figure = plots.surface(problem, problem.gradient, problem.start, window=((-1.2, 1.2), (-1.2, 1.2)))
+    >>> figure.axes[0].get_zlabel()
+    'f(x)'
+    """
+    x, g, step = _descent(f, Df, x)
+    if x.shape != (2,):
+        raise ValueError(f"x must have shape (2,), got {x.shape}")
+    if window is None:
+        window = _around(np.array([x, x - (step or 0) * g]))
+    window = _window(window)
+    axes = _axes(axes, (6.4, 5.4), "3d")
+    if not hasattr(axes, "plot_surface"):
+        raise TypeError(f"axes must be three-dimensional, got {axes!r}")
+    axes.computed_zorder = False  # the surface would hide what lies on it
+    a, b, heights = _heights(f, window, resolution)
+    axes.plot_surface(
+        *np.meshgrid(a, b), heights, cmap=_HEIGHTS, rcount=resolution, ccount=resolution, linewidth=0, antialiased=False
+    )
+    length = 0.4 * min(high - low for low, high in window)
+    tip = x - length / math.sqrt(g @ g) * g
+    height = float(f(x.copy()))
+    axes.add_artist(_arrow((*x, height), (*tip, height)))
+    axes.plot(*x, height, "o", color=_COLOURS[0], markeredgecolor="white", markersize=8)
+    axes.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="f(x)", xlim=window[0], ylim=window[1])
+    axes.view_init(elevation, azimuth)
+    axes.set_box_aspect((4, 4, 3), zoom=1.05)
+    return axes.figure
+
+
+def _axes(axes, figsize=(6.4, 4.0), projection=None):
+    """Return the axes, those of a new figure if there are none."""
     require_matplotlib()
+    if axes is not None:
+        return axes
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(range(1, len(history) + 1), history, marker="." if len(history) < 60 else None)
-    if len(history) > 0 and min(history) > 0:
-        axes.set_yscale("log")
-    axes.set(xlabel="iteration", ylabel="loss")
-    axes.grid(alpha=0.3)
-    return figure
+    return Figure(figsize, layout="constrained").add_subplot(projection=projection)
+
+
+def _named(history):
+    """Return {name: history}; the name of a single one is None. An OptimizeResult is a dict, but no dict of runs."""
+    return history if isinstance(history, dict) and not hasattr(history, "x") else {None: history}
+
+
+def _colours(runs):
+    return [_COLOURS[i % len(_COLOURS)] for i in range(len(runs))]
+
+
+def _path(history):
+    path = np.asarray(getattr(history, "x", history), dtype=float)
+    if path.ndim != 2 or path.shape[1] != 2 or len(path) == 0 or not np.isfinite(path).all():
+        raise ValueError(f"history must be finite points, of shape (k, 2), got {path.shape}")
+    return path
+
+
+def _around(*paths):
+    """Return the square window around paths."""
+    points = np.concatenate(paths)
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle, reach = (low + high) / 2, 0.6 * (high - low).max() or 1.0
+    return tuple((float(m - reach), float(m + reach)) for m in middle)
+
+
+def _interval(name, interval):
+    try:
+        low, high = map(float, interval)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"{name} must be (low, high) with low < high, got {interval!r}")
+    return low, high
+
+
+def _window(window):
+    if len(window) != 2:
+        raise ValueError(f"window must be ((x_low, x_high), (y_low, y_high)), got {window!r}")
+    return tuple(_interval("each axis of window", interval) for interval in window)
+
+
+def _evaluate(f, x):
+    """Return the value, nan where it is not finite or too high to be drawn: far away, functions may overflow."""
+    with np.errstate(all="ignore"):
+        value = float(f(x))
+    return value if abs(value) < _HIGHEST else math.nan
+
+
+def _heights(f, window, resolution):
+    """Return the coordinates of a grid and the values there, shape (rows, cols), masked where they are not finite."""
+    _require_count("resolution", resolution)
+    x, y = (np.linspace(low, high, max(resolution, 2)) for low, high in window)
+    heights = np.array([[_evaluate(f, np.array([a, b])) for a in x] for b in y])
+    if np.isnan(heights).all():
+        raise ValueError(f"the function must be finite somewhere in the window {window}")
+    return x, y, np.ma.masked_invalid(heights)
+
+
+def _increasing(levels):
+    levels = np.asarray(levels, dtype=float)
+    if levels.ndim != 1 or len(levels) < 2 or not (np.diff(levels) > 0).all():
+        raise ValueError(f"levels must be at least two increasing numbers, got {levels}")
+    return levels
+
+
+def _decades(heights):
+    """Return 1, 2 and 5 times the powers of ten that the heights span above a base: 0 if the lowest is about that."""
+    low, high = float(heights.min()), float(heights.max())
+    base = 0.0 if 0 <= low <= high / 100 else low
+    above = (heights - base).compressed()
+    above = above[above > 0]
+    if above.size == 0:
+        return np.array([low, low + 1])
+    # One point of a thousand may lie below the first level: the least value alone would need many levels.
+    first, last = np.floor(np.log10([np.quantile(above, 1e-3), above.max()]))
+    first = max(first, last - _MOST_DECADES)
+    levels = np.outer(10.0 ** np.arange(first, last + 2), [1, 2, 5]).ravel()
+    return base + levels[: np.searchsorted(levels, above.max(), "right") + 1]
+
+
+def _number(value, position=None):
+    """Write a level: 0.05, 20, 5·10⁴."""
+    text = f"{value:.3g}"
+    if "e" not in text:
+        return text
+    mantissa, exponent = text.split("e")
+    factor = "" if mantissa == "1" else rf"{mantissa}\cdot"
+    return f"${factor}10^{{{int(exponent)}}}$"
+
+
+def _draw_paths(axes, paths, window):
+    from matplotlib.patheffects import withStroke
+
+    (left, right), (bottom, top) = window
+    for (name, path), colour in zip(paths.items(), _colours(paths), strict=True):
+        x, y = path.T
+        seen = np.count_nonzero((left <= x) & (x <= right) & (bottom <= y) & (y <= top))
+        outline = [withStroke(linewidth=3.5, foreground="white")]
+        marker = "." if seen < _FEW else None
+        axes.plot(x, y, color=colour, marker=marker, linewidth=1.5, label=name, path_effects=outline)
+        _mark(axes, x[0], y[0], "o", colour=colour)
+        if len(path) > 1:
+            _mark(axes, x[-1], y[-1], "*", colour=colour)
+    if None not in paths:
+        axes.legend()
+
+
+def _mark(axes, x, y, symbol, label=None, colour=_COLOURS[0]):
+    size = 13 if symbol == "*" else 8
+    axes.plot(x, y, symbol, color=colour, markersize=size, markeredgecolor="white", label=label, zorder=3)
+
+
+def _arrow(tail, tip):
+    """Return an arrow in three dimensions; the head of matplotlib's own is as flat as the axes differ in scale."""
+    from matplotlib.patches import FancyArrowPatch
+    from mpl_toolkits.mplot3d.proj3d import proj_transform
+
+    class Arrow(FancyArrowPatch):
+        ends = np.array([tail, tip])
+
+        def do_3d_projection(self):
+            x, y, depth = proj_transform(*self.ends.T, self.axes.M)
+            self.set_positions((x[0], y[0]), (x[1], y[1]))
+            return depth.min()
+
+    return Arrow((0, 0), (0, 0), arrowstyle="-|>", mutation_scale=16, linewidth=2, color=_COLOURS[0], shrinkA=0)
+
+
+def _descent(f, Df, x):
+    """Return a point, the gradient there, and the step to the minimum along the ray, None if there is none."""
+    from graddesc.descent import minimize
+
+    x = np.array(x, dtype=float)
+    result = minimize(f, x, jac=Df, tol=0, maxiter=1, history=True)
+    if not result.history.gradient_norm[0] > 0:
+        raise ValueError(f"the gradient must not be zero, got {result.jac} at {x}")
+    step = result.history.step
+    return x, np.array(Df(x.copy()), dtype=float), step[0] if len(step) else None
