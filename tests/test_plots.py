@@ -36,7 +36,7 @@ def legend(axes):
 
 def drawn(figure):
     """Draw all of it, so that what fails in the drawing fails here."""
-    assert bytes(plots.encode("a.png", figure)[:4]) == b"\x89PNG"
+    figure.draw_without_rendering()
     return figure
 
 
@@ -135,6 +135,25 @@ class TestContourPath:
         assert_array_equal(figure.axes[1].get_yticks(), levels)
         assert len(axes.lines) == 2
         drawn(figure)
+
+    def test_contours_lie_where_the_function_has_their_levels(self):
+        axes = plots.contour_path(ROSENBROCK, [[0, 0]], window=((-2, 2), (-1, 3)), levels=[50, 400], filled=False).axes[
+            0
+        ]
+        for level, path in zip([50, 400], axes.collections[0].get_paths(), strict=True):
+            values = [ROSENBROCK(x) for x in path.vertices]
+            assert len(values) > 100
+            assert_allclose(values, level, rtol=0.01)  # contours are straight from point to point of the grid
+
+    def test_the_default_window_around_one_point(self):
+        axes = plots.contour_path(QUADRATIC, [[3, 4]], resolution=9).axes[0]
+        assert (axes.get_xlim(), axes.get_ylim()) == ((2, 4), (3, 5))
+
+    def test_levels_span_few_decades(self):
+        axes = plots.contour_path(lambda x: np.exp(1000 * x[0]), [[0, 0]], window=SQUARE, resolution=20).axes[0]
+        levels = axes.collections[0].levels
+        assert 30 < len(levels) < 45
+        assert levels[0] > 1e100
 
     def test_levels_by_decades(self):
         bar = plots.contour_path(Himmelblau(), [[1.0, 1.0]], window=((-5, 5), (-5, 5))).axes[1]
@@ -241,6 +260,7 @@ class TestSurface:
         assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_zlabel()) == ("$x_1$", "$x_2$", "f(x)")
         assert (axes.get_xlim(), axes.get_ylim()) == SQUARE
         assert len(axes.collections) == 1
+        assert not axes.computed_zorder  # or the surface might hide the arrow
         (start,) = axes.lines
         assert_array_equal(np.ravel(start.get_data_3d()), [0, 1, 10])
         (arrow,) = axes.artists or axes.patches

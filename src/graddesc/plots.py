@@ -18,6 +18,7 @@ __all__ = ["contour_path", "encode", "loss_history", "ray", "require_matplotlib"
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, in the order that contrasts most.
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#56B4E9")
 _BLUE = "#0072B2"
+_ARROW = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 2, "color": _COLOURS[0], "shrinkA": 0, "shrinkB": 0}
 _HEIGHTS = "YlGnBu"  # light where the function is low
 _MOST_DECADES = 12
 _HIGHEST = 1e200  # matplotlib takes what is beyond 1e250 for the end of all contours
@@ -473,7 +474,7 @@ def _arrow(tail, tip):
             self.set_positions((x[0], y[0]), (x[1], y[1]))
             return depth.min()
 
-    return Arrow((0, 0), (0, 0), arrowstyle="-|>", mutation_scale=16, linewidth=2, color=_COLOURS[0], shrinkA=0)
+    return Arrow((0, 0), (0, 0), **_ARROW)
 
 
 def _descent(f, Df, x):
