@@ -337,6 +337,8 @@ class TestRefused:
             (("corrupt", "truth.png", "a.png", "--downsample", "0"), 2, "must be a positive integer, got '0'"),
             (("demo", "nonsense"), 2, "invalid choice: 'nonsense'"),
             (("demo", "restore", "--output", "absent"), 1, "there is no directory "),
+            (("demo", "quadratic", "--output", "absent"), 1, "there is no directory "),
+            (("demo", "network", "--seed", "-1"), 2, "must be a non-negative integer, got '-1'"),
             (("demo", "restore", "--size", "1"), 1, "size must be at least 2, got 1"),
             ((), 2, "the following arguments are required: COMMAND"),
             (("nonsense",), 2, "invalid choice: 'nonsense'"),
@@ -424,7 +426,20 @@ class TestInformation:
     def test_version(self):
         assert run("--version").stdout == f"graddesc {graddesc.__version__}\n"
 
-    @pytest.mark.parametrize("arguments", [(), ("restore",), ("corrupt",), ("demo",), ("demo", "restore"), ("info",)])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ("restore",),
+            ("corrupt",),
+            ("demo",),
+            ("demo", "restore"),
+            ("demo", "quadratic"),
+            ("demo", "rosenbrock"),
+            ("demo", "network"),
+            ("info",),
+        ],
+    )
     def test_help(self, capfd, arguments):
         process = run_here(capfd, [*arguments, "--help"])
         assert process.returncode == 0

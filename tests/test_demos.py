@@ -8,9 +8,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graddesc import demos, images, samples
+import graddesc
+from graddesc import demos, images, minimize, plots, problems, samples
 
 FILES = ["ginkgo-comparison.png", "ginkgo-corrupt.png", "ginkgo-healing.gif", "ginkgo-restored.png"]
+
+
+@pytest.fixture(scope="module")
+def rosenbrock(tmp_path_factory):
+    """The report, the figures and the directory of the whole demo, which takes seconds."""
+    directory = tmp_path_factory.mktemp("rosenbrock")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        figures = record_figures(monkeypatch)
+        return demos.rosenbrock(directory), figures, directory
+
+
+def record_figures(monkeypatch):
+    """Collect the figures that a demo draws."""
+    figures = []
+    encode = plots.encode
+
+    def record(path, figure):
+        figures.append(figure)
+        return encode(path, figure)
+
+    monkeypatch.setattr(plots, "encode", record)
+    return figures
+
+
+def colorbars(figure):
+    return [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
 
 
 def test_restore(tmp_path):
@@ -54,3 +81,181 @@ def test_the_command(tmp_path):
         for name in ("ginkgo-corrupt.png", "ginkgo-restored.png", "ginkgo-comparison.png", "ginkgo-healing.gif")
     ]
     assert sorted(os.listdir(tmp_path)) == FILES
+
+
+def test_quadratic(tmp_path, monkeypatch):
+    figures = record_figures(monkeypatch)
+    report = demos.quadratic(tmp_path)
+    assert report.files == (str(tmp_path / "quadratic.png"),)
+    assert os.listdir(tmp_path) == ["quadratic.png"]
+    assert report.lines == (
+        "x = (-0.999997, -0.071429)",
+        "f(x) = 0.964285714295",
+        "12 iterations, the last of which finds the gradient small",
+    )
+    (figure,) = figures
+    surface, contours, ray, path = figure.axes[:4]
+    assert (surface.elev, surface.azim) == (20, 45)
+    for axes in (contours, path):
+        np.testing.assert_allclose(axes.collections[0].levels, np.geomspace(1, 10, 8))
+        assert (axes.get_xlim(), axes.get_ylim()) == ((-1.2, 1.2), (-1.2, 1.2))
+    (arrow,) = [text for text in contours.texts if getattr(text, "arrow_patch", None)]
+    direction = np.subtract(arrow.xy, arrow.xyann)
+    np.testing.assert_array_equal(arrow.xyann, [0, 1])
+    np.testing.assert_allclose(direction / np.linalg.norm(direction), np.array([-2, -15]) / np.sqrt(229))
+    np.testing.assert_allclose(ray.lines[0].get_xdata()[[0, -1]], [-0.01, 2 / 15])
+    problem = problems.Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
+    run = minimize(problem, problem.start, jac=problem.gradient, history=True)
+    np.testing.assert_array_equal(path.lines[0].get_xydata(), run.history.x)
+    assert len(colorbars(figure)) == 1
+
+
+def test_rosenbrock(rosenbrock):
+    report, (zigzag, _), directory = rosenbrock
+    assert sorted(os.listdir(directory)) == ["rosenbrock-comparison.png", "rosenbrock-zigzag.png"]
+    assert sorted(report.files) == [str(directory / name) for name in sorted(os.listdir(directory))]
+    whole, enlarged = zigzag.axes[:2]
+    assert (whole.get_xlim(), whole.get_ylim()) == ((-5, 5), (-5, 5))
+    assert len(colorbars(zigzag)) == 1
+    assert "11990 iterations" in whole.get_title()
+    points = whole.lines[0].get_xydata()
+    assert points.shape == (11990, 2)
+    np.testing.assert_array_equal(points[0], [-2, -2])
+    np.testing.assert_allclose(points[-1], [1, 1], atol=2e-5)
+    turns = np.diff(points[2:20], axis=0)
+    cosines = np.sum(turns[1:] * turns[:-1], axis=1) / np.prod(np.linalg.norm([turns[1:], turns[:-1]], axis=2), axis=0)
+    np.testing.assert_allclose(cosines, 0, atol=1e-2)  # the next direction is at a right angle; steps are exact to 1e-8
+    (low, high), (bottom, top) = enlarged.get_xlim(), enlarged.get_ylim()
+    assert np.all((points[6:18] > [low, bottom]) & (points[6:18] < [high, top]))
+
+
+def test_rosenbrock_compares_four_directions(rosenbrock):
+    report, (_, comparison), _ = rosenbrock
+    paths, losses = comparison.axes
+    names = ["steepest descent", "momentum", "conjugate gradients", "L-BFGS"]
+    (legend,) = comparison.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert [line.get_label() for line in losses.lines] == names
+    drawn = {line.get_label(): line for line in paths.lines}
+    head, *rows = report.lines
+    assert head.split() == ["iterations", "values", "gradients", "f(x)"]
+    for name, row in zip(names, rows, strict=True):
+        assert row.startswith(name)
+        iterations, values, gradients, f = row[len(name) :].split()
+        points = drawn[name].get_xydata()
+        loss = losses.lines[names.index(name)].get_ydata()
+        np.testing.assert_allclose(loss, [(1 - x) ** 2 + 100 * (y - x**2) ** 2 for x, y in points], rtol=1e-9)
+        assert int(iterations) == len(points)  # the start and all but the iteration that finds the gradient small
+        assert int(values) > int(gradients) >= int(iterations)
+        assert float(f) == pytest.approx(loss.min(), rel=0.01)
+        assert float(f) < 1e-8
+    counts = [int(row.split()[-4]) for row in rows]
+    assert counts[0] == 11990 > 10 * counts[1] > 10 * max(counts[2:])
+
+
+def test_network(tmp_path, monkeypatch):
+    figures = record_figures(monkeypatch)
+    report = demos.network(tmp_path, seed=4)
+    assert os.listdir(tmp_path) == ["network.png"]
+    (figure,) = figures
+    losses, plane = figure.axes[:2]
+    names = ["steepest descent", "Adam", "L-BFGS"]
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == names
+    for line, row in zip(losses.lines, report.lines[1:], strict=False):
+        assert line.get_ydata()[0] > 3 * line.get_ydata()[-1]
+        assert float(row.split()[-1]) == pytest.approx(line.get_ydata().min(), rel=0.01)
+    assert [label in report.lines[-1] for label in names] == [True] * 3
+    shares = [float(part.split("%")[0]) for part in report.lines[-1].split(": ")[1].split(", ")]
+    assert min(shares) > 90
+    assert f"{shares[-1]}%" in plane.get_title()
+    assert len(colorbars(figure)) == 1
+    (scatter,) = [
+        artist for artist in plane.collections if hasattr(artist, "get_sizes") and len(artist.get_offsets()) > 1
+    ]
+    assert len(scatter.get_offsets()) == 200
+
+
+def test_gradient_of_the_network():
+    rng = np.random.default_rng(5)
+    labels = rng.choice([-1, 1], 30)
+    network = demos.TwoLayerNetwork(rng.normal(size=(30, 2)), labels, hidden=5, decay=0.01)
+    p = network.start(seed=6)
+    assert p.shape == (21,)
+    h = 1e-3
+    for i, g in enumerate(network(p)[1]):
+        e = np.zeros(p.size)
+        e[i] = h
+        values = [network(p + k * e)[0] for k in (-2, -1, 1, 2)]
+        assert g == pytest.approx(np.dot(values, [1, -8, 8, -1]) / (12 * h), abs=1e-10)
+
+
+def test_loss_and_score_of_the_network_by_hand():
+    network = demos.TwoLayerNetwork([[1, 2]], [-1], hidden=1, decay=0.1)
+    p = np.array([0.3, -0.1, 0.05, 2.0, 0.7])
+    z = 2.0 * np.tanh(0.3 * 1 - 0.1 * 2 + 0.05) + 0.7
+    assert network.score(p, np.array([[1, 2]]))[0] == pytest.approx(z)
+    assert network(p)[0] == pytest.approx(np.log(1 + np.exp(z)) + 0.05 * (p @ p))
+    far = demos.TwoLayerNetwork([[1, 2]], [-1], hidden=1, decay=0)
+    loss, gradient = far(np.array([0, 0, 0, 0, 1400.0]))  # exp(1400) would overflow
+    assert loss == 1400
+    np.testing.assert_array_equal(gradient, [0, 0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"points": [[1, 2, 3]]}, r"points must have shape \(m, 2\), got \(1, 3\)"),
+        ({"labels": [1, 1]}, "labels must be 1 numbers that are -1 or 1"),
+        ({"labels": [0]}, "labels must be 1 numbers that are -1 or 1"),
+        ({"hidden": 0}, "hidden must be a positive integer, got 0"),
+        ({"decay": -1}, "decay must be a non-negative finite number, got -1"),
+    ],
+)
+def test_bad_networks(options, message):
+    with pytest.raises(ValueError, match=message):
+        demos.TwoLayerNetwork(**{"points": [[1, 2]], "labels": [1], **options})
+
+
+@pytest.mark.parametrize(
+    ("demo", "file"),
+    [("quadratic", "quadratic.png"), ("rosenbrock", "rosenbrock-comparison.png"), ("network", "network.png")],
+)
+class TestChecks:
+    """What is found out before any work is done."""
+
+    @pytest.fixture(autouse=True)
+    def no_work(self, monkeypatch):
+        def work(*arguments, **options):
+            raise AssertionError
+
+        monkeypatch.setattr(graddesc, "minimize", work)
+
+    def test_files_that_exist(self, demo, file, tmp_path):
+        (tmp_path / file).write_bytes(b"mine")
+        with pytest.raises(FileExistsError, match=f"{file} exists"):
+            getattr(demos, demo)(tmp_path)
+        assert os.listdir(tmp_path) == [file]
+        with pytest.raises(AssertionError):
+            getattr(demos, demo)(tmp_path, overwrite=True)
+
+    def test_without_matplotlib(self, demo, file, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        with pytest.raises(ImportError, match=r"plots need matplotlib: pip install 'graddesc\[plot\]'"):
+            getattr(demos, demo)(tmp_path)
+        assert os.listdir(tmp_path) == []
+
+
+def test_commands_that_draw(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "graddesc", "demo"]
+    process = subprocess.run([*command, "quadratic"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.splitlines()[-2:] == [
+        "12 iterations, the last of which finds the gradient small",
+        f"wrote {os.path.join('.', 'quadratic.png')}",
+    ]
+    process = subprocess.run([*command, "quadratic"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert "quadratic.png exists; overwrite (--overwrite)" in process.stderr
+    process = subprocess.run([*command, "network", "--seed", "2"], cwd=tmp_path, capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.splitlines()[-2].startswith("unseen points told apart: ")

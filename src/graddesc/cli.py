@@ -116,6 +116,10 @@ def _parser():
     )
     restore_demo.add_argument("--seed", metavar="N", type=_whole, default=0, help="of the noise")
     _add_threads(restore_demo)
+    _add_demo(demos, "quadratic", "steepest descent with exact line search on a quadratic")
+    _add_demo(demos, "rosenbrock", "Rosenbrock's valley: the zigzag of steepest descent, and what avoids it")
+    network_demo = _add_demo(demos, "network", "train a small neural network")
+    network_demo.add_argument("--seed", metavar="N", type=_whole, default=0, help="of the points and the start")
 
     _command(commands, "info", _info, "tell versions and how the kernels were built")
     return parser

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 import graddesc
-from graddesc import animation, images, masks, outputs, samples
+from graddesc import animation, images, masks, outputs, plots, samples
+from graddesc.schedules import _require_count, _require_nonnegative
 
-__all__ = ["Report", "restore"]
+__all__ = ["Report", "TwoLayerNetwork", "network", "quadratic", "restore", "rosenbrock"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,7 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, overwrit
     4
     """
     names = ("corrupt.png", "restored.png", "comparison.png", "healing.gif")
-    files = tuple(os.path.join(directory, f"ginkgo-{name}") for name in names)
-    for path in files:
-        outputs.check(path, overwrite=overwrite)
+    files = _files(directory, (f"ginkgo-{name}" for name in names), overwrite)
 
     truth = samples.ginkgo(size)
     corrupt, mask = masks.corrupt(truth, missing, rng=seed, channel_axis=-1)
@@ -97,6 +96,362 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, overwrit
         ),
         files,
     )
+
+
+def quadratic(directory=".", *, overwrite=False):
+    """Minimise a quadratic function of two variables by steepest descent with exact line search.
+
+    Writes ``quadratic.png``: the surface and the contours of ``f(x) = x1^2 + 7 x2^2 + 2 x1 + x2 + 2``, both with the
+    negative gradient at the start (0, 1), the slice along it, and the path of the run.
+
+    Parameters
+    ----------
+    directory : str or os.PathLike, default "."
+        Where to write; it must exist.
+    overwrite : bool, default False
+        Whether a file that exists may be replaced.
+
+    Returns
+    -------
+    Report
+        The point, the value and the iterations.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    OSError
+        If the file cannot be written or exists; nothing is done then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from graddesc import demos
+    >>> demos.quadratic(tempfile.mkdtemp()).lines[-1]
+    '12 iterations, the last of which finds the gradient small'
+    """
+    plots.require_matplotlib()
+    files = _files(directory, ["quadratic.png"], overwrite)
+    from matplotlib.figure import Figure
+
+    problem = graddesc.problems.Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
+    start, gradient = problem.start, problem.gradient
+    result = graddesc.minimize(problem, start, jac=gradient, history=True)
+
+    figure = Figure((9.6, 8.0), layout="constrained")
+    surface = figure.add_subplot(2, 2, 1, projection="3d", title="surface and negative gradient")
+    contours = figure.add_subplot(2, 2, 2, title="contours and negative gradient")
+    ray = figure.add_subplot(2, 2, 3, title="slice along the negative gradient")
+    path = figure.add_subplot(2, 2, 4, title=f"steepest descent, {_iterations(result)} iterations")
+
+    window, levels = ((-1.2, 1.2), (-1.2, 1.2)), np.geomspace(1, 10, 8)
+    plots.surface(problem, gradient, start, window=window, axes=surface)
+    plots.contour_path(problem, [start], window=window, levels=levels, filled=False, axes=contours)
+    tip = start - 0.7 * gradient(start) / np.linalg.norm(gradient(start))
+    contours.annotate("", tip, start, arrowprops=plots._ARROW)
+    plots.ray(problem, gradient, start, window=(-0.01, 2 / 15), axes=ray)
+    plots.contour_path(problem, result.history, window=window, levels=levels, axes=path)
+    outputs.write(files[0], plots.encode(files[0], figure), overwrite=overwrite)
+    return Report(
+        (
+            f"x = ({result.x[0]:.6f}, {result.x[1]:.6f})",
+            f"f(x) = {result.fun:.12f}",
+            f"{_iterations(result)} iterations, the last of which finds the gradient small",
+        ),
+        files,
+    )
+
+
+def rosenbrock(directory=".", *, maxiter=20_000, overwrite=False):
+    """Minimise Rosenbrock's function by steepest descent with exact line search, and by better directions.
+
+    Writes ``rosenbrock-zigzag.png``: the filled contours with the path of steepest descent from (-2, -2), and the
+    zigzag enlarged; and ``rosenbrock-comparison.png``: the paths of four directions and their losses.
+
+    Parameters
+    ----------
+    directory : str or os.PathLike, default "."
+        Where to write; it must exist.
+    maxiter : int, default 20 000
+        The most iterations of each run; steepest descent needs 11990.
+    overwrite : bool, default False
+        Whether files that exist may be replaced.
+
+    Returns
+    -------
+    Report
+        A table of iterations, evaluations and the values reached.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    OSError
+        If a file cannot be written or exists; nothing is done then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from graddesc import demos
+    >>> report = demos.rosenbrock(tempfile.mkdtemp(), maxiter=100)
+    >>> report.lines[1].split()[:3]
+    ['steepest', 'descent', '100']
+    """
+    plots.require_matplotlib()
+    files = _files(directory, ["rosenbrock-zigzag.png", "rosenbrock-comparison.png"], overwrite)
+    from matplotlib.figure import Figure
+
+    methods = {
+        "steepest descent": (graddesc.ExactLineSearch(), graddesc.Steepest()),
+        "momentum": (graddesc.ExactLineSearch(), graddesc.HeavyBall()),
+        "conjugate gradients": (graddesc.StrongWolfe(curvature=0.4), graddesc.ConjugateGradient()),
+        "L-BFGS": (graddesc.StrongWolfe(), graddesc.LBFGS()),
+    }
+    results = {
+        name: graddesc.minimize(
+            _rosenbrock,
+            [-2, -2],
+            jac=_rosenbrock_gradient,
+            step=step,
+            direction=direction,
+            maxiter=maxiter,
+            history=True,
+        )
+        for name, (step, direction) in methods.items()
+    }
+    histories = {name: result.history for name, result in results.items()}
+
+    zigzag = Figure((9.6, 4.4), layout="constrained")
+    whole, enlarged = zigzag.subplots(1, 2, width_ratios=(1.15, 1))
+    steepest = histories["steepest descent"]
+    plots.contour_path(_rosenbrock, steepest, window=((-5, 5), (-5, 5)), axes=whole)
+    window = ((0.47, 0.53), (0.215, 0.275))
+    plots.contour_path(_rosenbrock, steepest, window=window, filled=False, axes=enlarged)
+    whole.set_title(f"steepest descent, {_iterations(results['steepest descent'])} iterations")
+    enlarged.set_title("the zigzag, enlarged")
+
+    comparison = Figure((9.6, 4.4), layout="constrained")
+    paths, losses = comparison.subplots(1, 2)
+    plots.contour_path(_rosenbrock, histories, filled=False, axes=paths)
+    paths.set_title("paths from (-2, -2)")
+    plots.loss_history(histories, axes=losses)
+    losses.set(xscale="symlog", xlim=(0, None), title="loss by iteration")
+    for axes in (paths, losses):
+        axes.get_legend().remove()
+    comparison.legend(*losses.get_legend_handles_labels(), loc="outside lower center", ncols=len(methods))
+    for path, figure in zip(files, (zigzag, comparison), strict=True):
+        outputs.write(path, plots.encode(path, figure), overwrite=overwrite)
+    return Report(_table(results), files)
+
+
+def _rosenbrock(x):
+    """Rosenbrock's function as textbooks write it: in another order, rounding alone changes the 11990 iterations."""
+    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+
+def _rosenbrock_gradient(x):
+    return np.array([-2 * (1 - x[0]) + 100 * 2 * (x[1] - x[0] ** 2) * (-2 * x[0]), 100 * 2 * (x[1] - x[0] ** 2)])
+
+
+@dataclass(frozen=True, eq=False)
+class TwoLayerNetwork:
+    """A small neural network that tells two classes of points apart, as a function of its parameters.
+
+    Parameters
+    ----------
+    points : array_like of shape (m, 2)
+        The points that it learns from; copied.
+    labels : array_like of shape (m,)
+        Their classes, -1 or 1; copied.
+    hidden : int, default 16
+        The number of hidden units.
+    decay : float, default 1e-3
+        The weight of the squares of all parameters in the loss, not negative.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+
+    Notes
+    -----
+    The score of a point u is ``z = w.tanh(U u + c) + b``; its sign is the class. The loss is the mean of
+    ``log(1 + exp(-label z))``, the logistic loss, plus ``decay / 2`` times the sum of the squares of the parameters,
+    which are U, c, w and b in one array of ``4 hidden + 1`` numbers. The gradient is written out: the chain rule from
+    the loss back to U, known as backpropagation [1]_.
+
+    References
+    ----------
+    .. [1] D. E. Rumelhart, G. E. Hinton and R. J. Williams, "Learning representations by back-propagating errors",
+       Nature 323 (1986) 533-536, :doi:`10.1038/323533a0`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from graddesc import LBFGS, StrongWolfe, minimize
+    >>> from graddesc.demos import TwoLayerNetwork
+    >>> network = TwoLayerNetwork([[0, 0], [0, 1], [1, 0], [1, 1]], [-1, 1, 1, -1], hidden=4)  # exclusive or
+    >>> result = minimize(network, network.start(), jac=True, step=StrongWolfe(), direction=LBFGS())
+    >>> np.sign(network.score(result.x, network.points))
+    array([-1.,  1.,  1., -1.])
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    hidden: int = 16
+    decay: float = 1e-3
+
+    def __post_init__(self):
+        for name in ("points", "labels"):
+            object.__setattr__(self, name, np.array(getattr(self, name), dtype=float))
+        if self.points.ndim != 2 or self.points.shape[1] != 2 or len(self.points) == 0:
+            raise ValueError(f"points must have shape (m, 2), got {self.points.shape}")
+        if self.labels.shape != self.points.shape[:1] or not np.isin(self.labels, (-1, 1)).all():
+            raise ValueError(f"labels must be {len(self.points)} numbers that are -1 or 1, got {self.labels}")
+        _require_count("hidden", self.hidden)
+        _require_nonnegative("decay", self.decay)
+
+    def start(self, seed=0):
+        """Draw parameters to start from: an array of shape (4 hidden + 1,)."""
+        return np.random.default_rng(seed).normal(size=4 * self.hidden + 1)
+
+    def score(self, parameters, points):
+        """Return the score of each point of an array of shape (..., 2), positive for class 1."""
+        _, z = self._forward(parameters, points)
+        return z
+
+    def __call__(self, parameters):
+        """Return the loss and its gradient."""
+        _, _, w, _ = self._layers(parameters)
+        h, z = self._forward(parameters, self.points)
+        margin = self.labels * z
+        loss = np.mean(np.logaddexp(0, -margin)) + self.decay / 2 * parameters @ parameters
+
+        dz = -self.labels * np.exp(-np.logaddexp(0, margin)) / len(z)
+        da = np.outer(dz, w) * (1 - h**2)  # through tanh, whose derivative is 1 - tanh^2
+        gradient = np.concatenate([(da.T @ self.points).ravel(), da.sum(axis=0), h.T @ dz, [dz.sum()]])
+        return loss, gradient + self.decay * parameters
+
+    def _layers(self, parameters):
+        n = self.hidden
+        return parameters[: 2 * n].reshape(n, 2), parameters[2 * n : 3 * n], parameters[3 * n : 4 * n], parameters[-1]
+
+    def _forward(self, parameters, points):
+        U, c, w, b = self._layers(parameters)
+        h = np.tanh(points @ U.T + c)
+        return h, h @ w + b
+
+
+def network(directory=".", *, seed=0, overwrite=False):
+    """Train a small neural network to tell two interleaved half moons apart.
+
+    Writes ``network.png``: the loss by iteration for three ways to minimise it, and the points with the boundary that
+    L-BFGS finds between the classes.
+
+    Parameters
+    ----------
+    directory : str or os.PathLike, default "."
+        Where to write; it must exist.
+    seed : int, default 0
+        Seeds the points and the parameters at the start.
+    overwrite : bool, default False
+        Whether a file that exists may be replaced.
+
+    Returns
+    -------
+    Report
+        A table of iterations, evaluations and losses, and how many points that were not shown are told apart.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    OSError
+        If the file cannot be written or exists; nothing is done then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from graddesc import demos
+    >>> report = demos.network(tempfile.mkdtemp())
+    >>> len(report.files)
+    1
+    """
+    plots.require_matplotlib()
+    files = _files(directory, ["network.png"], overwrite)
+    from matplotlib.figure import Figure
+
+    rng = np.random.default_rng(seed)
+    net = TwoLayerNetwork(*_moons(200, rng))
+    unseen, truth = _moons(1000, rng)
+    methods = {
+        "steepest descent": (graddesc.Backtracking(), graddesc.Steepest()),
+        "Adam": (graddesc.Constant(0.03), graddesc.Adam()),
+        "L-BFGS": (graddesc.StrongWolfe(), graddesc.LBFGS()),
+    }
+    results = {
+        name: graddesc.minimize(
+            net, net.start(seed), jac=True, step=step, direction=direction, maxiter=1000, history=True
+        )
+        for name, (step, direction) in methods.items()
+    }
+    right = {name: np.mean(net.score(result.x, unseen) * truth > 0) for name, result in results.items()}
+
+    figure = Figure((9.6, 4.4), layout="constrained")
+    losses, plane = figure.subplots(1, 2)
+    plots.loss_history({name: result.history for name, result in results.items()}, axes=losses)
+    losses.set(xscale="symlog", xlim=(0, None), yscale="linear", title="loss by iteration")
+    _draw_boundary(plane, net, results["L-BFGS"].x)
+    plane.set_title(f"L-BFGS: {right['L-BFGS']:.1%} of unseen points told apart")
+    outputs.write(files[0], plots.encode(files[0], figure), overwrite=overwrite)
+    accuracy = ", ".join(f"{share:.1%} by {name}" for name, share in right.items())
+    return Report((*_table(results), f"unseen points told apart: {accuracy}"), files)
+
+
+def _moons(count, rng):
+    """Draw points of two interleaved half moons, of radius 1, with noise; return points and labels."""
+    labels = np.where(np.arange(count) % 2, 1, -1)
+    angle = rng.uniform(0, np.pi, count)
+    x = np.cos(angle) - 0.5 * labels
+    y = labels * (0.25 - np.sin(angle))
+    return np.column_stack([x, y]) + rng.normal(scale=0.15, size=(count, 2)), labels
+
+
+def _draw_boundary(axes, net, parameters):
+    """Draw the probability of class 1 over the plane, the boundary where it is a half, and the points."""
+    from matplotlib.colors import ListedColormap
+
+    low, high = net.points.min(axis=0) - 0.3, net.points.max(axis=0) + 0.3
+    x, y = (np.linspace(low[i], high[i], 200) for i in (0, 1))
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    probability = 1 / (1 + np.exp(-net.score(parameters, grid)))
+    bands = axes.contourf(x, y, probability, np.linspace(0, 1, 11), cmap="PuOr_r", vmin=-1, vmax=2)
+    axes.contour(x, y, probability, [0.5], colors="black")
+    axes.scatter(*net.points.T, c=net.labels, cmap=ListedColormap(["#5e3c99", "#e66101"]), edgecolors="white")
+    axes.figure.colorbar(bands, ax=axes, label="probability of the orange class", location="bottom", ticks=[0, 0.5, 1])
+    axes.set(xlabel="$u_1$", ylabel="$u_2$", aspect="equal")
+
+
+def _files(directory, names, overwrite):
+    """Return the paths of a demo's files, all of which can be written."""
+    files = tuple(os.path.join(directory, name) for name in names)
+    for path in files:
+        outputs.check(path, overwrite=overwrite)
+    return files
+
+
+def _iterations(result):
+    """Count the iterations as textbooks do, with the one that finds the gradient small."""
+    return result.nit + (result.status == 0)
+
+
+def _table(results):
+    """Return one line for each run, under a head."""
+    lines = [f"{'':20} {'iterations':>10} {'values':>8} {'gradients':>9} {'f(x)':>9}"]
+    for name, result in results.items():
+        counts = f"{_iterations(result):10} {result.nfev:8} {result.njev:9}"
+        lines.append(f"{name:20} {counts} {result.fun:9.2e}")
+    return tuple(lines)
 
 
 def _psnr(image, truth):
