@@ -336,7 +336,8 @@ def surface(f, Df, x, *, window=None, elevation=20, azimuth=45, resolution=80, a
     axes.plot(*x, height, "o", color=_COLOURS[0], markeredgecolor="white", markersize=8)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="f(x)", xlim=window[0], ylim=window[1])
     axes.view_init(elevation, azimuth)
-    axes.set_box_aspect((4, 4, 3), zoom=1.05)
+    axes.set_box_aspect((4, 4, 3), zoom=0.95)
+    axes.locator_params(nbins=5)
     return axes.figure
 
 
