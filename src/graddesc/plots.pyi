@@ -1,11 +1,49 @@
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, SupportsFloat, TypeAlias
 
 import numpy as np
+from _typeshed import ReadableBuffer, StrPath
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import OptimizeResult
 
-__all__ = ["loss_history", "require_matplotlib"]
+__all__ = ["contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
+
+_Value: TypeAlias = Callable[[NDArray[np.float64]], SupportsFloat]
+_Gradient: TypeAlias = Callable[[NDArray[np.float64]], ArrayLike]
+_History: TypeAlias = ArrayLike | OptimizeResult | Mapping[str, ArrayLike | OptimizeResult]
+_Window: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 def require_matplotlib() -> None: ...
-def loss_history(history: Sequence[float] | NDArray[np.integer[Any] | np.floating[Any]]) -> Figure: ...
+def encode(path: StrPath, figure: Figure) -> ReadableBuffer: ...
+def loss_history(history: _History, *, minimum: float | None = None, axes: Axes | None = None) -> Figure: ...
+def contour_path(
+    problem: _Value,
+    history: _History,
+    *,
+    window: _Window | None = None,
+    levels: ArrayLike | None = None,
+    filled: bool = True,
+    resolution: int = 200,
+    axes: Axes | None = None,
+) -> Figure: ...
+def ray(
+    f: _Value,
+    Df: _Gradient,
+    x: ArrayLike,
+    *,
+    window: tuple[float, float] | None = None,
+    axes: Axes | None = None,
+) -> Figure: ...
+def surface(
+    f: _Value,
+    Df: _Gradient,
+    x: ArrayLike,
+    *,
+    window: _Window | None = None,
+    elevation: float = 20,
+    azimuth: float = 45,
+    resolution: int = 80,
+    axes: Any = None,
+) -> Figure: ...
