@@ -283,6 +283,14 @@ class TestStreams:
         assert process.stderr.endswith("No space left on device\n")
         assert len(process.stderr.splitlines()) == 1
 
+    def test_standard_error_is_closed(self, folder):
+        closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "graddesc", "restore"]
+        noted = subprocess.run([*closed, "truth.png", "-"], stdout=subprocess.PIPE, timeout=60)
+        assert noted.returncode == 0
+        assert noted.stdout.startswith(b"\x89PNG")
+        failed = subprocess.run([*closed, "absent.png", "out.png"], stdout=subprocess.PIPE, timeout=60)
+        assert (failed.returncode, failed.stdout) == (1, b"")
+
     def test_no_input(self, folder):
         fails(run("restore", "-", "out.png", input=""), 1, "standard input: not an image")
 

@@ -50,7 +50,7 @@ def main(argv=None):
         code = 128 + signal.SIGPIPE
     except (OSError, ValueError, ImportError, MemoryError) as error:
         reason = " ".join(str(error).split()) or "not enough memory"
-        print(f"graddesc: error: {reason}", file=sys.stderr)
+        _note(f"error: {reason}")
         code = _FAILED
     _discard_unwritten()
     return code
@@ -379,4 +379,5 @@ def _both(*callbacks):
 
 
 def _note(text):
-    print(f"graddesc: {text}", file=sys.stderr)
+    if sys.stderr is not None:  # closed; print would turn to standard output
+        print(f"graddesc: {text}", file=sys.stderr)
