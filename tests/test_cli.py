@@ -291,6 +291,11 @@ class TestStreams:
         failed = subprocess.run([*closed, "absent.png", "out.png"], stdout=subprocess.PIPE, timeout=60)
         assert (failed.returncode, failed.stdout) == (1, b"")
 
+    def test_a_name_that_standard_output_cannot_encode(self, folder):
+        process = run("restore", "corrupt.png", "\u00e4\udcff.png", env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"})
+        assert (process.returncode, process.stderr) == (0, "")
+        assert process.stdout.startswith("\\xe4\\udcff.png: restored ")
+
     def test_no_input(self, folder):
         fails(run("restore", "-", "out.png", input=""), 1, "standard input: not an image")
 

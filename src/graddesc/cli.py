@@ -38,6 +38,9 @@ def main(argv=None):
     SystemExit
         With 2 for wrong usage, 143 when terminated.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     try:
