@@ -80,13 +80,16 @@ def _parser():
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     restore = _command(commands, "restore", _restore, "restore an image of which most pixels are corrupt")
-    restore.add_argument("input", metavar="IN", help="the image; - is standard input")
-    restore.add_argument("output", metavar="OUT", help="the restored image; - is a PNG on standard output")
+    restore.add_argument("input", metavar="IN", type=_path, help="the image; - is standard input")
+    restore.add_argument("output", metavar="OUT", type=_path, help="the restored image; - is a PNG on standard output")
     restore.add_argument(
-        "--mask", metavar="FILE", help="an image that is not zero where IN is corrupt (default: where IN is extreme)"
+        "--mask",
+        metavar="FILE",
+        type=_path,
+        help="an image that is not zero where IN is corrupt (default: where IN is extreme)",
     )
-    restore.add_argument("--animate", metavar="FILE.gif", help="show the image healing")
-    restore.add_argument("--history", metavar="FILE.png", help="plot the loss by iteration; or .svg, .pdf")
+    restore.add_argument("--animate", metavar="FILE.gif", type=_path, help="show the image healing")
+    restore.add_argument("--history", metavar="FILE.png", type=_path, help="plot the loss by iteration; or .svg, .pdf")
     restore.add_argument("--loss", metavar="NAME", help="the smoothness loss")
     restore.add_argument(
         "--classic", action="store_true", help=f"the classic recipe: {_CLASSIC_ITERATIONS} plain steps from the noise"
@@ -98,8 +101,8 @@ def _parser():
     _add_overwrite(restore)
 
     corrupt = _command(commands, "corrupt", _corrupt, "make pixels of an image black or white at random, for trials")
-    corrupt.add_argument("input", metavar="IN", help="the image; - is standard input")
-    corrupt.add_argument("output", metavar="OUT", help="the corrupt image; - is a PNG on standard output")
+    corrupt.add_argument("input", metavar="IN", type=_path, help="the image; - is standard input")
+    corrupt.add_argument("output", metavar="OUT", type=_path, help="the corrupt image; - is a PNG on standard output")
     corrupt.add_argument(
         "--missing", metavar="P", type=_probability, default=0.9, help="the share of corrupt pixels (default: 0.9)"
     )
@@ -107,7 +110,7 @@ def _parser():
     corrupt.add_argument(
         "--downsample", metavar="N", type=_positive_int, default=1, help="first take every Nth pixel of each axis"
     )
-    corrupt.add_argument("--mask-out", metavar="FILE", help="write the mask: white where OUT is corrupt")
+    corrupt.add_argument("--mask-out", metavar="FILE", type=_path, help="write the mask: white where OUT is corrupt")
     _add_overwrite(corrupt)
 
     demo = commands.add_parser("demo", help="show what the package can do", allow_abbrev=False)
@@ -138,7 +141,7 @@ def _add_demo(demos, name, text):
     """Add a demo: the function of this name in demos.py, whose keywords are the options."""
     parser = _command(demos, name, _demo, text)
     parser.set_defaults(demo=name)
-    parser.add_argument("--output", metavar="DIR", default=".", help="where to write (default: here)")
+    parser.add_argument("--output", metavar="DIR", type=_path, default=".", help="where to write (default: here)")
     _add_overwrite(parser)
     return parser
 
@@ -151,26 +154,27 @@ def _add_threads(parser):
     parser.add_argument("--threads", metavar="N", type=_positive_int, default=1, help="threads (default: 1)")
 
 
-def _number(kind, wanted, accepted):
-    """Make an argument type: a number for which accepted(number) holds."""
+def _argument(kind, wanted, accepted):
+    """Make an argument type: a value of this kind for which accepted(value) holds."""
 
     def convert(text):
         try:
-            number = kind(text)
+            value = kind(text)
         except ValueError:
-            number = math.nan
-        if not accepted(number):
+            value = math.nan
+        if not accepted(value):
             raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}")
-        return number
+        return value
 
     return convert
 
 
-_positive_int = _number(int, "a positive integer", lambda n: n >= 1)
-_whole = _number(int, "a non-negative integer", lambda n: n >= 0)
-_positive = _number(float, "a positive number", lambda x: 0 < x < math.inf)
-_not_negative = _number(float, "a non-negative number", lambda x: 0 <= x < math.inf)
-_probability = _number(float, "a number between 0 and 1", lambda x: 0 <= x <= 1)
+_path = _argument(str, "a path", lambda path: path != "")
+_positive_int = _argument(int, "a positive integer", lambda n: n >= 1)
+_whole = _argument(int, "a non-negative integer", lambda n: n >= 0)
+_positive = _argument(float, "a positive number", lambda x: 0 < x < math.inf)
+_not_negative = _argument(float, "a non-negative number", lambda x: 0 <= x < math.inf)
+_probability = _argument(float, "a number between 0 and 1", lambda x: 0 <= x <= 1)
 
 
 def _restore(arguments):
@@ -184,12 +188,12 @@ def _restore(arguments):
     _check_extension("--animate", arguments.animate, (".gif",))
     _check_extension("--history", arguments.history, (".png", ".svg", ".pdf"))
     lossy = images.is_lossy(arguments.output)
-    if arguments.history:
+    if arguments.history is not None:
         plots.require_matplotlib()
 
     picture = _read(arguments.input)
     images.check_format(arguments.output, picture)
-    if arguments.mask:
+    if arguments.mask is not None:
         mask = _read_mask(arguments.mask, picture)
     else:
         mask = masks.detect(picture.pixels)
@@ -200,7 +204,7 @@ def _restore(arguments):
     if lossy:
         _note(f"{arguments.output} is a JPEG file, which changes the known pixels: PNG keeps them")
 
-    recorder = animation.Recorder(picture.pixels) if arguments.animate else None
+    recorder = animation.Recorder(picture.pixels) if arguments.animate is not None else None
     options = {name: getattr(arguments, name) for name in ("loss", "max_iter", "max_time", "tol")}
     options = {name: value for name, value in options.items() if value is not None}
     if arguments.classic:
@@ -223,9 +227,9 @@ def _restore(arguments):
 
     result = images.Picture(restored, picture.alpha, picture.metadata)
     contents = {arguments.output: images.encode(arguments.output, result)}
-    if arguments.animate:
+    if arguments.animate is not None:
         contents[arguments.animate] = recorder.encode(restored)
-    if arguments.history:
+    if arguments.history is not None:
         contents[arguments.history] = plots.encode(arguments.history, plots.loss_history(info.history))
     for path, data in contents.items():
         outputs.write(path, data, overwrite=arguments.overwrite)
@@ -246,8 +250,8 @@ def _corrupt(arguments):
         sources={"IN": arguments.input},
         targets={"OUT": arguments.output, "--mask-out": arguments.mask_out},
     )
-    for path in filter(None, (arguments.output, arguments.mask_out)):
-        if images.is_lossy(path):
+    for path in (arguments.output, arguments.mask_out):
+        if path is not None and images.is_lossy(path):
             raise ValueError(f"{path}: JPEG would blur black and white; use a lossless format such as .png")
 
     picture = _read(arguments.input)
@@ -258,7 +262,7 @@ def _corrupt(arguments):
     corrupted, mask = masks.corrupt(pixels, arguments.missing, rng=arguments.seed, channel_axis=picture.channel_axis)
 
     contents = {arguments.output: images.Picture(corrupted, alpha, picture.metadata)}
-    if arguments.mask_out:
+    if arguments.mask_out is not None:
         contents[arguments.mask_out] = images.Picture(mask.astype("uint8") * 255)
     encoded = {path: images.encode(path, image) for path, image in contents.items()}
     for path, data in encoded.items():
@@ -308,14 +312,15 @@ def _check_paths(arguments, sources, targets):
         other = taken.setdefault(place, name)
         if other != name and (name, other) != ("OUT", "IN"):
             arguments.parser.error(f"{other} and {name} are the same file: {path}")
-    for path in filter(None, targets.values()):
-        outputs.check(path, overwrite=arguments.overwrite)
+    for path in targets.values():
+        if path is not None:
+            outputs.check(path, overwrite=arguments.overwrite)
 
 
 def _check_extension(option, path, allowed):
     from graddesc import outputs
 
-    if path and outputs.extension(path) not in allowed:
+    if path is not None and outputs.extension(path) not in allowed:
         raise ValueError(f"{option} {path}: the extension must be {' or '.join(allowed)}")
 
 
