@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -402,13 +403,10 @@ class TestRefused:
 
 def run_here(capfd, arguments):
     """Run main() and return what a process would."""
-    handler = signal.getsignal(signal.SIGTERM)
     try:
         code = cli.main(list(arguments))
     except SystemExit as end:
         code = end.code
-    finally:
-        signal.signal(signal.SIGTERM, handler)
     captured = capfd.readouterr()
     return subprocess.CompletedProcess(arguments, code, captured.out, captured.err)
 
@@ -433,6 +431,19 @@ class TestSignals:
         assert process.stderr.read() == b""
         process.stderr.close()
         assert sorted(os.listdir()) == before
+
+
+    def test_the_handler_is_restored(self, capfd):
+        before = signal.getsignal(signal.SIGTERM)
+        assert run_here(capfd, ["info"]).returncode == 0
+        assert run_here(capfd, ["restore", "absent.png", "out.png"]).returncode == 1
+        assert signal.getsignal(signal.SIGTERM) is before
+
+    def test_another_thread(self, folder, capfd):
+        with ThreadPoolExecutor(1) as pool:
+            process = pool.submit(run_here, capfd, ["restore", "corrupt.png", "out.png"]).result()
+        assert (process.returncode, process.stderr) == (0, "")
+        assert process.stdout.startswith("out.png: restored ")
 
 
 class TestInformation:

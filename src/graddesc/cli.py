@@ -7,6 +7,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 
 import graddesc
@@ -42,9 +43,9 @@ def main(argv=None):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
     arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = arguments.run(arguments)
+        with _terminable():
+            code = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -59,8 +60,20 @@ def main(argv=None):
     return code
 
 
+@contextlib.contextmanager
+def _terminable():
+    """Let SIGTERM end by an exception, so that temporary files are removed; only the main thread may set a handler."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
+
+
 def _terminate(number, frame):
-    """End by an exception, so that temporary files are removed."""
     raise SystemExit(128 + number)
 
 
