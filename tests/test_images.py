@@ -312,6 +312,21 @@ class TestRefused:
         with pytest.raises(images.ImageFileError, match="16-bit grey with transparency is not supported"):
             reads(png(12, 17, 16, 0, png_rows(DEEP.astype(">u2")), before=transparent))
 
+    @pytest.mark.parametrize("array", [DEEP, FLOAT], ids=["deep", "float"])
+    def test_deep_grey_of_which_zero_is_white(self, reads, array):
+        whole = bytearray(saved(Image.fromarray(array), "TIFF"))
+        start = whole.index(struct.pack("<HHII", 262, 3, 1, 1))
+        assert reads(bytes(whole)).pixels.dtype == array.dtype
+        whole[start : start + 12] = struct.pack("<HHII", 262, 3, 1, 0)
+        with pytest.raises(images.ImageFileError, match="of which 0 is white is not supported|not an image"):
+            reads(bytes(whole))
+
+    def test_grey_of_eight_bits_of_which_zero_is_white(self, reads):
+        whole = bytearray(saved(Image.fromarray(GREY), "TIFF"))
+        start = whole.index(struct.pack("<HHII", 262, 3, 1, 1))
+        whole[start : start + 12] = struct.pack("<HHII", 262, 3, 1, 0)
+        np.testing.assert_array_equal(reads(bytes(whole)).pixels, 255 - GREY)
+
     @pytest.mark.parametrize("mode", ["LAB", "I"])
     def test_other_pixels(self, reads, mode):
         with pytest.raises(images.ImageFileError, match=f"pixels of the kind {mode} are not supported"):

@@ -163,7 +163,8 @@ def read(source):
     ------
     ImageFileError
         If the file is missing, unreadable, no image, damaged, truncated, of more than ``MAX_PIXELS`` pixels or several
-        frames, or of a kind that cannot be kept: 16-bit colour, 16-bit grey with transparency, 32-bit integers, Lab.
+        frames, or of a kind that cannot be kept: 16-bit colour, 16-bit grey with transparency,
+        16-bit or floating-point grey of which 0 is white, 32-bit integers, Lab.
     """
     name = "standard input" if source == "-" else os.fspath(source)
     try:
@@ -204,11 +205,19 @@ def _check_header(image):
         raise ImageFileError("colour or alpha of more than 8 bits, which would be reduced to 8; 16-bit grey is kept")
     if image.mode.startswith("I;16") and "transparency" in image.info:
         raise ImageFileError("16-bit grey with transparency is not supported")
+    if _is_negative(image):
+        raise ImageFileError("16-bit or floating-point grey of which 0 is white is not supported: make 0 black")
 
 
 def _is_deep_pnm(image):
     """Whether the image is 16-bit grey in 32-bit integers, which Pillow makes of this format alone."""
     return image.format == "PPM" and image.mode == "I"
+
+
+def _is_negative(image):
+    """Whether the greatest value is black, as Pillow minds for 8 bits only."""
+    deep = image.mode.startswith(("I", "F"))
+    return deep and image.format == "TIFF" and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
 
 
 def _is_reduced(image):
