@@ -122,7 +122,7 @@ class TestRestore:
     def test_a_jpeg_as_mask_is_noted(self, folder):
         images.write("mask.jpg", images.read("mask.png"))
         process = run("restore", "corrupt.png", "out.png", "--mask", "mask.jpg")
-        assert "mask.jpg is a JPEG file, whose blur is taken for corrupt" in process.stderr
+        assert "mask.jpg is a lossy file, whose blur is taken for corrupt" in process.stderr
 
     def test_nothing_corrupt(self, folder):
         process = run("restore", "truth.png", "out.png")
@@ -177,10 +177,34 @@ class TestRestore:
         process = run("restore", "corrupt.jpg", "out.jpg")
         assert process.returncode == 0
         assert process.stderr.splitlines() == [
-            "graddesc: corrupt.jpg is a JPEG file, which blurs the extremes: --mask can tell the corrupt pixels",
+            "graddesc: corrupt.jpg is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels",
             "graddesc: out.jpg is a JPEG file, which changes the known pixels: PNG keeps them",
         ]
         assert run("restore", "corrupt.jpg", "out.png", "--mask", "mask.png").stderr == ""
+
+    def test_lossy_webp_is_noted(self, folder, capfd):
+        Image.fromarray(pixels("corrupt.png")).save("corrupt.webp", quality=90)
+        process = run_here(capfd, ["restore", "corrupt.webp", "out.webp"])
+        assert process.stderr == (
+            "graddesc: corrupt.webp is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels\n"
+        )
+        assert (
+            run_here(capfd, ["restore", "out.webp", "again.webp"]).stderr
+            == "graddesc: no pixel of out.webp is corrupt\n"
+        )
+
+    @pytest.mark.parametrize("command", ["restore", "corrupt"])
+    def test_metadata_that_the_format_cannot_hold_are_noted(self, folder, capfd, command):
+        metadata = {"icc_profile": bytes(3_000_000), "dpi": (300.0, 300.0)}
+        images.write("rich.tif", images.Picture(pixels("corrupt.png"), metadata=metadata))
+        process = run_here(capfd, [command, "rich.tif", "out.png"])
+        assert (process.returncode, process.stderr) == (
+            0,
+            "graddesc: out.png cannot hold colour profile of the image, left out\n",
+        )
+        process = run_here(capfd, [command, "rich.tif", "out.ppm"])
+        assert process.stderr == "graddesc: out.ppm cannot hold colour profile and resolution of the image, left out\n"
+        assert run_here(capfd, [command, "rich.tif", "out.tif"]).stderr == ""
 
 
 class TestExtras:
@@ -431,7 +455,6 @@ class TestSignals:
         assert process.stderr.read() == b""
         process.stderr.close()
         assert sorted(os.listdir()) == before
-
 
     def test_the_handler_is_restored(self, capfd):
         before = signal.getsignal(signal.SIGTERM)

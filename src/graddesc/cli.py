@@ -211,11 +211,12 @@ def _restore(arguments):
     else:
         mask = masks.detect(picture.pixels)
         if picture.lossy:
-            _note(f"{arguments.input} is a JPEG file, which blurs the extremes: --mask can tell the corrupt pixels")
+            _note(f"{arguments.input} is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels")
     if not mask.any():
         _note(f"no pixel of {arguments.input} is corrupt")
     if lossy:
         _note(f"{arguments.output} is a JPEG file, which changes the known pixels: PNG keeps them")
+    _note_left_out(arguments.output, picture)
 
     recorder = animation.Recorder(picture.pixels) if arguments.animate is not None else None
     options = {name: getattr(arguments, name) for name in ("loss", "max_iter", "max_time", "tol")}
@@ -269,6 +270,7 @@ def _corrupt(arguments):
 
     picture = _read(arguments.input)
     images.check_format(arguments.output, picture)
+    _note_left_out(arguments.output, picture)
     every = (slice(None, None, arguments.downsample),) * 2
     pixels = picture.pixels[every]
     alpha = None if picture.alpha is None else picture.alpha[every]
@@ -355,7 +357,7 @@ def _read_mask(path, picture):
     """Read a mask of shape (rows, cols): any value but zero, in any channel, is corrupt."""
     mask = _read(path)
     if mask.lossy:
-        _note(f"{path} is a JPEG file, whose blur is taken for corrupt: PNG keeps a mask")
+        _note(f"{path} is a lossy file, whose blur is taken for corrupt: PNG keeps a mask")
     pixels, shape = mask.pixels, picture.pixels.shape[:2]
     if pixels.shape[:2] != shape:
         found = " x ".join(map(str, pixels.shape[:2]))
@@ -363,6 +365,13 @@ def _read_mask(path, picture):
             f"{path}: the mask must have the image's {shape[0]} x {shape[1]} rows and columns, got {found}"
         )
     return pixels != 0 if pixels.ndim == 2 else pixels.any(axis=-1)
+
+
+def _note_left_out(path, picture):
+    from graddesc import images
+
+    if names := images.left_out(path, picture):
+        _note(f"{path} cannot hold {' and '.join(names)} of the image, left out")
 
 
 @contextlib.contextmanager

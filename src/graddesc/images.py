@@ -5,7 +5,9 @@ input or output.
 """
 
 import io
+import math
 import os
+import struct
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -15,7 +17,17 @@ from PIL import ExifTags, Image
 
 from graddesc import outputs
 
-__all__ = ["MAX_PIXELS", "ImageFileError", "Picture", "check_format", "encode", "is_lossy", "read", "write"]
+__all__ = [
+    "MAX_PIXELS",
+    "ImageFileError",
+    "Picture",
+    "check_format",
+    "encode",
+    "is_lossy",
+    "left_out",
+    "read",
+    "write",
+]
 
 MAX_PIXELS = 2**27
 """The most pixels of an image that is decoded: 134 million. Pillow itself refuses above 179 million."""
@@ -66,38 +78,46 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_MAX_EXIF = 65533  # bytes in a segment of a JPEG file
+_METADATA = {"icc_profile": "colour profile", "dpi": "resolution", "exif": "EXIF"}
 
 
 @dataclass(frozen=True)
 class _Format:
     name: str
     modes: tuple
-    metadata: tuple = ()
+    metadata: dict = field(default_factory=dict)  # what it holds, and the greatest length
     options: dict = field(default_factory=dict)
     max_side: int = 2**31 - 1
     lossy: bool = False
 
 
-_PNG = _Format("PNG", ("L", "LA", "RGB", "RGBA", "I;16"), ("icc_profile", "dpi", "exif"))
-_TIFF = _Format("TIFF", tuple(_MODES), ("icc_profile", "dpi", "exif"))
+_PNG = _Format(
+    "PNG",
+    ("L", "LA", "RGB", "RGBA", "I;16"),
+    {"icc_profile": 2**20, "dpi": math.inf, "exif": math.inf},  # Pillow opens no PNG file with a longer profile
+)
+_TIFF = _Format("TIFF", tuple(_MODES), dict.fromkeys(_METADATA, math.inf))
 _JPEG = _Format(
     "JPEG",
     ("L", "RGB"),
-    ("icc_profile", "dpi", "exif"),
+    {"icc_profile": 255 * 65519, "dpi": math.inf, "exif": 65533},  # 255 segments, one segment
     options={"quality": 95, "subsampling": 0},
     max_side=65535,
     lossy=True,
 )
 _WEBP = _Format(
-    "WEBP", ("RGB", "RGBA"), ("icc_profile", "exif"), options={"lossless": True, "exact": True}, max_side=16383
+    "WEBP",
+    ("RGB", "RGBA"),
+    {"icc_profile": math.inf, "exif": math.inf},
+    options={"lossless": True, "exact": True},
+    max_side=16383,
 )
 _FORMATS = {
     ".png": _PNG,
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".webp": _WEBP,
-    ".bmp": _Format("BMP", ("L", "RGB"), ("dpi",)),
+    ".bmp": _Format("BMP", ("L", "RGB"), {"dpi": math.inf}),
     ".pgm": _Format("PPM", ("L", "I;16")),
     ".ppm": _Format("PPM", ("RGB",)),
     ".jpg": _JPEG,
@@ -122,7 +142,7 @@ class Picture:
     metadata : dict, optional
         ``icc_profile`` and ``exif`` (bytes) and ``dpi`` (pair of numbers), as far as the file has them.
     lossy : bool, default False
-        Whether the pixels come from a JPEG file, so that what were extremes may be so no more.
+        Whether the pixels come from a JPEG or a lossy WebP file, so that what were extremes may be so no more.
     """
 
     pixels: np.ndarray
@@ -173,7 +193,8 @@ def read(source):
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_READABLE) as image:
                 _check_header(image)
-                return _decode(image)
+                lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and _is_lossy_webp(file))
+                return _decode(image, lossy)
     except ImageFileError as error:
         raise ImageFileError(f"{name}: {error}") from None
     except Image.UnidentifiedImageError:
@@ -234,9 +255,19 @@ def _is_reduced(image):
     return False
 
 
-def _decode(image):
+def _is_lossy_webp(file):
+    """Whether the pixels of a WebP file, which Pillow has read, are of the kind VP8 and not VP8L."""
+    file.seek(12)
+    while len(header := file.read(8)) == 8:
+        kind, size = struct.unpack("<4sI", header)
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8 "
+        file.seek(size + size % 2, os.SEEK_CUR)
+    return False
+
+
+def _decode(image, lossy):
     metadata = _metadata(image)
-    lossy = image.format in ("JPEG", "MPO")
     if _is_deep_pnm(image):
         return Picture(np.asarray(image).astype(np.uint16))
     mode = _DECODED[image.mode]
@@ -249,7 +280,7 @@ def _decode(image):
     if not mode.endswith("A"):
         return Picture(pixels, None, metadata, lossy)
     colour = pixels[..., 0] if mode == "LA" else pixels[..., :3]
-    return Picture(np.ascontiguousarray(colour), pixels[..., -1].copy(), metadata)
+    return Picture(np.ascontiguousarray(colour), pixels[..., -1].copy(), metadata, lossy)
 
 
 def _upright(image):
@@ -294,7 +325,7 @@ def _descriptive_exif(image):
         new.get_ifd(directory).update(entries)
         found += len(entries)
     data = new.tobytes()
-    return data if found and len(data) <= _MAX_EXIF else None
+    return data if found else None
 
 
 def _format_of(target):
@@ -358,6 +389,44 @@ def check_format(target, picture):
         raise ValueError(f"{target}: {chosen.name} holds at most {chosen.max_side} pixels a side, got {cols} x {rows}")
 
 
+def _holds(chosen, key, value):
+    return len(value) <= chosen.metadata.get(key, -1)
+
+
+def left_out(target, picture):
+    """Tell which metadata of a picture an output file cannot hold.
+
+    Parameters
+    ----------
+    target : str or os.PathLike
+        The file; its extension chooses the format. "-" is PNG.
+    picture : Picture
+        What to write.
+
+    Returns
+    -------
+    tuple of str
+        Some of "colour profile", "resolution" and "EXIF": the format knows no such thing, or not of that length.
+
+    Raises
+    ------
+    ValueError
+        If the extension is unknown.
+
+    Examples
+    --------
+    >>> from graddesc import images, samples
+    >>> images.left_out("a.ppm", images.Picture(samples.ginkgo(64), metadata={"dpi": (300, 300)}))
+    ('resolution',)
+    """
+    chosen = _format_of(target)
+    return tuple(
+        name
+        for key, name in _METADATA.items()
+        if key in picture.metadata and not _holds(chosen, key, picture.metadata[key])
+    )
+
+
 def encode(target, picture):
     """Return the bytes of an image file.
 
@@ -381,7 +450,7 @@ def encode(target, picture):
     check_format(target, picture)
     chosen = _format_of(target)
     pixels = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
-    metadata = {key: value for key, value in picture.metadata.items() if key in chosen.metadata}
+    metadata = {key: value for key, value in picture.metadata.items() if _holds(chosen, key, value)}
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, chosen.name, **chosen.options, **metadata)
     return buffer.getbuffer()
@@ -396,7 +465,7 @@ def write(target, picture, *, overwrite=False):
         The file; its extension chooses the format: .png, .tif, .tiff, .webp (lossless), .bmp, .pgm, .ppm, or .jpg and
         .jpeg, which alone change pixels. "-" is a PNG on standard output.
     picture : Picture
-        What to write. Metadata that the format cannot hold are left out.
+        What to write. Metadata that the format cannot hold are left out; :func:`left_out` tells which.
     overwrite : bool, default False
         Whether a file that exists may be replaced.
 

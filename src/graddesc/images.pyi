@@ -5,7 +5,17 @@ import numpy as np
 from _typeshed import StrPath
 from numpy.typing import NDArray
 
-__all__ = ["MAX_PIXELS", "ImageFileError", "Picture", "check_format", "encode", "is_lossy", "read", "write"]
+__all__ = [
+    "MAX_PIXELS",
+    "ImageFileError",
+    "Picture",
+    "check_format",
+    "encode",
+    "is_lossy",
+    "left_out",
+    "read",
+    "write",
+]
 
 MAX_PIXELS: int
 
@@ -29,6 +39,7 @@ class Picture:
 
 def read(source: StrPath) -> Picture: ...
 def is_lossy(target: StrPath) -> bool: ...
+def left_out(target: StrPath, picture: Picture) -> tuple[str, ...]: ...
 def check_format(target: StrPath, picture: Picture) -> None: ...
 def encode(target: StrPath, picture: Picture) -> memoryview: ...
 def write(target: StrPath, picture: Picture, *, overwrite: bool = False) -> None: ...
