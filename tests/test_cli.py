@@ -200,10 +200,12 @@ class TestRestore:
         process = run_here(capfd, [command, "rich.tif", "out.png"])
         assert (process.returncode, process.stderr) == (
             0,
-            "graddesc: out.png cannot hold colour profile of the image, left out\n",
+            "graddesc: out.png leaves out what its format cannot hold: colour profile\n",
         )
         process = run_here(capfd, [command, "rich.tif", "out.ppm"])
-        assert process.stderr == "graddesc: out.ppm cannot hold colour profile and resolution of the image, left out\n"
+        assert (
+            process.stderr == "graddesc: out.ppm leaves out what its format cannot hold: colour profile, resolution\n"
+        )
         assert run_here(capfd, [command, "rich.tif", "out.tif"]).stderr == ""
 
 

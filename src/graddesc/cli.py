@@ -371,7 +371,7 @@ def _note_left_out(path, picture):
     from graddesc import images
 
     if names := images.left_out(path, picture):
-        _note(f"{path} cannot hold {' and '.join(names)} of the image, left out")
+        _note(f"{path} leaves out what its format cannot hold: {', '.join(names)}")
 
 
 @contextlib.contextmanager
