@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import sysconfig
 import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -435,6 +436,29 @@ def run_here(capfd, arguments):
         code = end.code
     captured = capfd.readouterr()
     return subprocess.CompletedProcess(arguments, code, captured.out, captured.err)
+
+
+class TestStart:
+    """The installed command, before its modules are there."""
+
+    @staticmethod
+    def start(*arguments, **environment):
+        command = os.path.join(sysconfig.get_path("scripts"), "graddesc")
+        return subprocess.run(
+            [command, *arguments], capture_output=True, text=True, timeout=60, env={**ENVIRONMENT, **environment}
+        )
+
+    def test_the_command(self):
+        assert self.start("--version").stdout == f"graddesc {graddesc.__version__}\n"
+        assert self.start("restore").returncode == 2
+
+    def test_an_unknown_level(self):
+        fails(self.start("info", GRADDESC_ISA="foo"), 1, "GRADDESC_ISA must be one of ")
+
+    def test_interrupted_while_it_imports(self, tmp_path):
+        (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+        process = self.start("info", PYTHONPATH=str(tmp_path))
+        assert (process.returncode, process.stdout, process.stderr) == (130, "", "")
 
 
 class TestSignals:

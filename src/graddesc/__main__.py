@@ -2,7 +2,7 @@
 
 import sys
 
-from graddesc.cli import main
+from _graddesc_command import main
 
 if __name__ == "__main__":
     sys.exit(main())
