@@ -1,5 +1,7 @@
 """masks.detect and masks.corrupt."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -131,9 +133,14 @@ class TestCorrupt:
         with pytest.raises(ValueError, match=f"missing must be a number between 0 and 1, got {missing}"):
             masks.corrupt(sound(np.uint8), missing)
 
-    def test_refuses_a_share_of_the_wrong_kind(self):
-        with pytest.raises(TypeError, match="missing must be a number between 0 and 1, got 'most'"):
-            masks.corrupt(sound(np.uint8), "most")
+    @pytest.mark.parametrize("missing", ["most", "0.5", None])
+    def test_refuses_a_share_of_the_wrong_kind(self, missing):
+        with pytest.raises(TypeError, match=f"missing must be a number between 0 and 1, got {missing!r}"):
+            masks.corrupt(sound(np.uint8), missing)
+
+    @pytest.mark.parametrize("missing", [1, np.float32(1), np.int64(1), Fraction(1)])
+    def test_takes_numbers_of_any_kind(self, missing):
+        assert masks.corrupt(sound(np.uint8), missing)[1].all()
 
     @pytest.mark.parametrize(("rng", "error"), [(-1, ValueError), ("a", TypeError), (1.5, TypeError)])
     def test_refuses_another_source_of_randomness(self, rng, error):

@@ -83,6 +83,7 @@ def test_settings_are_frozen_and_compare(schedule):
     [
         (lambda: Constant(0.0), ValueError, "step must be a positive finite number, got 0.0"),
         (lambda: Constant("fast"), TypeError, "step must be a positive finite number, got 'fast'"),
+        (lambda: Constant("0.1"), TypeError, "step must be a positive finite number, got '0.1'"),
         (lambda: InverseTime(math.nan), ValueError, "initial must be a positive finite number, got nan"),
         (lambda: InverseTime(1.0, floor=-0.1), ValueError, "floor must be a non-negative finite number, got -0.1"),
         (lambda: InverseSqrt(-1.0), ValueError, "initial must be a positive finite number, got -1.0"),

@@ -3,6 +3,7 @@
 A mask is a bool array, True where a pixel is corrupt, as in scikit-image and OpenCV.
 """
 
+import numbers
 import operator
 
 import numpy as np
@@ -145,10 +146,9 @@ def corrupt(image, missing=0.9, *, rng=None, channel_axis=None):
     (array([  0, 255], dtype=uint8), array([7], dtype=uint8))
     """
     image, channel_axis = _as_image(image, channel_axis)
-    try:
-        probability = float(missing)
-    except (TypeError, ValueError):
-        raise TypeError(f"missing must be a number between 0 and 1, got {missing!r}") from None
+    if not isinstance(missing, numbers.Real):
+        raise TypeError(f"missing must be a number between 0 and 1, got {missing!r}")
+    probability = float(missing)
     if not 0 <= probability <= 1:
         raise ValueError(f"missing must be a number between 0 and 1, got {missing!r}")
     try:

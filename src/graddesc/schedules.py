@@ -4,6 +4,7 @@ Each schedule is a small frozen dataclass; it holds its settings and nothing tha
 """
 
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,10 +22,9 @@ __all__ = [
 
 def _require(name, value, wanted, accepted):
     """Raise unless value is a finite real number for which accepted(value) holds."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    number = float(value)
     if not (math.isfinite(number) and accepted(number)):
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
