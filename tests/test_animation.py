@@ -1,6 +1,7 @@
 """The recorder of a healing image."""
 
 import io
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,10 +66,26 @@ def test_colour_is_near():
         (np.array([[-1.0, 0, 1]]), [0, 128, 255]),
         (np.array([[0.0, 500, 1000]]), [0, 128, 255]),
         (np.array([[np.nan, np.nan]]), [0, 0]),
+        (np.array([[-np.inf, 0.2, np.inf]]), [0, 51, 255]),
+        (np.array([[-1e308, 0, 1e308]]), [0, 128, 255]),
+        (np.array([[-3e38, 0, 3e38]], np.float32), [0, 128, 255]),
     ],
 )
 def test_all_ranges_fit_eight_bits(image, expected):
     np.testing.assert_array_equal(np.asarray(animation.Recorder(image).frames[0])[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 30, 40), (30, 40, 4), (30, 40, 1), (5,), (), (0, 4), (2, 2, 3, 3)])
+def test_other_shapes_are_refused(shape):
+    wanted = f"image must have shape (rows, cols) or (rows, cols, 3), got {shape}"
+    with pytest.raises(ValueError, match=re.escape(wanted)):
+        animation.Recorder(np.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float16, complex])
+def test_other_dtypes_are_refused(dtype):
+    with pytest.raises(TypeError, match=f"image must be uint8, uint16, float32 or float64, got {np.dtype(dtype)}"):
+        animation.Recorder(np.zeros((3, 4), dtype))
 
 
 def test_large_images_are_reduced():

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import sys
 import types
@@ -125,6 +126,31 @@ class TestRoundTrip:
         picture = images.Picture(np.zeros((1, side, 3), np.uint8))
         with pytest.raises(ValueError, match=f"holds at most {side - 1} pixels a side, got {side} x 1"):
             images.check_format(f"image{extension}", picture)
+
+
+class TestPicture:
+    @pytest.mark.parametrize("dtype", [np.float64, np.int64, bool, np.float16])
+    def test_other_dtypes(self, dtype):
+        wanted = f"pixels must be uint8, uint16 (grey) or float32 (grey), got {np.dtype(dtype)}"
+        with pytest.raises(TypeError, match=re.escape(wanted)):
+            images.Picture(np.zeros((3, 4), dtype))
+
+    @pytest.mark.parametrize(("dtype", "shape"), [
+        (np.uint16, (4, 5, 3)), (np.float32, (4, 5, 3)), (np.uint8, (3, 4, 5)), (np.uint8, (5,)),
+    ])  # fmt: skip
+    def test_other_shapes(self, dtype, shape):
+        with pytest.raises(
+            ValueError, match=rf"pixels of {np.dtype(dtype)} must have shape .*, got {re.escape(str(shape))}"
+        ):
+            images.Picture(np.zeros(shape, dtype))
+
+    def test_other_alpha(self):
+        with pytest.raises(TypeError, match="alpha must be None with pixels of uint16"):
+            images.Picture(DEEP, ALPHA)
+        with pytest.raises(TypeError, match="alpha must be uint8, got float64"):
+            images.Picture(COLOUR, ALPHA / 255)
+        with pytest.raises(ValueError, match=r"alpha must have shape \(12, 17\), got \(17, 12\)"):
+            images.Picture(COLOUR, ALPHA.T)
 
 
 class TestConversions:

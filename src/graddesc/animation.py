@@ -22,8 +22,15 @@ class Recorder:
     Parameters
     ----------
     image : array_like, shape (rows, cols) or (rows, cols, 3)
-        The corrupt image, which is the first frame. Integers are shown over their dtype's range, floats over [0, 1] or
-        what they need beyond it.
+        The corrupt image, which is the first frame: uint8, uint16, float32 or float64. Integers are shown over their
+        dtype's range, floats over [0, 1] or what they need beyond it.
+
+    Raises
+    ------
+    TypeError
+        If the image has another dtype.
+    ValueError
+        If it has no pixels or another shape.
 
     Examples
     --------
@@ -39,9 +46,13 @@ class Recorder:
 
     def __init__(self, image):
         image = np.asarray(image)
+        if image.dtype.type not in (np.uint8, np.uint16, np.float32, np.float64):
+            raise TypeError(f"image must be uint8, uint16, float32 or float64, got {image.dtype}")
+        if image.size == 0 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
+            raise ValueError(f"image must have shape (rows, cols) or (rows, cols, 3), got {image.shape}")
         if image.dtype.kind == "f":
             finite = image[np.isfinite(image)]
-            self._low, self._high = finite.min(initial=0), finite.max(initial=1)
+            self._low, self._high = float(finite.min(initial=0)), float(finite.max(initial=1))
         else:
             self._low, self._high = 0, np.iinfo(image.dtype).max
         self._next = 1
@@ -82,8 +93,11 @@ class Recorder:
 
     def _frame(self, image):
         if image.dtype != np.uint8:
-            scaled = (image.astype(np.float32) - self._low) * (255 / (self._high - self._low))
-            image = np.round(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
+            # Halves, because the range of the greatest floats is more than a float can tell.
+            low, half_range = 0.5 * self._low, 0.5 * self._high - 0.5 * self._low
+            halves = np.clip(image, self._low, self._high) * np.float32(0.5)
+            scaled = np.nan_to_num((halves - low) / half_range)
+            image = np.round(255 * scaled).astype(np.uint8)
         frame = Image.fromarray(image)
         frame.thumbnail((_MAX_SIDE, _MAX_SIDE))
         return frame

@@ -143,12 +143,35 @@ class Picture:
         ``icc_profile`` and ``exif`` (bytes) and ``dpi`` (pair of numbers), as far as the file has them.
     lossy : bool, default False
         Whether the pixels come from a JPEG or a lossy WebP file, so that what were extremes may be so no more.
+
+    Raises
+    ------
+    TypeError
+        If the pixels or the alpha have another dtype.
+    ValueError
+        If they have another shape.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     metadata: dict = field(default_factory=dict)
     lossy: bool = False
+
+    def __post_init__(self):
+        dtype, shape = np.asarray(self.pixels).dtype, np.shape(self.pixels)
+        if dtype not in (np.uint8, np.uint16, np.float32):
+            raise TypeError(f"pixels must be uint8, uint16 (grey) or float32 (grey), got {dtype}")
+        wanted = "(rows, cols) or (rows, cols, 3)" if dtype == np.uint8 else "(rows, cols)"
+        if not (len(shape) == 2 or (dtype == np.uint8 and shape[2:] == (3,))):
+            raise ValueError(f"pixels of {dtype} must have shape {wanted}, got {shape}")
+        if self.alpha is None:
+            return
+        if dtype != np.uint8:
+            raise TypeError(f"alpha must be None with pixels of {dtype}")
+        if (found := np.asarray(self.alpha).dtype) != np.uint8:
+            raise TypeError(f"alpha must be uint8, got {found}")
+        if np.shape(self.alpha) != shape[:2]:
+            raise ValueError(f"alpha must have shape {shape[:2]}, got {np.shape(self.alpha)}")
 
     @property
     def channel_axis(self):
