@@ -7,6 +7,7 @@ import importlib.resources
 import inspect
 import os
 import pkgutil
+import platform
 import subprocess
 import sys
 
@@ -133,6 +134,16 @@ def test_unknown_level_is_refused():
     result = run("import graddesc", GRADDESC_ISA="v5")
     assert result.returncode == 1
     assert result.stderr.strip().endswith(f"GRADDESC_ISA must be one of {', '.join(_build.LEVELS)}, got 'v5'")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="this system does not list what its processor can do")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no levels")
+def test_levels_are_those_of_the_processor():
+    with open("/proc/cpuinfo") as file:
+        flags = set(next(line for line in file if line.startswith("flags")).split())
+    v3 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"} <= flags
+    v4 = v3 and {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags
+    assert isa.processor.supported_levels() == ("baseline", *["v3"] * v3, *["v4"] * v4)
 
 
 def test_highest_level_is_chosen():

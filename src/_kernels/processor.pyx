@@ -2,7 +2,17 @@
 
 cdef extern from *:
     """
-    #if defined(__x86_64__) && defined(__GNUC__)
+    #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+    static int graddesc_has_v3(void) {
+        __builtin_cpu_init();
+        return __builtin_cpu_supports("x86-64-v3") != 0;
+    }
+    static int graddesc_has_v4(void) {
+        __builtin_cpu_init();
+        return __builtin_cpu_supports("x86-64-v4") != 0;
+    }
+    #elif defined(__x86_64__) && defined(__GNUC__)
+    /* Compilers that do not know the levels by name, nor f16c, lzcnt and movbe: processors with these have them too. */
     static int graddesc_has_v3(void) {
         __builtin_cpu_init();
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
