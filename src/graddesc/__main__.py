@@ -1,8 +1,8 @@
-"""Run the command: ``python -m graddesc``."""
+"""``python -m graddesc`` is the command ``graddesc``."""
 
 import sys
 
-from _graddesc_command import main
+from graddesc.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())
