@@ -257,7 +257,7 @@ def test_bounded_quadratics_are_solved_as_by_an_active_set_method(step, directio
     assert result.success or (result.status == 2 and result.optimality < 1e-5), result.message
     # f(x) = ||L'x + b'||^2 / 2 + const with A = L L' and L b' = b: bounded least squares, solved by an active set.
     L = np.linalg.cholesky(problem.A)
-    peer = scipy.optimize.lsq_linear(L.T, -np.linalg.solve(L, problem.b), (low, high), method="bvls", tol=1e-14)
+    peer = scipy.optimize.lsq_linear(L.T, -np.linalg.solve(L, problem.b), (low, high), "bvls", 1e-14, max_iter=1000)
     np.testing.assert_allclose(result.x, peer.x, atol=3e-5)
 
 
