@@ -89,7 +89,7 @@ class Recorder:
         buffer = io.BytesIO()
         duration = [_FIRST, *[_EACH] * (len(frames) - 2), _LAST]
         frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
-        return buffer.getbuffer()
+        return buffer.getvalue()
 
     def _frame(self, image):
         if image.dtype != np.uint8:

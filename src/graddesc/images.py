@@ -476,7 +476,7 @@ def encode(target, picture):
     metadata = {key: value for key, value in picture.metadata.items() if _holds(chosen, key, value)}
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, chosen.name, **chosen.options, **metadata)
-    return buffer.getbuffer()
+    return buffer.getvalue()
 
 
 def write(target, picture, *, overwrite=False):

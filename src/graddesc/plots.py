@@ -62,7 +62,7 @@ def encode(path, figure):
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format=extension(os.fspath(path))[1:], dpi=150)
-    return buffer.getbuffer()
+    return buffer.getvalue()
 
 
 def loss_history(history, *, minimum=None, axes=None):
