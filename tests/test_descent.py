@@ -166,9 +166,15 @@ FAST = [
 @pytest.mark.parametrize("problem", PROBLEMS, ids=name)
 def test_the_fast_ones_solve_every_problem(problem, step, direction):
     result = minimize(problem, problem.start, jac=problem.gradient, step=step, direction=direction, maxiter=3000)
+    assert result.fun >= problem.minimum - 1e-9 * abs(problem.minimum)
+    if result.status == 2 and isinstance(step, (ExactLineSearch, Backtracking)):
+        # These compare values alone. Where the minimum is large (Brown and Dennis: 85822) a gradient of 1e-4 changes
+        # them by less than their rounding, and whether 1e-5 is met depends on the last bits of the machine's sums.
+        finer = minimize(problem, result.x, jac=problem.gradient, step=StrongWolfe(), direction=direction)
+        assert result.fun - finer.fun <= 16 * np.finfo(float).eps * abs(result.fun)
+        return
     assert result.status == 0
     assert np.abs(problem.gradient(result.x)).max() < 1e-5
-    assert result.fun >= problem.minimum - 1e-9 * abs(problem.minimum)
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "CG"])
