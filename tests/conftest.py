@@ -19,9 +19,9 @@ WIDE_SHAPES = [(3, 767), (3, 768), (4, 769), (2, 1279), (2, 1280), (130, 1300), 
 
 def use_level(name, monkeypatch):
     """Let the package use the kernels of a compiled level."""
-    for module, attribute, family in [("losses", "_line", "line"), ("restore", "_pyramid", "pyramid")]:
+    for module, family in [("losses", "line"), ("losses", "stencil"), ("restore", "pyramid")]:
         kernels = importlib.import_module(f"graddesc._kernels.{family}_{name}")
-        monkeypatch.setattr(importlib.import_module(f"graddesc.{module}"), attribute, kernels)
+        monkeypatch.setattr(importlib.import_module(f"graddesc.{module}"), f"_{family}", kernels)
 
 
 @pytest.fixture(params=isa.AVAILABLE)

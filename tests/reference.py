@@ -88,3 +88,42 @@ def pyramid(x, free):
         return x
     coarse, coarse_free = pull(x, free)
     return push(pyramid(coarse, coarse_free), x, free)
+
+
+def stencil_square(kind, x, cosine, sine, edge):
+    """The square Q of each pixel, of first differences (0), second differences (1) or aligned with edges (2)."""
+    square = np.zeros(x.shape)
+    if kind == 0:
+        for axis in (0, 1):
+            halves = np.diff(x, axis=axis) ** 2 / 2
+            lower, upper = (np.s_[1:], np.s_[:-1]) if axis == 0 else (np.s_[:, 1:], np.s_[:, :-1])
+            square[lower] += halves
+            square[upper] += halves
+        return square
+    dxx, dyy, dxy = np.zeros((3, *x.shape))
+    dxx[:, 1:-1] = np.diff(x, 2, axis=1)
+    dyy[1:-1] = np.diff(x, 2, axis=0)
+    if kind == 1:
+        square = dxx**2 + dyy**2
+        mixed = np.diff(np.diff(x, axis=0), axis=1) ** 2 / 2
+        for rows in (np.s_[1:], np.s_[:-1]):
+            for cols in (np.s_[1:], np.s_[:-1]):
+                square[rows, cols] += mixed
+        return square
+    dxy[1:-1, 1:-1] = (x[:-2, :-2] + x[2:, 2:] - x[:-2, 2:] - x[2:, :-2]) / 4
+    normal = (dxx + dyy + cosine * (dxx - dyy)) / 2 + sine * dxy
+    square[1:-1, 1:-1] = (dxx**2 + dyy**2 + 2 * dxy**2 - edge * normal**2)[1:-1, 1:-1]
+    return square
+
+
+def stencil_energy(kind, x, cosine, sine, edge, epsilon, scale, mu, kappa):
+    square = stencil_square(kind, x, cosine, sine, edge)
+    total = np.sum(scale * (np.sqrt(epsilon**2 + square) - epsilon))
+    if kind < 2 or min(x.shape) < 2:
+        return total
+    cosine, sine, edge = (a[:-1, :-1] for a in (cosine, sine, edge))
+    gx = (x[:-1, 1:] - x[:-1, :-1] + x[1:, 1:] - x[1:, :-1]) / 2
+    gy = (x[1:, :-1] - x[:-1, :-1] + x[1:, 1:] - x[:-1, 1:]) / 2
+    mixed = np.diff(np.diff(x, axis=0), axis=1)
+    along = ((1 + cosine) * gx**2 + 2 * sine * gx * gy + (1 - cosine) * gy**2) / 2
+    return total + mu / 2 * np.sum(gx**2 + gy**2 - edge * along + kappa / 4 * (2 - edge) * mixed**2)

@@ -5,15 +5,26 @@ out=None)`` on 2-D arrays of float32 or float64. A loss that also has compiled s
 ...)``.
 """
 
-from dataclasses import dataclass
+import math
+import numbers
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from graddesc.isa import kernels
 
-__all__ = ["LineSmoothness", "by_name"]
+__all__ = [
+    "Biharmonic",
+    "EdgeAligned",
+    "Harmonic",
+    "HessianTotalVariation",
+    "LineSmoothness",
+    "TotalVariation",
+    "by_name",
+]
 
 _line = kernels("line")
+_stencil = kernels("stencil")
 
 
 def _as_image(x):
@@ -220,7 +231,415 @@ class LineSmoothness:
         return value, weights, halo
 
 
-_NAMES = {"line": LineSmoothness}
+_FIRST, _SECOND, _EDGE = range(3)  # the kinds of stencil.pyx
+
+
+@dataclass(frozen=True)
+class _Operator:
+    """What the kernels of local differences must know of a loss.
+
+    `safety` bounds the greatest eigenvalue of the operator over its diagonal: 2 for first differences, of which each
+    has two taps; at most 4 for second differences with any weights, 3.2 with equal ones.
+    """
+
+    kind: int
+    safety: float
+    epsilon: float = 0.0
+    scale: float = 1.0
+    mu: float = 0.0
+    kappa: float = 0.0
+    floor: float = 1e-6
+    contrast: float = 0.0
+    strength: float = 0.0
+
+
+class _Weights:
+    """The frozen weights of an image's operator: its channels, shape (channels, rows, cols), share the tensor."""
+
+    def __init__(self, operator, shape, dtype, threads):
+        self.operator, self._threads = operator, threads
+        self.omega = np.full(shape, 2, dtype)  # as a sum of squares has it
+        self._halves = tuple((side + 1) // 2 for side in shape[1:])
+        if operator.kind == _EDGE:
+            self._tensor = np.empty((3, *self._halves), dtype)
+            self.tensor = tuple(np.empty(shape[1:], dtype) for _ in range(3))
+        else:
+            self.tensor = (self.omega[0],) * 3  # not read
+
+    def orient(self, x, spread):
+        """Renew the structure tensor, blurred by a Gaussian of standard deviation `spread`, in pixels."""
+        operator, threads = self.operator, self._threads
+        for channel, plane in enumerate(x):
+            _stencil.tensor(plane, operator.contrast, channel > 0, threads, self._tensor)
+        sigma = spread / 2  # the tensor is one of blocks of 2 x 2 pixels
+        taps = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
+        taps /= 2 * taps.sum() - taps[0]
+        rows, cols = self._halves
+        scratch = np.empty((rows, cols + 2 * (len(taps) - 1)), x.dtype)
+        for plane in self._tensor:
+            _stencil.blur(plane, taps, threads, scratch)
+        _stencil.orient(self._tensor, operator.strength * len(x) ** 0.5, threads, *self.tensor)
+
+    def weigh(self, x):
+        """Renew the weights of the pixels."""
+        operator = self.operator
+        if operator.epsilon > 0:
+            for plane, omega in zip(x, self.omega, strict=True):
+                _stencil.weigh(
+                    operator.kind, plane, *self.tensor, operator.epsilon, operator.scale, self._threads, omega
+                )
+
+    def gradient(self, channel, x, halo, out):
+        operator = self.operator
+        _stencil.measure_halo(x, halo)
+        _stencil.gradient(
+            operator.kind, x, self.omega[channel], *self.tensor, operator.mu, operator.kappa, halo, self._threads, out
+        )
+
+    def energy(self, x):
+        operator = self.operator
+        return _stencil.energy(
+            operator.kind, x, *self.tensor, operator.epsilon, operator.scale, operator.mu, operator.kappa,
+            self._threads, np.empty(len(x)),
+        )  # fmt: skip
+
+
+def _make_halo(shape, dtype):
+    return np.zeros((_stencil.count_strips(shape[1]), shape[0], 4), dtype)
+
+
+class StencilSweeps:
+    """The compiled descent of a loss of local differences, all channels together; the image is updated in place.
+
+    Parameters
+    ----------
+    operator : object
+        What the loss tells the kernels.
+    x : ndarray, shape (channels, rows, cols), float32 or float64, C-contiguous
+        The image; every sweep changes it.
+    free : ndarray of uint8, shape (channels or 1, rows, cols)
+        1 where a pixel may change, 0 where it is known.
+    low, high : float
+        The range to which free pixels are clamped.
+    threads : int
+        Number of threads.
+
+    Attributes
+    ----------
+    iterates : ndarray, the shape of x
+        The image after the last step, before its extrapolation.
+    change : float
+        The sum of squared changes of the last sweep.
+    contrast : float
+        The sum of squared differences between neighbours, when the weights were last renewed.
+    """
+
+    def __init__(self, operator, x, free, low, high, threads=1):
+        self._x, self._free, self._range, self._threads = x, free, (low, high), threads
+        self.iterates = x.copy()
+        self._weights = _Weights(operator, x.shape, x.dtype, threads)
+        self._steps = np.empty(x.shape, x.dtype)
+        self._halos = [[_make_halo(plane.shape, x.dtype) for plane in x] for _ in range(2)]
+        self._totals = np.zeros((len(x), _stencil.count_strips(x.shape[2]), 2))
+        for plane, halo in zip(x, self._halos[0], strict=True):
+            _stencil.measure_halo(plane, halo)
+        self._spread = _tensor_spread(free) if operator.kind == _EDGE else None
+        self._fresh = False
+        self._slope = self.change = self.contrast = 0.0
+
+    def refresh(self):
+        """Renew the weights, and with them each pixel's step, at the image as it stands."""
+        operator = self._weights.operator
+        self.contrast = sum(
+            float(np.vdot(d, d)) for plane in self._x for d in (np.diff(plane, axis=0), np.diff(plane, axis=1))
+        )
+        if self._fresh and operator.epsilon == 0:
+            return  # a sum of squares has always the same
+        if self._spread is not None:
+            self._weights.orient(self._x, self._spread)
+        self._weights.weigh(self._x)
+        for channel, (omega, steps) in enumerate(zip(self._weights.omega, self._steps, strict=True)):
+            _stencil.step_sizes(
+                operator.kind, self._free[channel if len(self._free) > 1 else 0], omega, *self._weights.tensor,
+                operator.mu, operator.kappa, operator.safety, operator.floor, self._threads, steps,
+            )  # fmt: skip
+        self._fresh = True
+
+    def accelerate(self, momentum):
+        """Take an accelerated step; return whether its momentum started afresh, as the last one pointed uphill."""
+        restarted = self._slope > 0
+        if restarted:
+            momentum.restart()
+        weight, operator = momentum.next(), self._weights.operator
+        for channel, (v, u, steps) in enumerate(zip(self._x, self.iterates, self._steps, strict=True)):
+            _stencil.accelerate(
+                operator.kind, v, u, steps, weight, *self._range, self._weights.omega[channel], *self._weights.tensor,
+                operator.mu, operator.kappa, self._threads,
+                self._halos[0][channel], self._halos[1][channel], self._totals[channel],
+            )  # fmt: skip
+        self._halos.reverse()
+        self.change, self._slope = self._totals.sum(axis=(0, 1)).tolist()
+        return restarted
+
+    def descend(self, step):
+        """Take a plain step x <- clip(x - step * gradient)."""
+        self.change = 0.0
+        for channel, (x, u) in enumerate(zip(self._x, self.iterates, strict=True)):
+            gradient = np.empty_like(x)
+            self._weights.gradient(channel, x, self._halos[0][channel], gradient)
+            new = np.clip(x - x.dtype.type(step) * gradient, *self._range)
+            np.copyto(x, new, where=self._free[channel if len(self._free) > 1 else 0].view(bool))
+            self.change += float(np.sum((x - u) ** 2, dtype=np.float64))
+            u[...] = x
+
+
+def _window_sums(counts):
+    """The sums over the 7 x 7 window around each element, cut at the border."""
+    for axis in (0, 1):
+        n = counts.shape[axis]
+        sums = np.concatenate([np.zeros_like(counts.take([0], axis)), np.cumsum(counts, axis)], axis)
+        i = np.arange(n)
+        counts = sums.take(np.minimum(i + 4, n), axis) - sums.take(np.maximum(i - 3, 0), axis)
+    return counts
+
+
+def _tensor_spread(free):
+    """The standard deviation of the tensor's Gaussian, from the density of the known pixels around the unknown ones."""
+    total = 0.0
+    for plane in free:
+        unknown = plane.view(bool)
+        known = _window_sums((plane ^ 1).astype(np.int32))
+        heights, widths = (np.minimum(i + 4, n) - np.maximum(i - 3, 0) for n in plane.shape for i in [np.arange(n)])
+        others = np.maximum(np.multiply.outer(heights, widths) - 1, 1)
+        total += float(np.sum(known[unknown] / others[unknown]))
+    density = max(total / max(np.count_nonzero(free), 1), 0.005)
+    return min(max(4 * (0.1 / density) ** 0.4, 1.0), 10.0)
+
+
+class _Stencil:
+    """The methods of the losses of local differences, which tell their `operator`."""
+
+    @property
+    def operator(self):
+        """What the kernels must know."""
+        raise NotImplementedError
+
+    def value(self, x):
+        """Return the loss of an image; parameters and errors as in `LineSmoothness.value`."""
+        x = _as_image(x)
+        return self._weights(x).energy(x)
+
+    def gradient(self, x, out=None):
+        """Return the gradient of the loss at an image; parameters and errors as in `LineSmoothness.gradient`."""
+        x = _as_image(x)
+        out, target = _as_out(out, x)
+        weights = self._weights(x)
+        weights.weigh(x[np.newaxis])
+        weights.gradient(0, x, _make_halo(x.shape, x.dtype), target)
+        if target is not out:
+            out[...] = target
+        return out
+
+    def value_and_gradient(self, x, out=None):
+        """Return the loss of an image and its gradient there; parameters and errors as in `gradient`."""
+        return self.value(x), self.gradient(x, out)
+
+    def sweeps_of(self, x, free, low, high, threads=1):
+        """Return the compiled sweeps that descend this loss in place: `StencilSweeps`, whose parameters these are."""
+        return StencilSweeps(self.operator, x, free, low, high, threads)
+
+    def _weights(self, x):
+        return _Weights(self.operator, (1, *x.shape), x.dtype, 1)
+
+
+def _require_positive(**parameters):
+    for name, value in parameters.items():
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be a positive finite number, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Harmonic(_Stencil):
+    """The sum of squared first differences: its minimum is the harmonic interpolation, as if heat had spread.
+
+    Notes
+    -----
+    E(x) = sum (x[i, j + 1] - x[i, j])^2 + sum (x[i + 1, j] - x[i, j])^2. Lone known pixels stand out as spikes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from graddesc.losses import Harmonic
+    >>> Harmonic().value(np.array([[0.0, 3.0], [4.0, 4.0]]))
+    26.0
+    """
+
+    @property
+    def operator(self):
+        """What the kernels must know."""
+        return _Operator(_FIRST, safety=2.0)
+
+
+@dataclass(frozen=True)
+class Biharmonic(_Stencil):
+    """The sum of squared second differences: a thin plate bent through the known pixels.
+
+    Notes
+    -----
+    E(x) = sum dxx^2 + sum dyy^2 + 2 sum dxy^2, where dxx and dyy have the taps 1, -2, 1, dxy is the mixed difference of
+    2 x 2 pixels, and each sum runs over every place at which the difference fits into the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from graddesc.losses import Biharmonic
+    >>> Biharmonic().value(np.array([[0.0, 3.0], [4.0, 4.0]]))
+    18.0
+    """
+
+    @property
+    def operator(self):
+        """What the kernels must know."""
+        return _Operator(_SECOND, safety=3.2)
+
+
+@dataclass(frozen=True)
+class TotalVariation(_Stencil):
+    """Isotropic total variation of the first differences, smoothed [1]_.
+
+    Parameters
+    ----------
+    epsilon : float, default 0.003
+        The difference, for an image in [0, 1], below which the loss is nearly quadratic; positive.
+
+    Notes
+    -----
+    E(x) = sum sqrt(epsilon^2 + Q) - epsilon over all pixels, where Q is half the sum of the squared differences to the
+    four neighbours, so that E does not change when the image is turned or flipped. It leaves plateaus around lone
+    known pixels.
+
+    References
+    ----------
+    .. [1] L. I. Rudin, S. Osher, E. Fatemi, "Nonlinear total variation based noise removal algorithms", Physica D 60,
+       259-268, 1992. :doi:`10.1016/0167-2789(92)90242-F`
+    """
+
+    epsilon: float = 0.003
+
+    def __post_init__(self):
+        _require_positive(epsilon=self.epsilon)
+
+    @property
+    def operator(self):
+        """What the kernels must know."""
+        return _Operator(_FIRST, safety=2.0, epsilon=self.epsilon)
+
+
+@dataclass(frozen=True)
+class HessianTotalVariation(_Stencil):
+    """Isotropic total variation of the second differences, smoothed [1]_.
+
+    Parameters
+    ----------
+    epsilon : float, default 0.003
+        The second difference, for an image in [0, 1], below which the loss is nearly quadratic; positive.
+
+    Notes
+    -----
+    E(x) = sum sqrt(epsilon^2 + Q) - epsilon over all pixels, where Q = dxx^2 + dyy^2 + half the sum of the squared
+    mixed differences of the four 2 x 2 cells around the pixel; what does not fit into the image counts nothing.
+
+    References
+    ----------
+    .. [1] S. Lefkimmiatis, J. P. Ward, M. Unser, "Hessian Schatten-norm regularization for linear inverse problems",
+       IEEE Transactions on Image Processing 22, 1873-1888, 2013. :doi:`10.1109/TIP.2013.2237919`
+    """
+
+    epsilon: float = 0.003
+
+    def __post_init__(self):
+        _require_positive(epsilon=self.epsilon)
+
+    @property
+    def operator(self):
+        """What the kernels must know."""
+        return _Operator(_SECOND, safety=4.0, epsilon=self.epsilon)
+
+
+@dataclass(frozen=True)
+class EdgeAligned(_Stencil):
+    """Second differences, weighted by a structure tensor [1]_ so that they are stiff along edges and soft across.
+
+    Parameters
+    ----------
+    edge_strength : float, default 0.003
+        With `contrast`, what counts as an edge; for images in [0, 1], as all of these, and positive.
+    contrast : float, default 0.02
+        The gradient above which the tensor no longer grows with its square, but in proportion.
+    epsilon : float, default 0.005
+        The second difference below which the loss is nearly quadratic.
+    first_order : float, default 0.5
+        The weight mu of the first differences.
+    mixed : float, default 2.0
+        The weight kappa of a cell's mixed difference.
+
+    Notes
+    -----
+    E(x) = sum epsilon^2 (sqrt(1 + Q / epsilon^2) - 1) over the interior pixels, with
+    Q = uxx^2 + uyy^2 + 2 uxy^2 - z Hnn^2, plus the sum of mu/2 (|g|^2 - z (n.g)^2 + kappa/4 (2 - z) h^2) over the
+    cells of 2 x 2 pixels, of their mean differences g and mixed difference h. n is the tensor's normal, Hnn the second
+    derivative along it; z = s / (1 + s) with s = tr (d / tr)^4 / edge_strength^2 is near 1 on edges of one direction
+    and 0 where the image is flat or has no direction (tr is the tensor's trace, d the difference of its eigenvalues).
+
+    The tensor is that of x itself, blurred by 4 pixels in `value` and `gradient`, and by more or less where fewer or
+    more pixels are known in a restoration. `gradient` takes it as fixed: it does not descend through n and z.
+
+    References
+    ----------
+    .. [1] J. Weickert, "Coherence-enhancing diffusion filtering", International Journal of Computer Vision 31, 111-127,
+       1999. :doi:`10.1023/A:1008009714131`
+    """
+
+    edge_strength: float = 0.003
+    contrast: float = 0.02
+    epsilon: float = 0.005
+    first_order: float = 0.5
+    mixed: float = 2.0
+
+    def __post_init__(self):
+        _require_positive(**{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @property
+    def operator(self):
+        """What the kernels must know."""
+        return _Operator(
+            _EDGE,
+            safety=2.2,
+            epsilon=self.epsilon,
+            scale=self.epsilon,
+            mu=self.first_order,
+            kappa=self.mixed,
+            floor=0.02,
+            contrast=self.contrast,
+            strength=self.edge_strength,
+        )
+
+    def _weights(self, x):
+        weights = super()._weights(x)
+        weights.orient(x[np.newaxis], 4.0)
+        return weights
+
+
+_NAMES = {
+    "line": LineSmoothness,
+    "harmonic": Harmonic,
+    "biharmonic": Biharmonic,
+    "tv": TotalVariation,
+    "hessian-tv": HessianTotalVariation,
+    "edge": EdgeAligned,
+}
 
 
 def by_name(name):
@@ -229,11 +648,11 @@ def by_name(name):
     Parameters
     ----------
     name : str
-        The name: "line".
+        The name: "line", "harmonic", "biharmonic", "tv", "hessian-tv" or "edge".
 
     Returns
     -------
-    LineSmoothness
+    object
         The loss.
 
     Raises

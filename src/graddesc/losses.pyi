@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,18 @@ from typing_extensions import TypeVar
 
 from graddesc.masks import _HasArray
 
-__all__ = ["LineSmoothness", "by_name"]
+__all__ = [
+    "Biharmonic",
+    "EdgeAligned",
+    "Harmonic",
+    "HessianTotalVariation",
+    "LineSmoothness",
+    "TotalVariation",
+    "by_name",
+]
 
-_Name: TypeAlias = Literal["line"]
-_Loss: TypeAlias = LineSmoothness  # all classes of losses
+_Name: TypeAlias = Literal["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge"]
+_Loss: TypeAlias = LineSmoothness | _Stencil  # all classes of losses
 _Float = TypeVar("_Float", bound=np.floating[Any], default=Any)
 _Plane: TypeAlias = _HasArray[_Float] | Sequence[Sequence[float]]
 
@@ -40,5 +48,63 @@ class LineSmoothness:
     def sweeps(
         self, x: NDArray[np.floating[Any]], free: NDArray[np.uint8], low: float, high: float, threads: int = 1
     ) -> LineSweeps: ...
+
+class _Momentum(Protocol):
+    def restart(self) -> None: ...
+    def next(self) -> float: ...
+
+class StencilSweeps:
+    iterates: NDArray[np.floating[Any]]
+    change: float
+    contrast: float
+    def __init__(
+        self,
+        operator: Any,
+        x: NDArray[np.floating[Any]],
+        free: NDArray[np.uint8],
+        low: float,
+        high: float,
+        threads: int = 1,
+    ) -> None: ...
+    def refresh(self) -> None: ...
+    def accelerate(self, momentum: _Momentum) -> bool: ...
+    def descend(self, step: float) -> None: ...
+
+class _Stencil:
+    @property
+    def operator(self) -> Any: ...
+    def value(self, x: _Plane[_Float]) -> float: ...
+    def gradient(self, x: _Plane[_Float], out: NDArray[_Float] | None = None) -> NDArray[_Float]: ...
+    def value_and_gradient(
+        self, x: _Plane[_Float], out: NDArray[_Float] | None = None
+    ) -> tuple[float, NDArray[_Float]]: ...
+    def sweeps_of(
+        self, x: NDArray[np.floating[Any]], free: NDArray[np.uint8], low: float, high: float, threads: int = 1
+    ) -> StencilSweeps: ...
+
+@dataclass(frozen=True)
+class Harmonic(_Stencil): ...
+
+@dataclass(frozen=True)
+class Biharmonic(_Stencil): ...
+
+@dataclass(frozen=True)
+class TotalVariation(_Stencil):
+    epsilon: float = 0.003
+    def __post_init__(self) -> None: ...
+
+@dataclass(frozen=True)
+class HessianTotalVariation(_Stencil):
+    epsilon: float = 0.003
+    def __post_init__(self) -> None: ...
+
+@dataclass(frozen=True)
+class EdgeAligned(_Stencil):
+    edge_strength: float = 0.003
+    contrast: float = 0.02
+    epsilon: float = 0.005
+    first_order: float = 0.5
+    mixed: float = 2.0
+    def __post_init__(self) -> None: ...
 
 def by_name(name: _Name) -> _Loss: ...

@@ -26,6 +26,11 @@ _SOLVER_TOL = 0.1
 _SPAN = 8
 _LASTING = 50
 _SCHEDULE_MAX_ITER = 500
+# The losses of local differences: coarse levels, iterations on each, and iterations between renewals of the weights.
+_LEVELS = 4
+_COARSE_ITERATIONS = 32
+_COARSE_PERIOD = 8
+_PERIOD = 12
 
 # Float images whose greatest absolute value lies outside are scaled by a power of two: their squares might overflow.
 _SAFE = 1e-6, 1e6
@@ -45,7 +50,7 @@ def restore(
     mask=None,
     *,
     known=None,
-    loss="line",
+    loss="edge",
     step=None,
     init="pyramid",
     max_iter=None,
@@ -71,7 +76,7 @@ def restore(
         for floats, or else the least and greatest values of the dtype (0 and 1 for floats).
     known : array_like of bool or int, shape (rows, cols) or the image's, optional
         The complement, to give instead of `mask`.
-    loss : str, loss of `graddesc.losses`, or callable, default "line"
+    loss : str, loss of `graddesc.losses`, or callable, default "edge"
         What to descend. A callable ``loss(x) -> (value, gradient)`` gets a copy of the image, in float64 and in its own
         shape and units (integers scaled to [0, 1]), and returns a gradient of that shape. Without `step` it is
         descended by `minimize` with `BarzilaiBorwein`.
@@ -173,15 +178,18 @@ def restore(
 
     start = _check_init(init, image, free, channel_axis)
     compiled = hasattr(loss, "sweeps")
-    scale = _Scale(planes, free, bounds, as_is=not compiled)
+    layered = hasattr(loss, "sweeps_of")
+    scale = _Scale(planes, free, bounds, as_is=not (compiled or layered), unit=layered)
     if compiled:
         run = _CompiledRun(loss, planes, free, scale, start, threads)
+    elif layered:
+        run = _StencilRun(loss, planes, free, scale, start, threads, limits, coarse=step is None)
     else:
         run = _CallableRun(loss, planes, free, scale, start, threads, channel_axis)
     report = _Report(run, image, channel_axis, callback, measured=full_output or callback is not None)
     if run.complete:
         status, message = _MESSAGES["nothing"]
-    elif step is None and not compiled:
+    elif step is None and not (compiled or layered):
         status, message = run.minimize(limits, report)
     else:
         status, message = _MESSAGES[_descend(run, step, limits, report)]
@@ -270,11 +278,13 @@ class _Scale:
     """Between the units of the image and those of the run.
 
     Integers are divided by the greatest value of their dtype. Floats are taken as they are unless their squares might
-    overflow or vanish (and a loss of the caller's always sees them so).
+    overflow or vanish (and a loss of the caller's always sees them so). With `unit`, for losses whose parameters are
+    contrasts, floats that do not lie in [0, 1] are shifted and scaled so that the known ones do.
     """
 
-    def __init__(self, planes, free, bounds, as_is):
+    def __init__(self, planes, free, bounds, as_is, unit):
         self.integer = planes.dtype.kind == "u"
+        self.unit, self.offset = unit, 0.0
         self.work_dtype = np.dtype(np.float64 if as_is or planes.dtype.type is np.float64 else np.float32)
         if self.integer:
             least, greatest = 0, int(np.iinfo(planes.dtype).max)
@@ -285,11 +295,19 @@ class _Scale:
             if not (math.isfinite(least) and math.isfinite(greatest)):
                 _refuse_nonfinite(planes, free)
             top = max(abs(least), abs(greatest))
-            safe = as_is or top == 0 or _SAFE[0] <= top <= _SAFE[1]
-            self.factor = 1.0 if safe else 2.0 ** (math.frexp(top)[1] - 1)
+            extent = greatest / 2 - least / 2
+            if unit and not 0 <= least <= greatest <= 1 and 0 < extent < math.inf:
+                self.offset, self.factor = least, min(2 * extent, np.finfo(np.float64).max)
+            else:
+                self.factor = self._power_of_two(top, as_is)
         low, high = _check_bounds(bounds, self.integer, least, greatest)
         with np.errstate(over="ignore"):  # a bound beyond the dtype's range is none
             self.low, self.high = float(self.work_dtype.type(low)), float(self.work_dtype.type(high))
+
+    @staticmethod
+    def _power_of_two(top, as_is):
+        safe = as_is or top == 0 or _SAFE[0] <= top <= _SAFE[1]
+        return 1.0 if safe else 2.0 ** (math.frexp(top)[1] - 1)
 
     @property
     def loss_unit(self):
@@ -299,16 +317,19 @@ class _Scale:
     def to_run(self, values, out):
         """Write values, in units of the image, to out in those of the run."""
         with np.errstate(all="ignore"):  # a corrupt value may be anything
+            if self.offset:
+                values = np.subtract(values, self.offset, dtype=np.float64)
             np.divide(values, self.factor, out=out, dtype=self.work_dtype, casting="unsafe")
 
     def bounds(self):
         """The bounds in units of the run."""
-        return self.low / self.factor, self.high / self.factor
+        return (self.low - self.offset) / self.factor, (self.high - self.offset) / self.factor
 
     def to_image(self, x):
         """A copy of x, in units of the run, in those of the image and inside the bounds; still a float array."""
         with np.errstate(all="ignore"):  # what overflows is clipped, or told by status 3
             x = x * self.work_dtype.type(self.factor)
+            x += self.work_dtype.type(self.offset)
         if self.integer:
             np.rint(x, out=x)
             return np.clip(x, math.ceil(self.low), math.floor(self.high), out=x)
@@ -400,6 +421,75 @@ class _CompiledRun(_Run):
 
     def iterates(self):
         return [sweeps.iterate for sweeps in self._sweeps]
+
+
+class _StencilRun(_Run):
+    """A restoration by a loss of local differences, all channels together, coarse levels first."""
+
+    def __init__(self, loss, planes, free, scale, start, threads, limits, coarse):
+        super().__init__(planes, free, scale, start, threads)
+        self._loss, self.restarted = loss, False
+        if coarse and not self.complete and isinstance(start, str) and start == "pyramid" and limits.max_iter > 0:
+            self._descend_levels(threads, limits)
+        self._sweeps = loss.sweeps_of(self.x, self.free, *scale.bounds(), threads)
+        self._iterations = 0
+
+    def _descend_levels(self, threads, limits):
+        """Run the energy on ever finer grids; what it finds is where the next finer one starts."""
+        pyramids = [_pull(x, self.mask(c), threads, _LEVELS) for c, x in enumerate(self.x)]
+        for pyramid in pyramids:
+            for (fine, fine_free), (coarse, _) in zip(
+                pyramid[-2 : _LEVELS - 1 : -1], pyramid[:_LEVELS:-1], strict=True
+            ):
+                _pyramid.push(coarse, fine_free, threads, fine)
+        for level in range(_LEVELS, 0, -1):
+            if min(self.x.shape[1:]) >> level >= 3:
+                x = np.stack([pyramid[level][0] for pyramid in pyramids])
+                free = np.stack([pyramid[level][1] for pyramid in pyramids[: len(self.free)]])
+                if free.any():
+                    sweeps = self._loss.sweeps_of(x, free, *self.scale.bounds(), threads)
+                    momentum = _Momentum()
+                    for k in range(_COARSE_ITERATIONS):
+                        if k % _COARSE_PERIOD == 0:
+                            sweeps.refresh()
+                        sweeps.accelerate(momentum)
+                        if limits.expired():
+                            break
+                    for pyramid, iterate in zip(pyramids, sweeps.iterates, strict=True):
+                        pyramid[level][0][...] = iterate
+            for pyramid in pyramids:
+                (coarse, _), (fine, fine_free) = pyramid[level], pyramid[level - 1]
+                _pyramid.push(coarse, fine_free, threads, fine)
+
+    def descend(self, step, track_change):
+        """Take a plain step."""
+        self._sweeps.refresh()
+        self._sweeps.descend(step)
+        self.change = math.sqrt(self._sweeps.change / self.corrupt)
+
+    def accelerate(self, momentum):
+        """Take an accelerated step, with the weights renewed from time to time."""
+        if self._iterations % _PERIOD == 0:
+            self._sweeps.refresh()
+        self._iterations += 1
+        self.restarted = self._sweeps.accelerate(momentum)
+        self.change = math.sqrt(self._sweeps.change / self.corrupt)
+
+    def contrast(self):
+        """The root mean square difference between neighbouring pixels."""
+        return math.sqrt(self._sweeps.contrast / self.pairs)
+
+    @property
+    def value(self):
+        """Finite as long as the image is."""
+        return self._sweeps.change
+
+    def loss(self):
+        """The loss of the image as it stands, scaled to [0, 1] as the loss sees it."""
+        return math.fsum(self._loss.value(x) for x in self.iterates())
+
+    def iterates(self):
+        return self._sweeps.iterates
 
 
 class _CallableRun(_Run):
@@ -529,16 +619,22 @@ class _Report:
 # ---- starts ----
 
 
-def _fill_pyramid(x, free, threads):
-    """Fill the free pixels of x by pull-push interpolation."""
+def _pull(x, free, threads, least=0):
+    """The image and its unknown pixels on ever coarser grids, at least so many, until nothing is unknown."""
     levels = [(x, free)]
     unknown = np.count_nonzero(free)
-    while unknown:
+    while unknown or len(levels) <= least:
         fine, fine_free = levels[-1]
         shape = tuple((side + 1) // 2 for side in fine.shape)
         coarse, coarse_free = np.empty(shape, x.dtype), np.empty(shape, np.uint8)
         unknown = _pyramid.pull(fine, fine_free, threads, coarse, coarse_free)
         levels.append((coarse, coarse_free))
+    return levels
+
+
+def _fill_pyramid(x, free, threads):
+    """Fill the free pixels of x by pull-push interpolation."""
+    levels = _pull(x, free, threads)
     for (fine, fine_free), (coarse, _) in zip(levels[-2::-1], levels[:0:-1], strict=True):
         _pyramid.push(coarse, fine_free, threads, fine)
 
@@ -639,7 +735,7 @@ def _check_bounds(bounds, integer, least, greatest):
 def _check_loss(loss):
     if isinstance(loss, str):
         return losses.by_name(loss)
-    if isinstance(loss, type) or not (hasattr(loss, "sweeps") or callable(loss)):
+    if isinstance(loss, type) or not (hasattr(loss, "sweeps") or hasattr(loss, "sweeps_of") or callable(loss)):
         raise TypeError(f"loss must be a name, a loss of graddesc.losses or a callable, got {loss!r}")
     return loss
 

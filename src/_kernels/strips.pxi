@@ -1,0 +1,96 @@
+# What the families that sweep over strips of columns share, each compiled for its own level: included, not imported.
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    /* For writing, into the second-level cache: the first has no room for rows that come later. */
+    #define graddesc_prefetch(address) __builtin_prefetch((address), 1, 2)
+    #else
+    #define graddesc_prefetch(address) ((void) (address))
+    #endif
+    """
+    void prefetch "graddesc_prefetch"(const void *address) noexcept nogil
+
+ctypedef fused real:
+    float
+    double
+
+cdef enum:
+    STRIP = 512  # columns in a strip, about
+    WIDEST = 784  # columns in a strip, at most: 3/2 STRIP + LANES
+    LANES = 16
+    BLOCK = 64  # rows summed in the image's dtype
+    AHEAD = 8  # rows between the prefetch and the use
+    PAD = 16  # room for the halo beside a row, a cache line of float
+
+
+cdef inline Py_ssize_t strip_count(Py_ssize_t cols) noexcept nogil:
+    return max(1, (cols + STRIP // 2) // STRIP)
+
+
+cdef inline Py_ssize_t strip_start(Py_ssize_t cols, Py_ssize_t k) noexcept nogil:
+    # Multiples of 16: aligned, and the parity of a column is that of its place in the strip.
+    cdef Py_ssize_t strips = strip_count(cols)
+    return cols if k == strips else (cols * k // strips) & ~<Py_ssize_t> 15
+
+
+cdef inline void load_row(
+    const real *row, const real[:, :, ::1] halo, Py_ssize_t k, Py_ssize_t i, real *out, Py_ssize_t width
+) noexcept nogil:
+    # Copy a row of strip k and put its neighbours' values beside it; at the image's border what stands there is unused.
+    memcpy(out, row, width * sizeof(real))
+    if k > 0:
+        (out - 2)[0] = halo[k - 1, i, 2]
+        (out - 1)[0] = halo[k - 1, i, 3]
+    if k + 1 < halo.shape[0]:
+        out[width] = halo[k + 1, i, 0]
+        out[width + 1] = halo[k + 1, i, 1]
+
+
+cdef inline void store_halo(
+    const real *row, real[:, :, ::1] halo, Py_ssize_t k, Py_ssize_t i, Py_ssize_t width
+) noexcept nogil:
+    halo[k, i, 0] = row[0]
+    halo[k, i, 1] = row[min(1, width - 1)]
+    halo[k, i, 2] = row[max(width - 2, 0)]
+    halo[k, i, 3] = row[width - 1]
+
+
+cdef inline real clip(real value, real low, real high) noexcept nogil:
+    value = low if value < low else value
+    return high if value > high else value
+
+
+cdef inline void extrapolate_row(
+    const real *v, real *row, real *u, real momentum, real *slope, real *change, Py_ssize_t width
+) noexcept nogil:
+    # row holds the new iterate, u the one before, v the point from which the step was taken.
+    cdef Py_ssize_t j
+    cdef real move
+    for j in range(width):
+        move = row[j] - u[j]
+        slope[j] += (v[j] - row[j]) * move
+        change[j] += move * move
+        u[j] = row[j]
+        row[j] += momentum * move
+
+
+cdef inline void clear(real *sums, Py_ssize_t width) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(width):
+        sums[j] = 0
+
+
+cdef inline double flush_total(real *sums, Py_ssize_t width) noexcept nogil:
+    cdef double total = 0
+    cdef Py_ssize_t j
+    for j in range(width):
+        total += sums[j]
+        sums[j] = 0
+    return total
+
+
+cdef int require(bint holds, str what) except -1:
+    if not holds:
+        raise ValueError(what)
+    return 0

@@ -1,0 +1,230 @@
+"""The losses of local differences: their kernels against slow twins, and what restore() makes of them."""
+
+import numpy as np
+import pytest
+import reference
+from conftest import SHAPES, use_level
+from numpy.testing import assert_allclose, assert_array_equal
+
+import graddesc
+from graddesc import isa, losses
+
+NAMES = ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"]
+FIRST, SECOND, EDGE = range(3)
+WIDE = [(13, 1200), (6, 800), (9, 8), (4, 7), (3, 3)]
+PARAMETERS = {"epsilon": 0.1, "scale": 0.3, "mu": 0.5, "kappa": 2.0}
+
+
+class Case:
+    """Random weights and the kernels at work on them."""
+
+    def __init__(self, kind, shape, dtype=np.float64, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.kind, self.kernels = kind, isa.kernels("stencil")
+        self.x = self.rng.random(shape).astype(dtype)
+        angle = 6 * self.rng.random(shape)
+        self.tensor = [a.astype(dtype) for a in (np.cos(angle), np.sin(angle), self.rng.random(shape))]
+        self.omega = np.empty(shape, dtype)
+        self.kernels.weigh(kind, self.x, *self.tensor, PARAMETERS["epsilon"], PARAMETERS["scale"], 1, self.omega)
+        self.cell = PARAMETERS["mu"], PARAMETERS["kappa"]
+
+    def halo(self, x):
+        halo = np.zeros((self.kernels.count_strips(x.shape[1]), len(x), 4), x.dtype)
+        self.kernels.measure_halo(x, halo)
+        return halo
+
+    def gradient(self, x):
+        out = np.full_like(x, np.nan)
+        self.kernels.gradient(self.kind, x, self.omega, *self.tensor, *self.cell, self.halo(x), 1, out)
+        return out
+
+    def steps(self, free, safety=1.0, floor=1e-9):
+        out = np.empty_like(self.omega)
+        self.kernels.step_sizes(self.kind, free, self.omega, *self.tensor, *self.cell, safety, floor, 1, out)
+        return out
+
+    def places(self):
+        rows, cols = self.x.shape
+        corners = [(i, j) for i in (0, rows - 1) for j in (0, cols - 1)]
+        return corners + [(self.rng.integers(rows), self.rng.integers(cols)) for _ in range(12)]
+
+
+@pytest.fixture(params=[*SHAPES, *WIDE], ids=str)
+def shape(request):
+    return request.param
+
+
+@pytest.mark.parametrize("kind", [FIRST, SECOND, EDGE])
+class TestKernels:
+    def test_energy_is_that_of_the_slow_twin(self, kind, shape):
+        case = Case(kind, shape)
+        value = case.kernels.energy(kind, case.x, *case.tensor, *PARAMETERS.values(), 1, np.empty(shape[0]))
+        assert_allclose(value, reference.stencil_energy(kind, case.x, *case.tensor, **PARAMETERS), rtol=1e-12)
+
+    def test_gradient_is_the_difference_quotient_of_the_slow_twin(self, kind, shape):
+        # The weights are those at x, so that the gradient of the frozen quadratic is that of the energy there.
+        case, h = Case(kind, shape), 1e-3
+        gradient = case.gradient(case.x)
+        for place in case.places():
+            quotient = 0.0
+            for offset, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
+                x = case.x.copy()
+                x[place] += offset * h
+                quotient += weight * reference.stencil_energy(kind, x, *case.tensor, **PARAMETERS) / (12 * h)
+            assert_allclose(
+                gradient[place], quotient, atol=1e-6
+            )  # the error of the quotient, h^4 times a fifth derivative
+
+    def test_steps_are_one_over_the_diagonal(self, kind, shape):
+        case = Case(kind, shape)
+        steps = case.steps(np.ones(shape, np.uint8))
+        for place in case.places():
+            unit = np.zeros(shape)
+            unit[place] = 1
+            assert_allclose(1 / steps[place], max(case.gradient(unit)[place], 1e-9), rtol=1e-12)
+
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_sweep_is_a_projected_step_and_its_extrapolation(self, kind, shape, threads):
+        case = Case(kind, shape)
+        free = (case.rng.random(shape) < 0.8).astype(np.uint8)
+        steps, u, v = case.steps(free, 2.2, 0.02), case.rng.random(shape), case.x.copy()
+        halo, halo_out = case.halo(v), np.zeros_like(case.halo(v))
+        totals = np.zeros((len(halo), 2))
+        n = np.where(free, np.clip(v - steps * case.gradient(v), 0.1, 0.9), v)
+        sums = [np.sum((n - u) ** 2), np.sum((v - n) * (n - u))]
+        expected = n + 0.5 * (n - u)
+        case.kernels.accelerate(
+            kind, v, u, steps, 0.5, 0.1, 0.9, case.omega, *case.tensor, *case.cell, threads, halo, halo_out, totals
+        )
+        assert_allclose(v, expected, atol=1e-14)
+        assert_allclose(u, n, atol=1e-14)
+        assert_array_equal(u[free == 0], case.x[free == 0])
+        assert_array_equal(halo_out, case.halo(v))
+        assert_allclose(totals.sum(axis=0), sums, atol=1e-12 * v.size)
+
+
+def image(rows=70, cols=90):
+    i, j = np.mgrid[:rows, :cols]
+    return 0.5 + 0.25 * np.sin(0.17 * i + 0.1 * j) + 0.2 * (i + j > 80)
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestLosses:
+    def test_is_zero_on_a_constant_and_nowhere_negative(self, name):
+        loss = losses.by_name(name)
+        assert loss.value(np.full((5, 6), 0.3)) == 0
+        assert_allclose(loss.gradient(np.full((5, 6), 0.3)), 0, atol=1e-16)
+        assert loss.value(np.random.default_rng(0).random((5, 6))) > 0
+
+    def test_out_and_dtypes(self, name, dtype):
+        loss, x = losses.by_name(name), image(9, 11).astype(dtype)
+        x.flags.writeable = False
+        out = np.full((11, 9), np.nan, dtype).T
+        value, gradient = loss.value_and_gradient(x, out)
+        assert gradient is out
+        assert_array_equal(out, loss.gradient(x))
+        assert value == loss.value(np.asfortranarray(x))
+        expected = loss.gradient(x.astype(np.float64))
+        assert_allclose(out, expected, atol=1e-4 * np.abs(expected).max())
+
+    def test_gradient_vanishes_where_a_restoration_ends(self, name):
+        if name == "edge":
+            return  # its tensor's Gaussian follows the density of the known pixels
+        x, loss = image(), losses.by_name(name)
+        mask = np.random.default_rng(1).random(x.shape) < 0.7
+        best, info = graddesc.restore(np.where(mask, 0, x), mask, loss=loss, tol=1e-9, full_output=True)
+        assert info.success
+        inside = mask & (best > 1e-6) & (best < 1 - 1e-6)
+        assert np.abs(loss.gradient(best)[inside]).max() < 1e-3 * np.abs(loss.gradient(np.where(mask, 0, x))).max()
+
+    def test_levels_and_threads_give_the_same_bits(self, name):
+        x = np.random.default_rng(0).random((70, 1300)).astype(np.float32)
+        mask = np.random.default_rng(1).random(x.shape) < 0.9
+        expected = graddesc.restore(x, mask, loss=name, max_iter=15)
+        assert not np.array_equal(expected, x)
+        for threads in (2, 7):
+            assert_array_equal(graddesc.restore(x, mask, loss=name, max_iter=15, threads=threads), expected)
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (2, 9), (3, 3), (5, 4)], ids=str)
+    def test_small_images_with_one_known_pixel_take_its_value(self, name, shape):
+        mask = np.ones(shape, bool)
+        mask[shape[0] // 2, shape[1] // 2] = False
+        x = np.where(mask, 1.0, 0.25)
+        assert_allclose(graddesc.restore(x, mask, loss=name), 0.25, atol=1e-6)
+
+    def test_undercuts_its_start(self, name):
+        x, loss = image(), losses.by_name(name)
+        mask = np.random.default_rng(1).random(x.shape) < 0.9
+        start = graddesc.restore(x, mask, loss=name, max_iter=0)
+        restored = graddesc.restore(x, mask, loss=name)
+        assert_array_equal(restored[~mask], x[~mask])
+        assert loss.value(restored) < loss.value(start)
+        assert np.sqrt(np.mean((restored - x)[mask] ** 2)) < 1.1 * np.sqrt(np.mean((start - x)[mask] ** 2))
+
+    def test_plain_steps_and_channels(self, name):
+        x = np.stack([image(20, 24), 1 - image(20, 24)], axis=-1)
+        mask = np.random.default_rng(1).random(x.shape) < 0.6
+        step = graddesc.Constant(1e-4)
+        seen = []
+        restored, info = graddesc.restore(
+            x, mask, loss=name, step=step, max_iter=5, channel_axis=-1, full_output=True, callback=seen.append
+        )
+        assert info.nit == len(seen) == 5
+        assert (np.diff(info.history) < 0).all()
+        assert_array_equal(restored[~mask], x[~mask])
+
+    @pytest.mark.parametrize("size", [1e-30, 255.0, 1e5])
+    def test_unit_of_floats_does_not_matter(self, name, size):
+        x = 0.1 + 0.8 * image(30, 40)
+        mask = np.random.default_rng(1).random(x.shape) < 0.8
+        big = graddesc.restore((3 * x - 1) * size, mask, loss=name, tol=1e-3)
+        low, high = x[~mask].min(), x[~mask].max()
+        unit = graddesc.restore((x - low) / (high - low), mask, loss=name, tol=1e-3)
+        assert_allclose((big / size + 1) / 3, low + (high - low) * unit, atol=1e-6)
+
+
+def test_values_by_hand():
+    x = np.array([[0.0, 3.0], [4.0, 4.0]])
+    assert losses.Harmonic().value(x) == 9 + 16 + 1
+    assert losses.Biharmonic().value(x) == 2 * 3**2
+    assert losses.Biharmonic().value(np.array([[0.0, 1.0, 4.0]])) == 4
+    quarter = np.array([[0.0, 0.4]])
+    assert_allclose(losses.TotalVariation(0.1).value(quarter), 2 * (np.sqrt(0.01 + 0.08) - 0.1))
+    assert_allclose(losses.HessianTotalVariation(0.1).value(np.array([[0.0, 0.1, 0.4]])), np.sqrt(0.05) - 0.1)
+
+
+@pytest.mark.parametrize("name", ["harmonic", "biharmonic", "tv", "hessian-tv"])
+def test_turning_and_flipping_change_nothing(name):
+    loss, x = losses.by_name(name), np.random.default_rng(0).random((6, 9))
+    for other in (x.T, x[::-1], x[:, ::-1]):
+        assert_allclose(loss.value(other), loss.value(x), rtol=1e-13)
+
+
+def test_edge_continues_an_edge():
+    # A slanted edge from a tenth of its pixels: the mean of what is known nearby blurs it, the tensor finds it.
+    x = image(120, 140)
+    mask = np.random.default_rng(2).random(x.shape) < 0.9
+    errors = {
+        name: np.sqrt(np.mean((graddesc.restore(x, mask, loss=name) - x)[mask] ** 2))
+        for name in ("line", "harmonic", "biharmonic", "edge")
+    }
+    assert errors["edge"] < 0.8 * min(errors["line"], errors["harmonic"], errors["biharmonic"])
+
+
+@pytest.mark.parametrize("cls", [losses.TotalVariation, losses.HessianTotalVariation, losses.EdgeAligned])
+def test_parameters_are_checked(cls):
+    with pytest.raises(ValueError, match="epsilon must be a positive finite number, got 0"):
+        cls(epsilon=0)
+    with pytest.raises(TypeError, match="epsilon must be a number, got 'x'"):
+        cls(epsilon="x")
+
+
+def test_every_level_sweeps_alike(monkeypatch):
+    x = np.random.default_rng(0).random((40, 1100)).astype(np.float32)
+    mask = np.random.default_rng(1).random(x.shape) < 0.9
+    results = []
+    for level in isa.AVAILABLE:
+        use_level(level, monkeypatch)
+        results.append(graddesc.restore(x, mask, max_iter=15))
+    for result in results[1:]:
+        assert_array_equal(result, results[0])
