@@ -202,7 +202,7 @@ def classic_job(size, rounds):
     _, known, start = trial(size, size)
 
     def restore(**options):
-        return graddesc.restore(start, known=known, **options)
+        return graddesc.restore(start, known=known, loss="line", **options)
 
     def loss(image):
         return LineSmoothness().value(image.astype(np.float64))

@@ -257,6 +257,12 @@ def graddesc_line(image, mask):
     return graddesc.restore(image, mask, loss="line") / np.float32(255)
 
 
+def graddesc_edge(image, mask):
+    import graddesc
+
+    return graddesc.restore(image, mask) / np.float32(255)
+
+
 def opencv_telea(image, mask):
     import cv2
 
@@ -287,6 +293,7 @@ def skimage_biharmonic(image, mask):
 
 RESTORATIONS = {
     "graddesc, line": graddesc_line,
+    "graddesc, edge": graddesc_edge,
     "OpenCV, Telea": opencv_telea,
     "OpenCV, Navier-Stokes": opencv_navier_stokes,
     "SciPy, griddata linear": scipy_griddata,

@@ -1,5 +1,7 @@
 """The losses of local differences: their kernels against slow twins, and what restore() makes of them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import reference
@@ -228,3 +230,27 @@ def test_every_level_sweeps_alike(monkeypatch):
         results.append(graddesc.restore(x, mask, max_iter=15))
     for result in results[1:]:
         assert_array_equal(result, results[0])
+
+
+def test_memory_is_bounded():
+    x = np.random.default_rng(0).random((600, 700)).astype(np.float32)
+    mask = np.random.default_rng(1).random(x.shape) < 0.9
+    graddesc.restore(x[:50, :50], mask[:50, :50])
+    tracemalloc.start()
+    try:
+        graddesc.restore(x, mask)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= 12 * x.nbytes
+
+
+def test_density_of_the_known_pixels_sets_the_spread():
+    # A window in the middle has 48 neighbours; in the corner of the image only 15.
+    free = np.ones((1, 600, 20), np.uint8)
+    free[0, ::4, ::5] = 0
+    shares = []
+    for i, j in np.argwhere(free[0]):
+        window = free[0, max(i - 3, 0) : i + 4, max(j - 3, 0) : j + 4]
+        shares.append((window == 0).sum() / (window.size - 1))
+    assert_allclose(losses._tensor_spread(free), 4 * (0.1 / np.mean(shares)) ** 0.4, rtol=1e-12)

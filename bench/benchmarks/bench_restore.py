@@ -6,9 +6,10 @@ import graddesc
 
 from .bench_base import TWELVE_MEGAPIXELS, colour_photograph, corrupted, known_pixels, photograph
 
-CLASSIC = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image"}
+CLASSIC = {"loss": "line", "step": graddesc.InverseTime(1.5, floor=0.015), "init": "image"}
 JOBS = {
-    "solver": (lambda: photograph(512, 512), {}),
+    "edge": (lambda: photograph(512, 512), {}),
+    "line": (lambda: photograph(512, 512), {"loss": "line"}),
     "classic recipe": (lambda: photograph(512, 512), CLASSIC),
     "colour": (colour_photograph, {"channel_axis": -1}),
     "12 megapixels": (lambda: photograph(*TWELVE_MEGAPIXELS), {}),

@@ -232,6 +232,7 @@ class LineSmoothness:
 
 
 _FIRST, _SECOND, _EDGE = range(3)  # the kinds of stencil.pyx
+_BLOCK = 256  # rows of which NumPy's temporary arrays are made at a time
 
 
 @dataclass(frozen=True)
@@ -350,9 +351,7 @@ class StencilSweeps:
     def refresh(self):
         """Renew the weights, and with them each pixel's step, at the image as it stands."""
         operator = self._weights.operator
-        self.contrast = sum(
-            float(np.vdot(d, d)) for plane in self._x for d in (np.diff(plane, axis=0), np.diff(plane, axis=1))
-        )
+        self.contrast = sum(_squared_differences(plane) for plane in self._x)
         if self._fresh and operator.epsilon == 0:
             return  # a sum of squares has always the same
         if self._spread is not None:
@@ -393,11 +392,23 @@ class StencilSweeps:
             u[...] = x
 
 
+def _squared_differences(plane):
+    """The sum of squared differences between neighbours."""
+    total = 0.0
+    for start in range(0, len(plane), _BLOCK):
+        block = plane[start : start + _BLOCK + 1]
+        down, right = np.diff(block, axis=0), np.diff(block[:_BLOCK], axis=1)
+        total += float(np.vdot(down, down)) + float(np.vdot(right, right))
+    return total
+
+
 def _window_sums(counts):
     """The sums over the 7 x 7 window around each element, cut at the border."""
     for axis in (0, 1):
         n = counts.shape[axis]
-        sums = np.concatenate([np.zeros_like(counts.take([0], axis)), np.cumsum(counts, axis)], axis)
+        sums = np.concatenate(
+            [np.zeros_like(counts.take([0], axis)), np.cumsum(counts, axis, dtype=counts.dtype)], axis
+        )
         i = np.arange(n)
         counts = sums.take(np.minimum(i + 4, n), axis) - sums.take(np.maximum(i - 3, 0), axis)
     return counts
@@ -406,12 +417,17 @@ def _window_sums(counts):
 def _tensor_spread(free):
     """The standard deviation of the tensor's Gaussian, from the density of the known pixels around the unknown ones."""
     total = 0.0
+    rows, cols = free.shape[1:]
+    widths = _window_sums(np.ones((1, cols), np.int32))[0]
     for plane in free:
-        unknown = plane.view(bool)
-        known = _window_sums((plane ^ 1).astype(np.int32))
-        heights, widths = (np.minimum(i + 4, n) - np.maximum(i - 3, 0) for n in plane.shape for i in [np.arange(n)])
-        others = np.maximum(np.multiply.outer(heights, widths) - 1, 1)
-        total += float(np.sum(known[unknown] / others[unknown]))
+        for start in range(0, rows, _BLOCK):
+            top, stop = max(start - 3, 0), min(start + _BLOCK, rows)
+            inner = np.s_[start - top : stop - top]
+            known = _window_sums((plane[top : stop + 3] ^ 1).astype(np.int32))[inner]
+            heights = _window_sums(np.ones((min(stop + 3, rows) - top, 1), np.int32))[inner, 0]
+            unknown = plane[start:stop].view(bool)
+            others = np.maximum(np.multiply.outer(heights, widths) - 1, 1)
+            total += float(np.sum(known[unknown] / others[unknown]))
     density = max(total / max(np.count_nonzero(free), 1), 0.005)
     return min(max(4 * (0.1 / density) ** 0.4, 1.0), 10.0)
 

@@ -134,7 +134,10 @@ def restore(
     -----
     The solver is accelerated projected gradient descent [1]_ with a diagonal metric that majorises the loss at each
     point, and momentum that starts afresh when it points uphill [2]_; its start is pull-push interpolation [3]_.
-    Beside the image it holds at most four arrays of the image's size, in float32 (in float64 for float64 images).
+    With "line" it holds, beside the image, at most four arrays of the image's size, in float32 (in float64 for float64
+    images). The other losses are run on coarse levels first; their weights are renewed every 12 iterations, and they
+    hold at most twelve arrays. Their parameters are contrasts of an image in [0, 1]: floats outside are scaled so that
+    the known ones lie in it. Their channels share one structure tensor.
 
     A step size has the unit of the image for floats; integers are scaled to [0, 1].
 
