@@ -590,11 +590,11 @@ class EdgeAligned(_Stencil):
 
     Parameters
     ----------
-    edge_strength : float, default 0.003
+    edge_strength : float, default 0.002
         With `contrast`, what counts as an edge; for images in [0, 1], as all of these, and positive.
     contrast : float, default 0.02
         The gradient above which the tensor no longer grows with its square, but in proportion.
-    epsilon : float, default 0.005
+    epsilon : float, default 0.015
         The second difference below which the loss is nearly quadratic.
     first_order : float, default 0.5
         The weight mu of the first differences.
@@ -618,9 +618,9 @@ class EdgeAligned(_Stencil):
        1999. :doi:`10.1023/A:1008009714131`
     """
 
-    edge_strength: float = 0.003
+    edge_strength: float = 0.002
     contrast: float = 0.02
-    epsilon: float = 0.005
+    epsilon: float = 0.015
     first_order: float = 0.5
     mixed: float = 2.0
 

@@ -100,9 +100,9 @@ class HessianTotalVariation(_Stencil):
 
 @dataclass(frozen=True)
 class EdgeAligned(_Stencil):
-    edge_strength: float = 0.003
+    edge_strength: float = 0.002
     contrast: float = 0.02
-    epsilon: float = 0.005
+    epsilon: float = 0.015
     first_order: float = 0.5
     mixed: float = 2.0
     def __post_init__(self) -> None: ...
