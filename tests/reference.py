@@ -127,3 +127,76 @@ def stencil_energy(kind, x, cosine, sine, edge, epsilon, scale, mu, kappa):
     mixed = np.diff(np.diff(x, axis=0), axis=1)
     along = ((1 + cosine) * gx**2 + 2 * sine * gx * gy + (1 - cosine) * gy**2) / 2
     return total + mu / 2 * np.sum(gx**2 + gy**2 - edge * along + kappa / 4 * (2 - edge) * mixed**2)
+
+
+class Krige:
+    """One window as a stationary Gaussian process of spectrum S: what its known pixels tell of it, and of S."""
+
+    def __init__(self, spectrum, positions, values, noise):
+        side = len(spectrum)
+        self.spectrum, self.positions, self.values = spectrum, positions, values
+        covariance = np.fft.irfft2(spectrum, s=(side, side))
+        apart = (positions[:, np.newaxis] - positions) % side
+        self.inverse = np.linalg.inv(covariance[apart[..., 0], apart[..., 1]] + noise * np.eye(len(positions)))
+        ones = np.ones(len(positions))
+        self.mean = ones @ self.inverse @ values / (ones @ self.inverse @ ones)
+        self.weights = self.inverse @ (values - self.mean)
+
+    def evidence(self):
+        square = (self.values - self.mean) @ self.weights
+        return -square / 2 + np.linalg.slogdet(self.inverse)[1] / 2
+
+    def _response(self):
+        image = np.zeros((len(self.spectrum),) * 2)
+        image[tuple(self.positions.T)] = self.weights
+        return self.spectrum * np.fft.rfft2(image)
+
+    def estimate(self, size):
+        side = len(self.spectrum)
+        return np.fft.irfft2(self._response(), s=(side, side))[:size, :size] + self.mean
+
+    def error(self, taper):
+        errors = self.weights / np.diag(self.inverse)
+        weights = taper[tuple(self.positions.T)]
+        return weights @ errors**2 / weights.sum()
+
+    def learn(self, prior, mix):
+        """The next spectrum."""
+        spectrum, side = self.spectrum, len(self.spectrum)
+        pairs = np.zeros((side, side))
+        for i, p in enumerate(self.positions):
+            for j, q in enumerate(self.positions):
+                pairs[tuple((p - q) % side)] += self.inverse[i, j]
+        variance = np.maximum(spectrum - spectrum**2 * np.maximum(np.fft.rfft2(pairs).real, 0) / side**2, 0)
+        power = (np.abs(self._response()) ** 2 / side**2 + variance) ** 2 / spectrum
+        weights = np.full(side // 2 + 1, 2.0)
+        weights[[0, -1]] = 1
+        return (1 - mix) * power + mix * prior * (power * weights).sum() / side**2
+
+
+def similar_patches(image, top, left, side, group, reach):
+    """The squared distances of the patches most like one, the nearest first."""
+    rows, cols = image.shape[1:]
+    patch = image[:, top : top + side, left : left + side]
+    distances = [
+        np.sum((image[:, i : i + side, j : j + side] - patch) ** 2)
+        for i in range(max(top - reach, 0), min(top + reach, rows - side) + 1)
+        for j in range(max(left - reach, 0), min(left + reach, cols - side) + 1)
+    ]
+    return sorted(distances)[:group]
+
+
+def shrink(image, places, side, threshold):
+    """The sums and weights of groups of patches whose small cosine coefficients are set to zero."""
+    from scipy.fft import dctn, idctn
+
+    sums, weights = np.zeros((2, *image.shape))
+    for group in places.reshape(-1, places.shape[-1]):
+        blocks = [np.s_[p // image.shape[1] :, p % image.shape[1] :] for p in group]
+        coefficients = dctn(np.stack([image[block][:side, :side] for block in blocks]), norm="ortho")
+        kept = np.abs(coefficients) >= threshold
+        kept[0, 0, 0] = True
+        for patch, block in zip(idctn(coefficients * kept, norm="ortho"), blocks, strict=True):
+            sums[block][:side, :side] += patch / (1 + kept.sum())
+            weights[block][:side, :side] += 1 / (1 + kept.sum())
+    return sums, weights

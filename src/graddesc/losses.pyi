@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -14,12 +14,13 @@ __all__ = [
     "Harmonic",
     "HessianTotalVariation",
     "LineSmoothness",
+    "TextureAdaptive",
     "TotalVariation",
     "by_name",
 ]
 
-_Name: TypeAlias = Literal["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge"]
-_Loss: TypeAlias = LineSmoothness | _Stencil  # all classes of losses
+_Name: TypeAlias = Literal["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge", "texture"]
+_Loss: TypeAlias = LineSmoothness | _Stencil | TextureAdaptive  # all classes of losses
 _Float = TypeVar("_Float", bound=np.floating[Any], default=Any)
 _Plane: TypeAlias = _HasArray[_Float] | Sequence[Sequence[float]]
 
@@ -106,5 +107,27 @@ class EdgeAligned(_Stencil):
     first_order: float = 0.5
     mixed: float = 2.0
     def __post_init__(self) -> None: ...
+
+@dataclass(frozen=True)
+class TextureAdaptive:
+    noise: float = 0.01
+    edge: EdgeAligned = EdgeAligned()
+    seed: int = 0
+    def __post_init__(self) -> None: ...
+    def value(self, x: _Plane[_Float]) -> float: ...
+    def gradient(self, x: _Plane[_Float], out: NDArray[_Float] | None = None) -> NDArray[_Float]: ...
+    def value_and_gradient(
+        self, x: _Plane[_Float], out: NDArray[_Float] | None = None
+    ) -> tuple[float, NDArray[_Float]]: ...
+    def stages(
+        self,
+        x: NDArray[np.floating[Any]],
+        free: NDArray[np.uint8],
+        solve: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+        low: float,
+        high: float,
+        threads: int,
+        pause: Callable[[], None],
+    ) -> Iterator[NDArray[np.float32]]: ...
 
 def by_name(name: _Name) -> _Loss: ...

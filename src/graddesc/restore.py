@@ -37,6 +37,7 @@ _SAFE = 1e-6, 1e6
 
 _MESSAGES = {
     "settled": (0, "The corrupt pixels have settled: what they have yet to change is within tol."),
+    "done": (0, "All steps were taken."),
     "nothing": (0, "No pixel is corrupt: the image is returned as it is."),
     "iterations": (1, "The greatest number of iterations was reached."),
     "not finite": (3, "The loss is not finite: the bounds allow values whose squares overflow."),
@@ -182,12 +183,17 @@ def restore(
     start = _check_init(init, image, free, channel_axis)
     compiled = hasattr(loss, "sweeps")
     layered = hasattr(loss, "sweeps_of")
-    scale = _Scale(planes, free, bounds, as_is=not (compiled or layered), unit=layered)
+    staged = hasattr(loss, "stages")
+    scale = _Scale(planes, free, bounds, as_is=not (compiled or layered or staged), unit=layered or staged)
     if compiled:
         run = _CompiledRun(loss, planes, free, scale, start, threads)
     elif layered:
         run = _StencilRun(loss, planes, free, scale, start, threads, limits, coarse=step is None)
+    elif staged and step is None:
+        run = _StagedRun(loss, planes, free, scale, start, threads)
     else:
+        if staged:
+            loss = _by_planes(loss, channel_axis)
         run = _CallableRun(loss, planes, free, scale, start, threads, channel_axis)
     report = _Report(run, image, channel_axis, callback, measured=full_output or callback is not None)
     if run.complete:
@@ -495,6 +501,80 @@ class _StencilRun(_Run):
         return self._sweeps.iterates
 
 
+class _StagedRun(_Run):
+    """A restoration by the stages of a loss; channels with masks of their own one after the other."""
+
+    def __init__(self, loss, planes, free, scale, start, threads):
+        super().__init__(planes, free, scale, start, threads)
+        self._loss, self._threads = loss, threads
+        self._value = None  # of the image as it stands, once it was measured
+
+    def loss(self):
+        """The loss of the image as it stands, scaled to [0, 1]."""
+        if self._value is None:
+            self._value = math.fsum(self._loss.value(x) for x in self.x)
+        return self._value
+
+    def minimize(self, limits, report):
+        """Take all steps; return the status and its message."""
+
+        def solve_at(channels):
+            def solve(free):
+                return restore(
+                    np.ascontiguousarray(self.x[channels], np.float32), free, loss=self._loss.edge, channel_axis=0,
+                    bounds=self.scale.bounds(), max_time=limits.remaining(), threads=self._threads,
+                )  # fmt: skip
+
+            return solve
+
+        def pause():
+            if limits.expired():
+                raise _OutOfTime
+
+        k = 0
+        together = len(self.free) == 1
+        parts = [np.s_[:]] if together else [np.s_[c : c + 1] for c in range(len(self.free))]
+        try:
+            for part, free in zip(parts, self.free, strict=True):
+                latest = None
+                stages = self._loss.stages(
+                    self.x[part], free, solve_at(part), *self.scale.bounds(), self._threads, pause
+                )
+                for image in stages:
+                    if image is not latest:
+                        latest = image
+                        self.x[part], self._value = image, None
+                    k += 1
+                    try:
+                        report.iteration(k, None)
+                    except StopIteration:
+                        return _MESSAGES["callback"]
+                    if limits.expired():
+                        return _MESSAGES["time"]
+                    if k >= limits.max_iter:
+                        return _MESSAGES["iterations"]
+        except _OutOfTime:
+            return _MESSAGES["time"]
+        return _MESSAGES["done"]
+
+
+class _OutOfTime(Exception):
+    """Raised inside of a step that is too long to be waited for."""
+
+
+def _by_planes(loss, channel_axis):
+    """A callable that adds up a loss of 2-D images over the channels."""
+
+    def value_and_gradient(x):
+        gradient = np.empty_like(x)
+        total = 0.0
+        for plane, out in zip(_planes(x, channel_axis), _planes(gradient, channel_axis), strict=True):
+            total += loss.value_and_gradient(plane, out)[0]
+        return total, gradient
+
+    return value_and_gradient
+
+
 class _CallableRun(_Run):
     """A restoration by a loss of the caller's, which sees the whole image at once."""
 
@@ -738,7 +818,9 @@ def _check_bounds(bounds, integer, least, greatest):
 def _check_loss(loss):
     if isinstance(loss, str):
         return losses.by_name(loss)
-    if isinstance(loss, type) or not (hasattr(loss, "sweeps") or hasattr(loss, "sweeps_of") or callable(loss)):
+    if isinstance(loss, type) or not (
+        hasattr(loss, "sweeps") or hasattr(loss, "sweeps_of") or hasattr(loss, "stages") or callable(loss)
+    ):
         raise TypeError(f"loss must be a name, a loss of graddesc.losses or a callable, got {loss!r}")
     return loss
 

@@ -1,0 +1,400 @@
+"""What the loss "texture" does: local spectra learned from known pixels, gated against "edge", and similar patches.
+
+`restore_texture` is the whole of it. `Windows` krige an image from the spectra of its windows, `Gate` learns from
+pixels that were known but held out where one image is to be preferred to another, and similar patches are shrunk
+together.
+"""
+
+import math
+
+import numpy as np
+
+from graddesc.isa import kernels
+
+_kriging = kernels("kriging")
+_patches = kernels("patches")
+
+_HELD_OUT = 0.2  # of the known pixels
+_LEAST_SIDE = 12  # of an image, and
+_LEAST_KNOWN = 100  # known pixels of it: below these it stays as "edge" has it
+
+# Windows, by the sides of their tori: enough known pixels to learn from, and few enough to invert their covariances. A
+# torus that is larger than 4/3 of the window restores less: its spectrum has more to learn from the same pixels.
+_SIDES = (12, 16, 24, 32)
+_KNOWN_IN_WINDOW = 60
+_CAPACITY = 128
+_LEAST_IN_WINDOW = 4
+_CHUNK = 1024  # windows between looks at the clock
+_CHANNELS = 4  # that share spectra, at most
+
+_MIX = 0.005  # of the prior, in each step
+_EXPONENTS = (1.5, 2.0, 2.5, 3.0)  # of the power laws to begin with; up to the second a window is taken for texture
+_MIX_EXPONENT = 2.5
+_SHARES = (0.3, 0.1, 0.03)  # of the power law in its mixtures with the periodogram
+_ERROR_FLOOR = 1e-5
+
+# Steps of expectation-maximisation, and those after which neighbouring windows' spectra are averaged.
+_PILOT = 8, (3, 4, 5, 6)
+_FULL = 3, (0,)
+_MORE = 10, (0, 1, 4, 5)
+
+_THRESHOLDS = 0.1, 0.005
+_ITERATIONS = 10
+_MATCHES = 5  # iterations between searches for similar patches
+_PATCH_STRIDE = 4
+_REACH = 10
+_BAND = 16  # rows of patches: 64 rows of pixels, further apart than 2 * (_REACH + side of a patch)
+
+
+_LOSS_SIDE, _LOSS_SIZE, _LOSS_STRIDE = 32, 24, 8  # torus and windows of the loss
+_ROWS_AT_ONCE = 8
+
+
+def loss(x, noise, gradient=None):
+    """The loss of `TextureAdaptive`; adds its gradient to an array of zeros, shape (rows, cols), float64."""
+    size = min(_LOSS_SIZE, *x.shape)
+    taper = _taper(size)
+    root, total = np.sqrt(taper), taper.sum()
+    tops, lefts = (_places(extent, size, _LOSS_STRIDE) for extent in x.shape)
+    frequencies = np.full(_LOSS_SIDE // 2 + 1, 2.0)
+    frequencies[[0, -1]] = 1
+    value = 0.0
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size))
+    for start in range(0, len(tops), _ROWS_AT_ONCE):
+        some = tops[start : start + _ROWS_AT_ONCE]
+        pixels = windows[np.ix_(some, lefts)].astype(np.float64)
+        pixels -= pixels.mean(axis=(2, 3), keepdims=True)
+        transform = np.fft.rfft2(root * pixels, s=(_LOSS_SIDE, _LOSS_SIDE))
+        power = np.abs(transform) ** 2 / total
+        value += float(np.sum(np.log1p(power / noise**2) * frequencies)) / 2
+        if gradient is not None:
+            back = np.fft.irfft2(transform / (noise**2 + power), s=(_LOSS_SIDE, _LOSS_SIDE))[..., :size, :size]
+            back *= root * (_LOSS_SIDE**2 / total)
+            back -= back.mean(axis=(2, 3), keepdims=True)
+            for i, top in enumerate(some):
+                for j, left in enumerate(lefts):
+                    gradient[top : top + size, left : left + size] += back[i, j]
+    return value
+
+
+def _taper(size):
+    """The window function."""
+    profile = np.sin(np.pi * (np.arange(size) + 0.5) / size)
+    return np.outer(profile, profile)
+
+
+def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
+    """Restore an image by local spectra, held-out pixels and similar patches; a generator of the image step by step.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (channels, rows, cols)
+        The image, about in [0, 1]; its known pixels are read.
+    free : ndarray of uint8, shape (rows, cols)
+        1 where a pixel is unknown.
+    solve : callable
+        ``solve(free)`` restores all channels of x by "edge" where another mask tells, and returns a new float32 array.
+    low, high : float
+        The range of unknown pixels.
+    noise : float
+        The standard deviation of what no spectrum explains.
+    rng : numpy.random.Generator
+        What the held-out pixels and the positions of patches are drawn from.
+    threads : int
+        Number of threads.
+    pause : callable
+        Called without arguments several times a second; ends the work by an exception.
+
+    Yields
+    ------
+    ndarray of float32, shape (channels, rows, cols)
+        The best image so far, not changed later.
+    """
+    edge = solve(free)
+    yield edge
+    known = free == 0
+    if min(free.shape) < _LEAST_SIDE or np.count_nonzero(known) < _LEAST_KNOWN:
+        return
+    rest = known.copy()
+    places = np.flatnonzero(known)
+    rest.flat[rng.permutation(places)[: round(_HELD_OUT * len(places))]] = False
+    held = known & ~rest
+    edge_of_rest = solve((~rest).astype(np.uint8))
+    trusted = _trusted(known, rest, held)
+
+    def fix(image, known):
+        return np.where(known, x, np.clip(image, low, high)).astype(np.float32)
+
+    kriged, kriged_of_rest = [], []
+    for start in range(0, len(x), _CHANNELS):
+        some = np.s_[start : start + _CHANNELS]
+        pair = yield from _while_showing(
+            edge, _krige(x[some], free, known, rest, edge[some], edge_of_rest[some], noise, threads, pause)
+        )
+        kriged.append(pair[0])
+        kriged_of_rest.append(pair[1])
+    kriged, kriged_of_rest = np.concatenate(kriged), np.concatenate(kriged_of_rest)
+    gate = Gate(edge_of_rest, kriged_of_rest, x, held, doubt=0.5)
+    mixed = fix(edge + trusted * (gate(edge, kriged) - edge), known)
+    mixed_of_rest = fix(gate(edge_of_rest, kriged_of_rest), rest)
+    yield mixed
+    seeds = rng.spawn(2)
+    polished = yield from _while_showing(mixed, _polish(mixed, known, fix, seeds[0], threads, pause))
+    polished_of_rest = yield from _while_showing(mixed, _polish(mixed_of_rest, rest, fix, seeds[1], threads, pause))
+    gate = Gate(edge_of_rest, polished_of_rest, x, held, doubt=0.2)
+    yield fix(edge + trusted * (gate(edge, polished) - edge), known)
+
+
+def _while_showing(image, work):
+    """Yield an image for each step of some work, and return what its last one gave."""
+    result = None
+    for result in work:  # noqa: B007
+        yield image
+    return result
+
+
+def _trusted(known, rest, held):
+    """How far what held-out pixels tell holds at each pixel: not much further from known ones than they are."""
+    from scipy.ndimage import distance_transform_edt
+
+    reach = np.quantile(distance_transform_edt(~rest)[held], 0.99)
+    return np.clip(2 - distance_transform_edt(~known) / reach, 0, 1).astype(np.float32)
+
+
+# ---- windows and their spectra ----
+
+
+def _krige(x, free, known, rest, edge, edge_of_rest, noise, threads, pause):
+    """Yield pairs of images, of which the last is kriged from all known pixels and from the rest alone."""
+    windows = Windows(free, len(x), noise, threads, pause)
+    windows.know(x, rest)
+    windows.begin(edge_of_rest)
+    estimates = windows.estimates()
+    for _ in windows.learn(windows.order, *_PILOT, estimates):
+        yield edge, edge_of_rest
+    of_rest = windows.merge(estimates, edge_of_rest)
+    windows.know(x, known)
+    for _ in windows.learn(windows.order, *_FULL, estimates):
+        yield edge, of_rest
+    for _ in windows.learn(windows.order[windows.textured[windows.order]], *_MORE, estimates):
+        yield edge, of_rest
+    yield windows.merge(estimates, edge), of_rest
+
+
+def _power_law(side, exponent):
+    """A power law as a half spectrum of mean 1."""
+    rows, cols = np.fft.fftfreq(side)[:, np.newaxis], np.fft.rfftfreq(side)
+    spectrum = (rows**2 + cols**2 + 1e-3) ** (-exponent / 2)
+    weights = np.full(side // 2 + 1, 2.0)
+    weights[[0, -1]] = 1
+    return spectrum / ((spectrum * weights).sum() / side**2)
+
+
+class Windows:
+    """The windows of an image, their spectra, and what these make of the known pixels.
+
+    Attributes
+    ----------
+    order : ndarray of int32
+        The windows with enough known pixels, those with few of them first.
+    textured : ndarray of bool
+        The windows whose known pixels are best explained by a spectrum that falls slowly.
+    """
+
+    def __init__(self, free, channels, noise, threads, pause):
+        self._channels, self._variance, self._threads, self._pause = channels, noise**2, threads, pause
+        wanted = math.sqrt(_KNOWN_IN_WINDOW / (1 - np.count_nonzero(free) / free.size))
+        self._side = min(_SIDES, key=lambda side: abs(math.log(3 * side / 4 / wanted)))
+        self._size = min(3 * self._side // 4, *free.shape)
+        tops, lefts = (_places(extent, self._size, self._size // 3) for extent in free.shape)
+        self._grid = len(tops), len(lefts)
+        corners = np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1)
+        self._corners = np.ascontiguousarray(corners.reshape(-1, 2), np.int32)
+        self._taper = _taper(self._size).astype(np.float32)
+        angles = 2 * np.pi * np.arange(self._side) / self._side
+        self._roots = np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+        self._to_restore = self._count(free) > 0
+        count = len(self._corners)
+        self._spectra = np.ones((count, self._side, self._side // 2 + 1), np.float32)
+        self._tied = np.ones_like(self._spectra)
+        self._errors = np.ones(count, np.float32)
+        self.textured = np.zeros(count, bool)
+
+    def _count(self, flags):
+        """How many flags are set in each window."""
+        sums = np.zeros((flags.shape[0] + 1, flags.shape[1] + 1), np.int64)
+        sums[1:, 1:] = flags.cumsum(0, dtype=np.int64).cumsum(1)
+        top, left = self._corners.T
+        bottom, right = top + self._size, left + self._size
+        return sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+
+    def know(self, x, known):
+        """Take these pixels of x as the known ones from now on."""
+        self._x, self._known = np.ascontiguousarray(x), known.view(np.uint8)
+        counts = self._count(known)
+        use = (counts >= _LEAST_IN_WINDOW) & self._to_restore
+        self._valid = use.astype(np.uint8).reshape(self._grid)
+        order = np.argsort(counts, kind="stable").astype(np.int32)
+        self.order = order[use[order]]
+        self._capacity = int(min(counts[use].max(initial=1), _CAPACITY))
+        floats = _kriging.workspace_size(self._side, self._size, self._capacity, self._channels)
+        self._workspace = np.empty((self._threads, floats), np.float32)
+
+    def _chunks(self, order):
+        for start in range(0, len(order), _CHUNK):
+            self._pause()
+            yield order[start : start + _CHUNK]
+
+    def begin(self, pilot):
+        """Choose the spectra to start from: power laws, or mixtures with the spectrum of another image's window."""
+        laws = np.stack([_power_law(self._side, exponent) for exponent in _EXPONENTS])
+        covariances = np.fft.irfft2(laws, s=(self._side, self._side))
+        distances = np.arange(-self._size + 1, self._size + 1) % self._side
+        tables = np.ascontiguousarray(covariances[:, : self._size, distances], np.float32)
+        exponents = np.zeros(len(self._corners), np.uint8)
+        for order in self._chunks(self.order):
+            _kriging.begin(
+                self._x, self._known, pilot, self._corners, order, self._taper, self._roots, laws.astype(np.float32),
+                tables, np.float32(_SHARES), self._variance, self._capacity, self._threads, self._workspace,
+                self._spectra, exponents,
+            )  # fmt: skip
+        self.textured = exponents < 2
+
+    def estimates(self):
+        """Room for what each window makes of its pixels."""
+        return np.empty((len(self._corners), self._channels, self._size, self._size), np.float32)
+
+    def learn(self, order, steps, ties, estimates):
+        """Take steps of expectation-maximisation in these windows, the last of which estimates; yield after each."""
+        law = _power_law(self._side, _MIX_EXPONENT).astype(np.float32)
+        for k in range(steps):
+            for chunk in self._chunks(order):
+                _kriging.step(
+                    self._x, self._known, self._corners, chunk, self._taper, self._roots, law, self._variance, _MIX,
+                    k == steps - 1, self._capacity, self._threads, self._workspace, self._spectra, self._errors,
+                    estimates,
+                )  # fmt: skip
+            if k in ties:
+                _kriging.tie(self._spectra, self._valid, order, self._threads, self._tied)
+                self._spectra[order] = self._tied[order]
+            yield
+
+    def merge(self, estimates, otherwise):
+        """The mean of what the windows make of each pixel; `otherwise` where there is no window."""
+        sums, weights = np.zeros_like(otherwise), np.zeros(otherwise.shape[1:], np.float32)
+        _kriging.merge(estimates, self._errors, self._corners, self.order, self._taper, _ERROR_FLOOR, sums, weights)
+        merged = otherwise.copy()
+        np.divide(sums, weights, out=merged, where=weights > 0)
+        return np.where(self._known, self._x, merged)
+
+
+def _places(extent, size, stride):
+    """The places of windows along an axis, the last flush with its end."""
+    places = [*range(0, extent - size, stride), extent - size]
+    return np.array(places, np.int32)
+
+
+# ---- the gate ----
+
+
+class Gate:
+    """Where the first of two images is to be preferred, learned from pixels that were held out from both.
+
+    The weight of the first is linear in the difference of the two around a pixel, the coherence and the strength of
+    the first one's structure tensor, fitted by ridge regression towards the constant `doubt`.
+    """
+
+    _RIDGE = 100.0
+    _CLIP = 2.5
+
+    def __init__(self, first, second, x, held, doubt):
+        features = [feature[held] for feature in self._features(first, second)]
+        self._means = [feature.mean() for feature in features]
+        self._deviations = [feature.std() + 1e-9 for feature in features]
+        basis = self._standardise(features)
+        difference, error = (first - second)[:, held], (x - second)[:, held]
+        square = difference**2
+        weights = 1 / (1 + square / (3 * square.mean() + 1e-12))
+        scale = float((weights * square).mean()) + 1e-12
+        matrix = (basis * (weights * square).sum(0)) @ basis.T + self._RIDGE * scale * np.eye(len(basis))
+        right = basis @ (weights * difference * error).sum(0)
+        right[0] += self._RIDGE * scale * doubt
+        self._coefficients = np.linalg.solve(matrix, right)
+
+    def __call__(self, first, second):
+        """Mix two images."""
+        from scipy.ndimage import gaussian_filter
+
+        weight = np.tensordot(self._coefficients, self._standardise(self._features(first, second)), 1)
+        weight = gaussian_filter(np.clip(weight, 0, 1).astype(np.float32), 2)
+        return second + weight * (first - second)
+
+    def _standardise(self, features):
+        return np.stack(
+            [
+                np.ones(features[0].shape),
+                *(
+                    np.clip((feature - mean) / deviation, -self._CLIP, self._CLIP)
+                    for feature, mean, deviation in zip(features, self._means, self._deviations, strict=True)
+                ),
+            ]
+        )
+
+    @staticmethod
+    def _features(first, second):
+        from scipy.ndimage import gaussian_filter
+
+        down, right = np.gradient(first, axis=(1, 2))
+        across, along, mixed = (
+            gaussian_filter((p * q).sum(0), 3) for p, q in ((right, right), (down, down), (right, down))
+        )
+        trace = across + along
+        difference = gaussian_filter(((first - second) ** 2).mean(0), 4)
+        return (
+            np.log(difference + 1e-5),
+            np.hypot(across - along, 2 * mixed) / (trace + 1e-12),
+            np.log(trace + 1e-12),
+        )
+
+
+# ---- similar patches ----
+
+
+def _cosines(n):
+    """The orthonormal cosine transform of n numbers, as a matrix."""
+    matrix = np.sqrt(2 / n) * np.cos(np.pi * np.outer(np.arange(n), np.arange(n) + 0.5) / n)
+    matrix[0] /= np.sqrt(2)
+    return matrix.astype(np.float32)
+
+
+def _polish(image, known, fix, rng, threads, pause):
+    """Shrink groups of similar patches, again and again by a lower threshold; yield the image after each time."""
+    side, group, floats = _patches.layout()
+    cosines = _cosines(side), _cosines(group)
+    _, rows, cols = image.shape
+    workspace = np.empty((threads, max(floats, 2 * cols)), np.float32)
+    for k, threshold in enumerate(np.geomspace(*_THRESHOLDS, _ITERATIONS)):
+        if k % _MATCHES == 0:
+            # The grid lies elsewhere each time; its first and last patches are flush with the border.
+            tops, lefts = (
+                np.unique(np.append(0, offset + _places(extent - offset, side, _PATCH_STRIDE))).astype(np.int32)
+                for extent, offset in zip((rows, cols), _offsets(rng, rows - side, cols - side), strict=True)
+            )
+            distances = np.empty((len(tops), len(lefts), group), np.float32)
+            places = np.empty(distances.shape, np.int32)
+            for start in range(0, len(tops), _BAND):
+                pause()
+                some = np.s_[start : start + _BAND]
+                _patches.match(image, tops[some], lefts, _REACH, threads, workspace, distances[some], places[some])
+        shrunken = np.empty_like(image)
+        for plane, out in zip(image, shrunken, strict=True):
+            pause()
+            sums, weights = np.zeros_like(plane), np.zeros_like(plane)
+            _patches.shrink(plane, places, _BAND, *cosines, threshold, threads, workspace, sums, weights)
+            np.divide(sums, weights, out=out)
+        image = fix(shrunken, known)
+        yield image
+
+
+def _offsets(rng, *room):
+    return [int(rng.integers(0, min(_PATCH_STRIDE, most + 1))) for most in room]

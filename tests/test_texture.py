@@ -1,0 +1,392 @@
+"""The loss "texture": its kernels against slow twins, and what restore() makes of it."""
+
+import time
+
+import numpy as np
+import pytest
+import reference
+from conftest import use_level
+from numpy.testing import assert_allclose, assert_array_equal
+
+import graddesc
+from graddesc import isa, losses, texture
+
+NOISE = 1e-3
+
+
+def stripes(rows=64, cols=72, cycles=0.15):
+    i, j = np.mgrid[:rows, :cols]
+    return 0.5 + 0.3 * np.sin(2 * np.pi * cycles * (0.88 * j + 0.48 * i)) + 0.001 * i
+
+
+def corrupt(shape, missing=0.9, seed=0):
+    return np.random.default_rng(seed).random(shape) < missing
+
+
+def never():
+    pass
+
+
+class Case:
+    """An image of windows of a given torus, and the kernel at work on them."""
+
+    def __init__(self, missing, channels=1, threads=1):
+        self.x = np.stack([stripes(), stripes(cycles=0.1)][:channels]).astype(np.float32)
+        self.free = corrupt(self.x.shape[1:], missing).astype(np.uint8)
+        self.windows = texture.Windows(self.free, channels, NOISE**0.5, threads, never)
+        self.windows.know(self.x, self.free == 0)
+        self.rng = np.random.default_rng(1)
+        spectra = self.windows._spectra
+        law = texture._power_law(spectra.shape[1], 2.0)
+        spectra[...] = 0.05 * law * (0.5 + self.rng.random(spectra.shape))
+        for column in (0, -1):  # the spectrum of something real
+            spectra[:, 1:, column] += spectra[:, :0:-1, column]
+
+    def twin(self, window, channel=0):
+        top, left = self.windows._corners[window]
+        size = self.windows._size
+        positions = np.argwhere(self.free[top : top + size, left : left + size] == 0)
+        values = self.x[channel, top : top + size, left : left + size][tuple(positions.T)].astype(np.float64)
+        return reference.Krige(self.windows._spectra[window].astype(np.float64), positions, values, NOISE)
+
+
+# The known pixels decide upon the torus; at 97 % some windows have less than sixteen.
+@pytest.mark.parametrize("missing", [0.97, 0.9, 0.8, 0.7, 0.4])
+class TestKriging:
+    def test_step_is_that_of_the_slow_twin(self, missing):
+        case = Case(missing)
+        windows = case.windows
+        twins = {window: case.twin(window) for window in windows.order}
+        estimates = windows.estimates()
+        list(windows.learn(windows.order, 1, (), estimates))
+        law = texture._power_law(windows._side, texture._MIX_EXPONENT)
+        for window, twin in twins.items():
+            assert_allclose(estimates[window, 0], twin.estimate(windows._size), atol=2e-4)
+            assert_allclose(windows._errors[window], twin.error(windows._taper), rtol=2e-3)
+            expected = twin.learn(law, texture._MIX)
+            assert_allclose(windows._spectra[window], expected, rtol=5e-3, atol=1e-4 * expected.mean())
+
+    def test_beginning_is_no_worse_than_the_power_laws_and_mixtures(self, missing):
+        case = Case(missing)
+        windows = case.windows
+        windows.begin(case.x)
+        side, size = windows._side, windows._size
+        laws = [texture._power_law(side, exponent) for exponent in texture._EXPONENTS]
+        for window in windows.order[:: max(len(windows.order) // 5, 1)]:
+            twin = case.twin(window)
+            scale = twin.values.var() + 1e-4
+            by_law = [reference.Krige(scale * law, twin.positions, twin.values, NOISE).evidence() for law in laws]
+            top, left = windows._corners[window]
+            pixels = case.x[0, top : top + size, left : left + size]
+            power = np.abs(np.fft.rfft2((pixels - pixels.mean()) * np.sqrt(windows._taper), s=(side, side))) ** 2
+            best = scale * laws[int(np.argmax(by_law))]
+            mixtures = [(1 - m) * power / windows._taper.sum() + m * best for m in texture._SHARES]
+            evidence = by_law + [
+                reference.Krige(mixture, twin.positions, twin.values, NOISE).evidence() for mixture in mixtures
+            ]
+            assert_allclose(twin.evidence(), max(evidence), rtol=1e-3, atol=0.05)
+            assert windows.textured[window] == (np.argmax(by_law) < 2)
+
+    def test_levels_and_threads_give_the_same_bits(self, missing, monkeypatch):
+        results = []
+        for level in isa.AVAILABLE:
+            use_level(level, monkeypatch)
+            for threads in (1, 3):
+                case = Case(missing, channels=2, threads=threads)
+                estimates = case.windows.estimates()
+                case.windows.begin(case.x)
+                list(case.windows.learn(case.windows.order, 2, (0,), estimates))
+                results.append((case.windows.merge(estimates, case.x), case.windows._spectra))
+        for merged, spectra in results[1:]:
+            assert_array_equal(merged, results[0][0])
+            assert_array_equal(spectra, results[0][1])
+
+
+def test_channels_share_a_spectrum():
+    # Twice the same channel is once that channel.
+    once, twice = Case(0.9), Case(0.9, channels=2)
+    twice.x[1] = twice.x[0]
+    twice.windows.know(twice.x, twice.free == 0)
+    results = []
+    for case in (once, twice):
+        estimates = case.windows.estimates()
+        case.windows.begin(case.x)
+        list(case.windows.learn(case.windows.order, 2, (), estimates))
+        results.append(estimates)
+    for channel in (0, 1):
+        assert_allclose(results[1][:, channel], results[0][:, 0], atol=1e-3)
+
+
+def test_tie_is_the_mean_of_the_valid_neighbours():
+    case = Case(0.9)
+    rows, cols = case.windows._grid
+    valid = np.ones((rows, cols), np.uint8)
+    valid[0, 1] = 0
+    spectra, out = case.windows._spectra, np.zeros_like(case.windows._spectra)
+    order = np.array([0, cols + 1], np.int32)
+    texture._kriging.tie(spectra, valid, order, 1, out)
+    assert_allclose(out[0], spectra[[0, cols, cols + 1]].mean(0), rtol=1e-6)
+    block = [i * cols + j for i in range(3) for j in range(3) if (i, j) != (0, 1)]
+    assert_allclose(out[cols + 1], spectra[block].mean(0), rtol=1e-6)
+    assert not out[1].any()
+
+
+def test_merge_weighs_the_windows_by_their_errors():
+    case = Case(0.9)
+    windows = case.windows
+    estimates = windows.estimates()
+    estimates[...] = np.arange(len(estimates))[:, None, None, None]
+    windows._errors[...] = 1 + np.arange(len(estimates))
+    merged = windows.merge(estimates, case.x)
+    sums, weights = np.zeros((2, *case.free.shape))
+    for window in windows.order:
+        top, left = windows._corners[window]
+        block = np.s_[top : top + windows._size, left : left + windows._size]
+        weight = windows._taper / (windows._errors[window] + texture._ERROR_FLOOR)
+        sums[block] += weight * window
+        weights[block] += weight
+    assert_allclose(merged[0], np.where(case.free, sums / weights, case.x[0]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", [12, 16, 24, 32])
+def test_power_law_has_mean_one(side):
+    law = texture._power_law(side, 2.0)
+    assert_allclose(np.fft.irfft2(law, s=(side, side))[0, 0], 1)
+    assert law[0, 0] == law.max()
+
+
+class TestPatches:
+    def grid(self, rows, cols):
+        return np.array([0, 3, rows - 12], np.int32), np.array([0, 5, 9, cols - 12], np.int32)
+
+    @pytest.mark.parametrize("shape", [(1, 40, 50), (3, 30, 33), (1, 15, 21)])
+    def test_match_finds_the_nearest(self, shape):
+        image = np.random.default_rng(0).random(shape).astype(np.float32)
+        image[:, :, 1:] += image[:, :, :-1]
+        tops, lefts = self.grid(*shape[1:])
+        distances = np.empty((3, 4, 8), np.float32)
+        places = np.empty((3, 4, 8), np.int32)
+        texture._patches.match(image, tops, lefts, 10, 1, np.empty((1, 2 * shape[2]), np.float32), distances, places)
+        for i, top in enumerate(tops):
+            for j, left in enumerate(lefts):
+                assert_allclose(
+                    distances[i, j], reference.similar_patches(image, top, left, 12, 8, 10), rtol=1e-4, atol=1e-5
+                )
+                assert places[i, j, 0] == top * shape[2] + left
+                assert len(set(places[i, j])) == 8
+
+    @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.5])
+    def test_shrink_is_that_of_the_slow_twin(self, threshold):
+        image = np.random.default_rng(0).random((40, 50)).astype(np.float32)
+        places = np.random.default_rng(1).integers(0, 28, (5, 7, 8)) * 50 + 13
+        side, _, floats = texture._patches.layout()
+        outputs = np.zeros((2, *image.shape), np.float32)
+        texture._patches.shrink(
+            image, places.astype(np.int32), 5, texture._cosines(12), texture._cosines(8), threshold, 1,
+            np.empty((1, floats), np.float32), *outputs,
+        )  # fmt: skip
+        assert_allclose(outputs, reference.shrink(image, places, side, threshold), atol=1e-4)
+
+    def test_levels_and_threads_give_the_same_bits(self, monkeypatch):
+        image = np.random.default_rng(0).random((1, 300, 90)).astype(np.float32)
+        known = ~corrupt(image.shape[1:])
+        results = []
+        for level in isa.AVAILABLE:
+            use_level(level, monkeypatch)
+            for threads in (1, 2, 5):
+                rng = np.random.default_rng(0)
+                results.append(list(texture._polish(image, known, lambda x, _: x, rng, threads, never))[-1])
+        for result in results[1:]:
+            assert_array_equal(result, results[0])
+
+
+class TestGate:
+    def test_prefers_what_was_right_at_the_held_out_pixels(self):
+        rng = np.random.default_rng(0)
+        x = np.stack([stripes()])
+        noise = 0.2 * rng.standard_normal(x.shape)
+        half = np.arange(72) < 36
+        first, second = x + np.where(half, noise, 0), x + np.where(half, 0.0, noise)
+        # The strength of the first one's tensor tells on which side a pixel lies.
+        gate = texture.Gate(first, second, x, rng.random(x.shape[1:]) < 0.4, doubt=0.5)
+        mixed = gate(first, second)
+        for side in (np.s_[:, :, 4:32], np.s_[:, :, 40:68]):
+            assert np.abs(mixed - x)[side].mean() < 0.35 * np.abs(noise)[side].mean()
+
+    def test_is_in_doubt_without_evidence(self):
+        x = np.stack([stripes()])
+        gate = texture.Gate(x, x, x, corrupt(x.shape[1:]), doubt=0.2)
+        assert_allclose(gate(x, x + 1), x + 0.8, atol=1e-6)
+
+
+class TestLoss:
+    @pytest.mark.parametrize("shape", [(40, 37), (24, 24), (9, 30), (1, 5), (1, 1)], ids=str)
+    def test_gradient_is_the_difference_quotient_of_the_value(self, shape):
+        x, loss, h = np.random.default_rng(0).random(shape), losses.TextureAdaptive(noise=0.1), 1e-4
+        gradient = loss.gradient(x)
+        for i, j in [(0, 0), (shape[0] - 1, shape[1] // 2), (shape[0] // 2, shape[1] - 1)]:
+            quotient = 0.0
+            for offset, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
+                moved = x.copy()
+                moved[i, j] += offset * h
+                quotient += weight * loss.value(moved) / (12 * h)
+            assert_allclose(gradient[i, j], quotient, rtol=1e-6, atol=1e-6)
+
+    def test_values_by_hand(self):
+        loss = losses.TextureAdaptive(noise=0.5)
+        assert loss.value(np.full((30, 30), 0.4)) == pytest.approx(0, abs=1e-20)
+        # Two pixels, of one window: 1 and -1 about their mean, with the taper 1/2 at each.
+        x = np.array([[0.0, 2.0], [0.0, 2.0]])
+        k = 2 * np.pi * np.arange(32) / 32
+        power = 0.5 * np.outer(np.abs(1 + np.exp(-1j * k)) ** 2, np.abs(1 - np.exp(-1j * k)) ** 2) / 2
+        assert_allclose(loss.value(x), np.log1p(power / 0.25).sum() / 2)
+
+    def test_out_and_dtypes(self, dtype):
+        loss, x = losses.TextureAdaptive(), stripes(30, 31).astype(dtype)
+        out = np.full((31, 30), np.nan, dtype).T
+        value, gradient = loss.value_and_gradient(x, out)
+        assert gradient is out
+        assert value == loss.value(x)
+        assert_array_equal(out, loss.gradient(x))
+
+    def test_parameters_are_checked(self):
+        with pytest.raises(ValueError, match="noise must be a positive finite number, got 0"):
+            losses.TextureAdaptive(noise=0)
+        with pytest.raises(TypeError, match="edge must be an EdgeAligned, got 'edge'"):
+            losses.TextureAdaptive(edge="edge")
+        with pytest.raises(TypeError, match=r"seed must be an integer, got 0\.5"):
+            losses.TextureAdaptive(seed=0.5)
+        with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+            losses.TextureAdaptive(seed=-1)
+
+
+def psnr(x, truth):
+    return -10 * np.log10(np.mean((x - truth) ** 2))
+
+
+class TestRestore:
+    @pytest.mark.parametrize("cycles", [0.1, 0.2])
+    def test_stripes_are_found_where_edge_is_lost(self, cycles):
+        truth = stripes(96, 96, cycles)
+        mask = corrupt(truth.shape)
+        edge = graddesc.restore(truth, mask)
+        best = graddesc.restore(truth, mask, loss="texture")
+        assert_array_equal(best[~mask], truth[~mask])
+        assert psnr(best, truth) > psnr(edge, truth) + 6
+
+    @pytest.mark.parametrize("kind", ["smooth", "photograph", "noise"])
+    def test_is_never_far_below_edge(self, kind):
+        i, j = np.mgrid[:96, :96]
+        truth = {
+            "smooth": 0.5 + 0.3 * np.sin(i / 20) * np.cos(j / 25),
+            "photograph": graddesc.samples.ginkgo(96)[..., 1] / 255,
+            "noise": np.random.default_rng(3).random((96, 96)),
+        }[kind]
+        mask = corrupt(truth.shape, seed=5)
+        edge = graddesc.restore(truth, mask)
+        assert psnr(graddesc.restore(truth, mask, loss="texture"), truth) > min(psnr(edge, truth) - 0.1, 55)
+
+    def test_is_deterministic_and_seeded(self):
+        truth = stripes()
+        mask = corrupt(truth.shape)
+        first, again, two = (graddesc.restore(truth, mask, loss="texture", threads=n) for n in (1, 1, 2))
+        assert_array_equal(first, again)
+        assert_array_equal(first, two)
+        other = graddesc.restore(truth, mask, loss=losses.TextureAdaptive(seed=1))
+        assert np.abs(other - first).max() > 0
+
+    @pytest.mark.parametrize("shape", [(1, 40), (40, 1), (5, 60), (12, 12), (13, 30), (3, 3)], ids=str)
+    def test_small_and_thin_images(self, shape):
+        truth = stripes(*shape)
+        mask = corrupt(shape, 0.5)
+        mask.flat[0] = False
+        restored = graddesc.restore(truth, mask, loss="texture")
+        assert np.isfinite(restored).all()
+        assert_array_equal(restored[~mask], truth[~mask])
+
+    @pytest.mark.parametrize("missing", [0.02, 0.5, 0.99])
+    def test_other_rates(self, missing):
+        truth = stripes(120, 110)
+        mask = corrupt(truth.shape, missing)
+        restored = graddesc.restore(truth, mask, loss="texture")
+        assert psnr(restored, truth) > psnr(graddesc.restore(truth, mask), truth) - 0.1
+
+    def test_holes_and_corners(self):
+        truth = stripes(90, 100)
+        mask = np.zeros(truth.shape, bool)
+        mask[30:60, 35:65] = True
+        hole = graddesc.restore(truth, mask, loss="texture")
+        assert psnr(hole, truth) > psnr(graddesc.restore(truth, mask), truth) - 0.1
+        corner = ~np.zeros(truth.shape, bool)
+        corner[:12, :12] = False
+        restored = graddesc.restore(truth, corner, loss="texture")
+        assert (restored >= 0).all()
+        assert (restored <= 1).all()
+
+    def test_channels_with_one_mask_and_with_their_own(self):
+        truth = np.stack([stripes(cycles=c) for c in (0.1, 0.12, 0.14, 0.16, 0.18)], axis=-1)
+        mask = corrupt(truth.shape, 0.8)
+        for channels, masks in ((5, mask[..., 0]), (2, mask[..., :2])):
+            x = truth[..., :channels]
+            restored = graddesc.restore(x, masks, loss="texture", channel_axis=-1)
+            known = ~np.broadcast_to(masks if masks.ndim == 3 else masks[..., None], x.shape)
+            assert_array_equal(restored[known], x[known])
+            assert psnr(restored, x) > psnr(graddesc.restore(x, masks, channel_axis=-1), x)
+
+    def test_callback_history_and_integers(self):
+        truth = np.rint(255 * stripes()).astype(np.uint8)
+        mask = corrupt(truth.shape)
+        seen = []
+        restored, info = graddesc.restore(
+            truth, mask, loss="texture", full_output=True, callback=lambda r: seen.append((r.nit, r.fun, r.x))
+        )
+        assert info.success
+        assert info.status == 0
+        assert [nit for nit, _, _ in seen] == list(range(1, info.nit + 1))
+        assert_array_equal([fun for _, fun, _ in seen], info.history)
+        assert_array_equal(seen[-1][2], restored)
+        assert info.history[-1] == info.fun < info.history[0]
+        assert restored.dtype == np.uint8
+
+    def test_stops(self):
+        truth = stripes()
+        mask = corrupt(truth.shape)
+        restored, info = graddesc.restore(truth, mask, loss="texture", max_iter=1, full_output=True)
+        assert (info.status, info.nit) == (1, 1)
+        assert_allclose(restored, graddesc.restore(truth, mask), atol=1e-3)
+
+        def stop(intermediate_result):
+            if intermediate_result.nit == 5:
+                raise StopIteration
+
+        _, info = graddesc.restore(truth, mask, loss="texture", callback=stop, full_output=True)
+        assert (info.status, info.nit) == (99, 5)
+        _, info = graddesc.restore(truth, mask, loss="texture", max_time=0, full_output=True)
+        assert info.status == 5
+
+    def test_time_ends_a_long_step(self, monkeypatch):
+        # The clock runs out within the first step after "edge", which has an end before the next image is ready.
+        truth = stripes()
+        clock = iter([*np.zeros(2000), *np.full(10**6, 100.0)])
+        monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+        restored, info = graddesc.restore(truth, corrupt(truth.shape), loss="texture", max_time=50, full_output=True)
+        assert info.status in (0, 5)
+        assert np.isfinite(restored).all()
+
+    def test_plain_steps_descend_its_value(self):
+        truth = stripes(30, 40)
+        mask = corrupt(truth.shape, 0.5)
+        x = np.where(mask, 0.5, truth)
+        _, info = graddesc.restore(
+            x, mask, loss="texture", step=graddesc.Constant(1e-6), max_iter=4, init="image", full_output=True
+        )
+        assert (np.diff(info.history) < 0).all()
+        assert info.nit == 4
+
+    def test_unit_of_floats_does_not_matter(self):
+        truth = 0.1 + 0.8 * stripes()
+        mask = corrupt(truth.shape)
+        low, high = truth[~mask].min(), truth[~mask].max()
+        unit = graddesc.restore((truth - low) / (high - low), mask, loss="texture")
+        big = graddesc.restore(1000 * truth - 300, mask, loss="texture")
+        assert_allclose((big + 300) / 1000, low + (high - low) * unit, atol=2e-3)
