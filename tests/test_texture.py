@@ -304,6 +304,15 @@ class TestRestore:
         assert np.isfinite(restored).all()
         assert_array_equal(restored[~mask], truth[~mask])
 
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_constant_areas_have_many_patches_that_are_the_same(self, threads):
+        truth = stripes(80, 90)
+        truth[:50] = 0.25
+        mask = np.zeros(truth.shape, bool)
+        mask[20:44, 30:60] = True
+        restored = graddesc.restore(truth, mask, loss="texture", threads=threads)
+        assert_allclose(restored[20:38], truth[20:38], atol=1e-3)
+
     @pytest.mark.parametrize("missing", [0.02, 0.5, 0.99])
     def test_other_rates(self, missing):
         truth = stripes(120, 110)

@@ -41,14 +41,15 @@ cdef void match_row(
     cdef float distance
     cdef float *nearest
     cdef int *where
+    # A patch is the first of its own group, even where others are the same to the bit: every pixel must be covered.
     for n in range(count * GROUP):
-        distances[n] = 3e38
-        places[n] = 0
+        distances[n] = 3e38 if n % GROUP else 0
+        places[n] = top * cols + lefts[n // GROUP]
     for dy in range(max(-reach, -top), min(reach, rows - SIDE - top) + 1):
         for dx in range(-reach, reach + 1):
             low = max(-dx, 0)
             high = min(cols, cols - dx)
-            if high - low < SIDE:
+            if high - low < SIDE or (dy == 0 and dx == 0):
                 continue
             for j in range(low, high):
                 column[j] = 0
