@@ -5,8 +5,8 @@
 Everyone starts at the usual start and stops at a gradient whose largest component is below 1e-5, or after 10000
 iterations. A problem is solved if the value is within 1e-6 (1 + |minimum|) of the minimum, or the gradient below 1e-5.
 An evaluation is one of the function or one of its gradient. Solvers take turns, round after round; a time is that of
-the processor, the median over the rounds, and a ratio the median over the problems that both solved. One thread, but for
-the last table. For JAX the problems' own formulas are traced, in double precision; compiling is not timed.
+the processor, the median over the rounds, and a ratio the median over the problems that both solved. One thread, but
+for the last table. For JAX the problems' own formulas are traced, in double precision; compiling is not timed.
 """
 
 # ruff: noqa: E402 - the number of threads must be set before the imports that read it

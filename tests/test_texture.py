@@ -311,7 +311,7 @@ class TestRestore:
         mask = np.zeros(truth.shape, bool)
         mask[20:44, 30:60] = True
         restored = graddesc.restore(truth, mask, loss="texture", threads=threads)
-        assert_allclose(restored[20:38], truth[20:38], atol=1e-3)
+        assert_allclose(restored, truth, atol=0.02)
 
     @pytest.mark.parametrize("missing", [0.02, 0.5, 0.99])
     def test_other_rates(self, missing):
