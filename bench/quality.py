@@ -3,7 +3,7 @@
     python bench/quality.py [--images DIR] [--prepare resize] [--page FILE.png] [--output FILE] [--quick]
 
 The photographs are eleven of `skimage.data`, or all in a directory; grey, 256 x 256, 8 bits. At the rates a pixel is
-missing where `default_rng(seed).random(shape) < rate`, and PSNR is over the whole image; under text, blocks (of 16 x 16,
+missing where `default_rng(seed).random(shape) < rate`, and PSNR is over the whole image; under text, blocks (16 x 16,
 a fifth of the image) and a hole of 64 x 64 pixels, it is over the missing pixels. Means are over the photographs.
 """
 

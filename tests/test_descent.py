@@ -760,3 +760,37 @@ def test_callables_without_signature_are_called_by_position():
 def test_the_package_offers_it():
     assert graddesc.minimize is minimize
     assert graddesc.gradient_descent is gradient_descent
+
+
+# Combinations
+
+MOMENTA = [HeavyBall(), Nesterov(), Adam(), ConjugateGradient(), LBFGS()]
+
+
+@pytest.mark.parametrize("direction", [Steepest(), HeavyBall(), Nesterov()], ids=lambda d: type(d).__name__)
+def test_a_schedule_that_diverges_ends_soon(direction):
+    problem = Rosenbrock(2)
+    result = minimize(problem, problem.start, jac=problem.gradient, step=Constant(0.1), direction=direction)
+    assert result.status == 3
+    assert "not finite 20 times in a row" in result.message
+    assert result.nit < 100
+    assert result.fun == problem(result.x) <= problem(problem.start)
+
+
+@pytest.mark.parametrize(
+    "step", [ExactLineSearch(), Backtracking(), StrongWolfe(), HagerZhang()], ids=lambda s: type(s).__name__
+)
+@pytest.mark.parametrize("direction", MOMENTA, ids=lambda d: type(d).__name__)
+def test_every_direction_goes_with_every_search(direction, step):
+    problem = Rosenbrock(2)
+    result = minimize(problem, problem.start, jac=problem.gradient, step=step, direction=direction)
+    assert result.status == 0
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("maxiter", [None, 100])
+def test_gradient_descent_takes_none_for_its_default(maxiter):
+    problem = Rosenbrock(2)
+    x, fx, k = gradient_descent(problem, problem.gradient, problem.start, maxiter=maxiter)
+    assert k == 100
+    assert fx == problem(x)

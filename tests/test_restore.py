@@ -220,6 +220,22 @@ def test_callable_loss_takes_plain_steps_like_the_compiled_one():
     assert own.fun == own.history[-1]
 
 
+def test_iterations_of_a_callable_loss_are_counted():
+    image = scene(24, 31)
+    mask = np.random.default_rng(1).random(image.shape) < 0.8
+    _, info = restore(image, mask, loss=line_function, max_iter=3, full_output=True)
+    assert (info.nit, info.status, len(info.history)) == (3, 1, 3)
+
+
+@pytest.mark.parametrize("name", ["mask", "known"])
+def test_out_must_not_overlap_the_mask(name):
+    image = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    flags = np.zeros((4, 5), np.uint8)
+    flags[1, 1] = 1
+    with pytest.raises(ValueError, match=f"out must not overlap {name}"):
+        restore(image, **{name: flags}, out=flags)
+
+
 def test_callable_loss_is_minimised():
     image = scene(24, 31)
     mask = np.random.default_rng(1).random(image.shape) < 0.8

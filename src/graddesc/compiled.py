@@ -1,5 +1,6 @@
 """Compiled objectives: translates the arguments of `graddesc.minimize` for the compiled loop, and its reports back."""
 
+import ctypes
 import math
 import re
 
@@ -7,9 +8,10 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from graddesc import cython_descent
+from graddesc.isa import team_size
 from graddesc.schedules import Constant
 
-__all__ = ["descend"]
+__all__ = ["as_python", "descend"]
 
 _VALUE = "double(int,double*,void*)"
 _GRADIENT = "void(int,double*,double*,void*)"
@@ -54,6 +56,48 @@ def _table(step, maxiter):
         k = wrong[0]
         raise ValueError(f"step must return a non-negative finite number, got {float(table[k])!r} in iteration {k}")
     return table
+
+
+def as_python(fun, jac):
+    """Return Python functions of an array that call a compiled objective and its gradient.
+
+    Parameters
+    ----------
+    fun, jac : scipy.LowLevelCallable
+        As for `descend`.
+
+    Returns
+    -------
+    fun, jac : callable
+        ``fun(x) -> float`` and ``jac(x) -> ndarray``.
+    """
+    capsules = _capsules(fun, jac)
+    data = cython_descent.data_address(capsules[0])
+    get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    addresses = [get_pointer(capsule, get_name(capsule)) for capsule in capsules]
+    pointer = ctypes.c_void_p
+    value = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, pointer, pointer)(addresses[0])
+    gradient = ctypes.CFUNCTYPE(None, ctypes.c_int, pointer, pointer, pointer)(addresses[1])
+
+    def value_at(x):
+        return value(x.size, x.ctypes.data, data)
+
+    def gradient_at(x):
+        g = np.empty_like(x)
+        gradient(x.size, x.ctypes.data, g.ctypes.data, data)
+        return g
+
+    value_at.keep = gradient_at.keep = fun, jac  # what the addresses point into
+    return value_at, gradient_at
+
+
+def _capsules(fun, jac):
+    capsules = _capsule("fun", fun, _VALUE), _capsule("jac", jac, _GRADIENT)
+    if cython_descent.data_address(capsules[0]) != cython_descent.data_address(capsules[1]):
+        raise ValueError("fun and jac must have the same user_data")
+    return capsules
 
 
 def _kind(name, value, kinds):
@@ -110,16 +154,14 @@ def descend(fun, x0, jac, step, direction, *, threads, maxiter, max_time, **stop
         As of `graddesc.minimize`; for several starts every entry but ``message`` has one element for each, and ``best``
         is the index of the lowest value.
     """
-    capsules = _capsule("fun", fun, _VALUE), _capsule("jac", jac, _GRADIENT)
-    if cython_descent.data_address(capsules[0]) != cython_descent.data_address(capsules[1]):
-        raise ValueError("fun and jac must have the same user_data")
+    capsules = _capsules(fun, jac)
     table = np.zeros(1) if hasattr(step, "begin") else _table(step, maxiter)
     settings = cython_descent.defaults() | _step_settings(step) | _direction_settings(direction) | stops
     settings["maxiter"] = min(maxiter, 2**31 - 1)
     settings["max_time"] = math.inf if max_time is None else max_time
     x = np.array(np.atleast_2d(x0), order="C")
     g = np.full_like(x, np.nan)
-    reports = cython_descent.run(*capsules, settings, table, threads, x, g)
+    reports = cython_descent.run(*capsules, settings, table, team_size(threads), x, g)
     if x0.ndim == 1:
         return _single(reports[0], x[0], g[0])
     columns = {name: np.array([report[name] for report in reports]) for name in reports[0]}

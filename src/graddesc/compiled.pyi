@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import LowLevelCallable
@@ -7,8 +9,11 @@ from graddesc.directions import _Direction
 from graddesc.line_search import _Search
 from graddesc.schedules import _Schedule
 
-__all__ = ["descend"]
+__all__ = ["as_python", "descend"]
 
+def as_python(
+    fun: LowLevelCallable, jac: LowLevelCallable
+) -> tuple[Callable[[NDArray[np.float64]], float], Callable[[NDArray[np.float64]], NDArray[np.float64]]]: ...
 def descend(
     fun: LowLevelCallable,
     x0: NDArray[np.float64],

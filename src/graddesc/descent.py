@@ -17,7 +17,7 @@ from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from graddesc import compiled as compiled_loop
 from graddesc.directions import Steepest
-from graddesc.line_search import _RETREAT, ExactLineSearch, NoStep, Ray, Trial, finite_trial, follow
+from graddesc.line_search import _RETREAT, ExactLineSearch, HagerZhang, NoStep, Ray, Trial, finite_trial, follow
 from graddesc.schedules import _require_nonnegative
 
 __all__ = ["gradient_descent", "minimize"]
@@ -71,7 +71,8 @@ def gradient_descent(f, Df, x0, maxiter=100, tol=1e-5):
     fx : float
         The value there.
     k : int
-        The number of iterations, counting the one that finds the gradient small.
+        The number of iterations, counting the one that finds the gradient small: one more than the steps taken, which
+        are the ``nit`` of `minimize`.
 
     Raises
     ------
@@ -101,6 +102,7 @@ def gradient_descent(f, Df, x0, maxiter=100, tol=1e-5):
     >>> x.round(5), round(fx, 9), k
     (array([-1.     , -0.07143]), 0.964285714, 12)
     """
+    maxiter = _iterations(100 if maxiter is None else maxiter)
     result = minimize(f, x0, jac=Df, maxiter=maxiter, tol=tol)
     return result.x, result.fun, min(result.nit + (result.status == CONVERGED), maxiter)
 
@@ -136,7 +138,9 @@ def minimize(
     ----------
     fun : callable or scipy.LowLevelCallable
         The function, ``fun(x, *args) -> float``. It gets a copy of its point, which it may keep or change. If it is
-        compiled, ``double (int n, double *x, void *data)``, the whole run is, and the GIL is released.
+        compiled, ``double (int n, double *x, void *data)``, the whole run is, and the GIL is released; but with
+        ``bounds``, ``fixed``, ``projection``, ``callback``, ``history`` or `HagerZhang` it is Python's loop that calls
+        the compiled functions.
     x0 : array_like of shape (n,) or, for compiled functions, (m, n)
         Where to start, finite; not changed. A start outside the bounds is moved onto them, and the message says so.
         Each of m rows is a start of its own.
@@ -276,10 +280,17 @@ def minimize(
     target = _number("target", target)
     maxiter = _iterations(maxiter)
     if compiled:
-        given = {"args": args, "bounds": bounds, "fixed": fixed, "projection": projection, "callback": callback}
-        for name, value in (given | {"history": history or None}).items():
-            if value is not None and value != ():
-                raise ValueError(f"{name} must not be given with compiled objectives, got {value!r}")
+        if args != ():
+            raise ValueError(f"args must not be given with compiled objectives, got {args!r}")
+        given = {"bounds": bounds, "fixed": fixed, "projection": projection, "callback": callback}
+        asked = [name for name, value in (given | {"history": history or None}).items() if value is not None]
+        if isinstance(step, HagerZhang):
+            asked.append("HagerZhang")
+        if asked and x0.ndim == 2:
+            raise ValueError(f"x0 must have shape (n,) with {asked[0]}, got {x0.shape}")
+    if compiled and asked:
+        fun, jac = compiled_loop.as_python(fun, jac)
+    elif compiled:
         return compiled_loop.descend(
             fun,
             x0,

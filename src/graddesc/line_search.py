@@ -172,6 +172,9 @@ def _cannot_move(ray):
     return NoStep("No step along the direction lowers the function beyond rounding.")
 
 
+_LOST = 20  # steps of a schedule, one after the other, that had to be shortened because the function was not finite
+
+
 def finite_trial(ray, alpha):
     """Return the trial at ``alpha``, shortened until its value is finite."""
     trial = ray.at(alpha)
@@ -206,8 +209,10 @@ def _parabola(ray, trial):
 
 def follow(schedule):
     """Wrap a schedule ``k -> float`` so that it looks along rays as a search does."""
+    lost = 0
 
     def look(ray):
+        nonlocal lost
         alpha = schedule(ray.iteration)
         try:
             alpha = float(alpha)
@@ -217,7 +222,11 @@ def follow(schedule):
             raise ValueError(
                 f"step must return a non-negative finite number, got {alpha!r} in iteration {ray.iteration}"
             )
-        return finite_trial(ray, alpha)
+        trial = finite_trial(ray, alpha)
+        lost = lost + 1 if trial.alpha < alpha else 0
+        if lost >= _LOST:
+            raise NoStep(f"The steps have led to where the function is not finite {_LOST} times in a row.", status=3)
+        return trial
 
     return look
 

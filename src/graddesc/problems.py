@@ -7,7 +7,7 @@ Every problem is called as a function of an array of shape (n,), and has
 ``n``
     The number of variables.
 ``start``
-    The usual start, a new array of shape (n,).
+    The usual start, an array of shape (n,): a new one each time, but for `Quadratic`, whose own is read-only.
 ``minimum``
     The least value.
 ``minimizers``
@@ -188,7 +188,7 @@ class Quadratic(_Problem):
         except np.linalg.LinAlgError:
             raise ValueError("A must be positive definite") from None
         for array in (A, b, start):
-            array.flags.writeable = False
+            array.flags.writeable = False  # all of a frozen problem; `start` is to be copied before it is changed
         for name, value in {"A": A, "b": b, "c": float(self.c), "start": start}.items():
             object.__setattr__(self, name, value)
 
