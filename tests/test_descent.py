@@ -794,3 +794,64 @@ def test_gradient_descent_takes_none_for_its_default(maxiter):
     x, fx, k = gradient_descent(problem, problem.gradient, problem.start, maxiter=maxiter)
     assert k == 100
     assert fx == problem(x)
+
+
+# Restoration as a problem
+
+
+class Restoration:
+    """The line smoothness of an image as a function of its pixels in one vector."""
+
+    def __init__(self, rows=17, cols=23, missing=0.8, seed=3):
+        rng = np.random.default_rng(seed)
+        self.shape = rows, cols
+        self.mask = rng.random(self.shape) < missing
+        self.start = np.where(self.mask, rng.random(self.shape), rng.random(self.shape) * 0.8 + 0.1)
+
+    def fun(self, x):
+        value, gradient = graddesc.losses.LineSmoothness().value_and_gradient(x.reshape(self.shape))
+        return value, gradient.ravel()
+
+    def settings(self):
+        return {"jac": True, "bounds": Bounds(0.0, 1.0), "fixed": ~self.mask.ravel()}
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_the_generic_loop_agrees_with_the_restoration_kernel(projected):
+    problem = Restoration()
+    step = InverseTime(1.5, floor=0.015)
+    images = []
+    graddesc.restore(
+        problem.start, problem.mask, loss="line", step=step, init="image", max_iter=60, bounds=(0, 1),
+        callback=lambda intermediate_result: images.append(intermediate_result.x),
+    )  # fmt: skip
+    settings = problem.settings()
+    if projected:
+        known = problem.start.ravel()[~problem.mask.ravel()]
+
+        def projection(x):
+            x = np.clip(x, 0.0, 1.0)
+            x[~problem.mask.ravel()] = known
+            return x
+
+        settings = {"jac": True, "projection": projection}
+    result = minimize(problem.fun, problem.start.ravel(), step=step, maxiter=60, tol=0.0, history=True, **settings)
+    assert len(images) == result.nit == 60
+    for image, x in zip(images, result.history.x[1:], strict=True):
+        np.testing.assert_allclose(x, image.ravel(), rtol=0, atol=1e-12)
+
+
+def test_searches_restore_what_the_solver_does():
+    problem = Restoration()
+    best = graddesc.restore(
+        problem.start, problem.mask, loss="line", tol=1e-9, max_iter=5000, bounds=(0, 1), full_output=True
+    )[1].fun
+    # At the minimum some norms vanish, where the loss has no gradient: no search may converge, but all must come near.
+    for step, direction, near in ((BarzilaiBorwein(), None, 1.01), (StrongWolfe(), LBFGS(), 1.0001)):
+        result = minimize(
+            problem.fun, problem.start.ravel(), step=step, direction=direction, maxiter=3000, **problem.settings()
+        )
+        assert best * (1 - 1e-9) <= result.fun <= best * near
+        x = result.x.reshape(problem.shape)
+        np.testing.assert_array_equal(x[~problem.mask], problem.start[~problem.mask])
+        assert ((x >= 0) & (x <= 1)).all()
