@@ -36,6 +36,7 @@ def restore(
     callback: Callable[[OptimizeResult], object] | None = None,
     out: NDArray[_Pixel] | None = None,
     full_output: Literal[False] = False,
+    confidence: Literal[False] = False,
 ) -> NDArray[_Pixel]: ...
 @overload
 def restore(
@@ -55,6 +56,7 @@ def restore(
     callback: Callable[[OptimizeResult], object] | None = None,
     out: NDArray[_Pixel] | None = None,
     full_output: Literal[True],
+    confidence: bool = False,
 ) -> tuple[NDArray[_Pixel], OptimizeResult]: ...
 @overload
 def restore(
@@ -74,4 +76,5 @@ def restore(
     callback: Callable[[OptimizeResult], object] | None = None,
     out: NDArray[_Pixel] | None = None,
     full_output: bool,
+    confidence: bool = False,
 ) -> NDArray[_Pixel] | tuple[NDArray[_Pixel], OptimizeResult]: ...

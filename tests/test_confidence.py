@@ -1,0 +1,86 @@
+"""The confidence of restored pixels."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import graddesc
+
+
+def photograph(side=160):
+    return graddesc.samples.ginkgo(side)
+
+
+def deciles(confidence, errors, mask):
+    """The root mean square errors of the tenths of the restored pixels, the least trusted first."""
+    order = np.argsort(confidence[mask], kind="stable")
+    return np.array([np.sqrt(np.mean(part**2)) for part in np.array_split(errors[mask][order], 10)])
+
+
+@pytest.mark.parametrize("loss", ["line", "harmonic", "edge", "texture"])
+@pytest.mark.parametrize("missing", [0.8, 0.95])
+def test_errors_fall_as_confidence_rises(loss, missing):
+    truth = photograph()[..., 1] / 255
+    mask = np.random.default_rng(4).random(truth.shape) < missing
+    restored, info = graddesc.restore(truth, mask, loss=loss, full_output=True, confidence=True)
+    assert info.confidence.shape == truth.shape
+    assert (info.confidence[~mask] == 1).all()
+    assert ((info.confidence[mask] > 0) & (info.confidence[mask] <= 1)).all()
+    errors = deciles(info.confidence, restored - truth, mask)
+    # The tenths are samples: neighbours may change places by a tenth, tenths that are three apart may not.
+    assert (errors[1:] < 1.1 * errors[:-1]).all()
+    assert (errors[3:] < errors[:-3]).all()
+    assert errors[0] > 3 * errors[-1]
+
+
+def test_expected_errors_are_of_the_right_size():
+    truth = photograph()[..., 1] / 255
+    mask = np.random.default_rng(4).random(truth.shape) < 0.9
+    restored, info = graddesc.restore(truth, mask, full_output=True, confidence=True)
+    expected = truth[~mask].var() * (1 / info.confidence - 1)[mask]
+    actual = (restored - truth)[mask] ** 2
+    # Held-out pixels have fewer neighbours than the others: what they tell is a little too high.
+    assert 0.8 < expected.mean() / actual.mean() < 1.6
+
+
+def test_channels_and_their_masks():
+    truth = photograph(96)
+    mask = np.random.default_rng(4).random(truth.shape) < 0.8
+    for masks in (mask[..., 0], mask):
+        _, info = graddesc.restore(truth, masks, channel_axis=-1, full_output=True, confidence=True)
+        assert info.confidence.shape == masks.shape
+        assert (info.confidence[~masks] == 1).all()
+        assert (info.confidence[masks] < 1).all()
+
+
+def test_threads_change_nothing_and_the_restoration_is_the_same():
+    truth = photograph(96)[..., 0]
+    mask = np.random.default_rng(4).random(truth.shape) < 0.8
+    restored, info = graddesc.restore(truth, mask, full_output=True, confidence=True)
+    _, other = graddesc.restore(truth, mask, full_output=True, confidence=True, threads=2)
+    assert_array_equal(info.confidence, other.confidence)
+    assert_array_equal(restored, graddesc.restore(truth, mask))
+
+
+def test_few_known_pixels_are_judged_by_the_distance():
+    truth = np.random.default_rng(0).random((20, 20))
+    mask = np.ones(truth.shape, bool)
+    mask[5, 5] = mask[6, 5] = False
+    confidence = graddesc.restore(truth, mask, full_output=True, confidence=True)[1].confidence
+    assert confidence[5, 7] == pytest.approx(1 / 3)
+    assert confidence[5, 9] == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((30, 30), bool), np.eye(30, dtype=bool)], ids=["nothing", "constant"])
+def test_where_there_is_no_doubt(mask):
+    confidence = graddesc.restore(np.full((30, 30), 0.3), mask, full_output=True, confidence=True)[1].confidence
+    assert (confidence == 1).all()
+
+
+def test_bad_input():
+    truth = np.random.default_rng(0).random((9, 9))
+    mask = truth < 0.3
+    with pytest.raises(ValueError, match="confidence must come with full_output"):
+        graddesc.restore(truth, mask, confidence=True)
+    with pytest.raises(ValueError, match="confidence must not be asked of a callable loss"):
+        graddesc.restore(truth, mask, loss=lambda x: (0.0, 0 * x), full_output=True, confidence=True)
