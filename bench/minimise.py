@@ -184,14 +184,14 @@ def problem_set(options):
             solvers[name] = make(method)
         except (ImportError, AttributeError) as error:
             missing.append(f"{name} ({error})")
-    results, failures = {}, []
+    results, failures = {}, {}
     for name, solver in solvers.items():
         for problem in problems.PROBLEMS:
             try:
                 job = solver(problem)
                 x, iterations, evaluations = job()
             except Exception as error:
-                failures.append(f"{name} on {type(problem).__name__}: {type(error).__name__}")
+                failures.setdefault(type(problem).__name__, {})[name] = type(error).__name__
                 continue
             results[name, problem] = job, solved(problem, x), iterations, evaluations
     seconds = {key: [] for key in results}
@@ -224,7 +224,8 @@ def problem_set(options):
         )
     yield ""
     if failures:
-        yield f"Failed outright: {'; '.join(failures)}."
+        told = (f"{problem} ({', '.join(by_name)})" for problem, by_name in failures.items())
+        yield f"Could not be traced or failed outright, and counts as not solved: {'; '.join(told)}."
         yield ""
 
 
@@ -234,13 +235,11 @@ def problem_set(options):
 def notebook(f, gradient, x, maxiter, tol):
     """Steepest descent with exact line search as one writes it down."""
     x = np.array(x, dtype=float)
-    for k in range(maxiter):
+    for k in range(1, maxiter + 1):
         g = gradient(x)
-        step = optimize.minimize_scalar(lambda alpha: f(x - alpha * g), tol=None).x  # noqa: B023
-        new = x - step * g
-        if np.linalg.norm(gradient(new)) < tol:
-            return new, f(new), k
-        x = new
+        if np.abs(g).max() < tol:
+            return x, f(x), k
+        x = x - optimize.minimize_scalar(lambda alpha: f(x - alpha * g)).x * g  # noqa: B023
     return x, f(x), maxiter
 
 

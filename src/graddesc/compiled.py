@@ -1,6 +1,7 @@
 """Compiled objectives: translates the arguments of `graddesc.minimize` for the compiled loop, and its reports back."""
 
 import ctypes
+import functools
 import math
 import re
 
@@ -34,13 +35,18 @@ _MESSAGES = {
 _BAD_START = 101
 
 
+@functools.cache
+def _types(signature):
+    """A signature without names of parameters, spaces and const, which make no difference."""
+    return "".join(re.findall(r"\b(?:int|double|void|long|float|char)\b|[*(),]", signature))
+
+
 def _capsule(name, function, wanted):
     """Return the capsule of a LowLevelCallable after a look at its signature."""
     signature = getattr(function, "signature", None)
     if signature is None:
         raise TypeError(f"{name} must be a scipy.LowLevelCallable of {wanted}, got {function!r}")
-    # Names of parameters, spaces and const make no difference.
-    if "".join(re.findall(r"\b(?:int|double|void|long|float|char)\b|[*(),]", signature)) != wanted:
+    if _types(signature) != wanted:
         raise ValueError(f"{name} must have the signature {wanted}, got {signature}")
     return tuple.__getitem__(function, 0)
 

@@ -257,7 +257,7 @@ def minimize(
     """
     for name in unknown_options:
         warnings.warn(f"unknown option: {name}", OptimizeWarning, stacklevel=2)
-    if np.any(constraints):
+    if constraints != () and np.any(constraints):
         raise ValueError("constraints are not supported: use bounds, fixed or projection")
     if not hasattr(threads, "__index__") or isinstance(threads, bool):
         raise TypeError(f"threads must be a positive integer, got {threads!r}")

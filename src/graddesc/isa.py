@@ -63,6 +63,8 @@ def team_size(threads):
     int
         At most the number of processors; 1 in a process forked from one that has used more.
     """
+    if threads == 1:
+        return 1  # without a question to the system, which takes microseconds
     size = 1 if _Team.lost else min(threads, os.cpu_count() or 1)
     _Team.used = _Team.used or size > 1
     return size
