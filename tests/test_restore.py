@@ -743,3 +743,13 @@ def test_bad_input(image, kwargs, error, message):
         restore(image, **kwargs)
     if before is not None:
         assert_array_equal(out, before)
+
+
+def test_biharmonic_has_a_tolerance_of_its_own():
+    image = scene(40, 50)
+    mask = np.random.default_rng(1).random(image.shape) < 0.8
+    default, coarse, fine = (
+        graddesc.restore(image, mask, loss="biharmonic", full_output=True, **tol)[1].nit
+        for tol in ({}, {"tol": 0.15}, {"tol": 0.01})
+    )
+    assert default == coarse < fine

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,8 @@ class _Stencil:
 class Harmonic(_Stencil): ...
 
 @dataclass(frozen=True)
-class Biharmonic(_Stencil): ...
+class Biharmonic(_Stencil):
+    default_tol: ClassVar[float] = 0.15
 
 @dataclass(frozen=True)
 class TotalVariation(_Stencil):

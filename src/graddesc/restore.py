@@ -98,7 +98,7 @@ def restore(
         Number of iterations at most: by default 3000 for the solver, 500 for a schedule.
     tol : float, optional
         Stop when the corrupt pixels are expected to change by less than this fraction of the difference between
-        neighbouring pixels, both in the root mean square; by default 0.1. With a schedule, when they change by less in
+        neighbouring pixels, both in the root mean square; by default 0.1, or 0.15 with "biharmonic". With a schedule, when they change by less in
         an iteration; by default it runs to its end.
     max_time : float, optional
         Seconds at most; looked at after each iteration.
@@ -185,7 +185,7 @@ def restore(
     free = _check_mask(mask, known, image, planes, channel_axis)
     loss = _check_loss(loss)
     _check_step(step)
-    limits = _Limits(max_iter, tol, max_time, step, started)
+    limits = _Limits(max_iter, tol, max_time, step, started, getattr(loss, "default_tol", _SOLVER_TOL))
     threads = team_size(_check_count("threads", threads, least=1))
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
@@ -289,11 +289,11 @@ class _Momentum:
 class _Limits:
     """When to stop: the iterations, the change (as a fraction of the contrast) and the time."""
 
-    def __init__(self, max_iter, tol, max_time, step, started):
+    def __init__(self, max_iter, tol, max_time, step, started, default_tol):
         default = _SOLVER_MAX_ITER if step is None else _SCHEDULE_MAX_ITER
         self.max_iter = default if max_iter is None else _check_count("max_iter", max_iter, least=0)
         if tol is None:
-            self.tol = _SOLVER_TOL if step is None else None
+            self.tol = default_tol if step is None else None
         else:
             self.tol = _check_nonnegative("tol", tol)
         self._schedule = step is not None
