@@ -98,7 +98,8 @@ def restore(
         Number of iterations at most: by default 3000 for the solver, 500 for a schedule.
     tol : float, optional
         Stop when the corrupt pixels are expected to change by less than this fraction of the difference between
-        neighbouring pixels, both in the root mean square; by default 0.1, or 0.15 with "biharmonic". With a schedule, when they change by less in
+        neighbouring pixels, both in the root mean square; by default 0.1, or 0.15 with
+        "biharmonic". With a schedule, when they change by less in
         an iteration; by default it runs to its end.
     max_time : float, optional
         Seconds at most; looked at after each iteration.
