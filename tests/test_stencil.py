@@ -254,3 +254,13 @@ def test_density_of_the_known_pixels_sets_the_spread():
         window = free[0, max(i - 3, 0) : i + 4, max(j - 3, 0) : j + 4]
         shares.append((window == 0).sum() / (window.size - 1))
     assert_allclose(losses._tensor_spread(free), 4 * (0.1 / np.mean(shares)) ** 0.4, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_level_measures_alike(name, monkeypatch):
+    x = np.random.default_rng(0).random((9, 300)).astype(np.float32)
+    values = []
+    for level in isa.AVAILABLE:
+        use_level(level, monkeypatch)
+        values.append(losses.by_name(name).value(x))
+    assert len(set(values)) == 1

@@ -30,6 +30,7 @@ cdef enum:
     FIRST = 0
     SECOND = 1
     EDGE = 2
+    TALLY = 64  # terms of the energy that are added up at a time
     FIELDS = 6  # p, q, r of the pixels; a, b, t of the cells
     ROOM = WIDEST + 2 * PAD
 
@@ -116,26 +117,92 @@ cdef void weigh_row(
         j += 1 if i == 0 or i == rows - 1 or cols < 3 else cols - 1
 
 
+cdef inline double energy_at(
+    int kind, const real *x, const real *cosine, const real *sine, const real *edge,
+    double epsilon, double scale, double mu, double kappa, bint smooth, Py_ssize_t i, Py_ssize_t j, Py_ssize_t rows,
+    Py_ssize_t cols, bint interior,
+) noexcept nogil:
+    # Of a pixel and of the cell below and to the right of it. The pointers are at the pixel; see square_at.
+    cdef double square = square_at(kind, x, cosine, sine, edge, i, j, rows, cols, interior)
+    cdef double total = square, horizontal, vertical, mixed, along
+    if smooth:
+        total = scale * square / (sqrt(epsilon * epsilon + square) + epsilon)
+    if kind == EDGE and (interior or (i + 1 < rows and j + 1 < cols)):
+        horizontal = (<double> x[1] - x[0]) + (<double> x[cols + 1] - x[cols])
+        vertical = (<double> x[cols] - x[0]) + (<double> x[cols + 1] - x[1])
+        mixed = (<double> x[cols + 1] - x[cols]) - (<double> x[1] - x[0])
+        along = (
+            (1 + cosine[0]) * horizontal * horizontal + (1 - cosine[0]) * vertical * vertical
+            + 2 * sine[0] * horizontal * vertical
+        ) / 2
+        total += mu / 8 * (
+            horizontal * horizontal + vertical * vertical - edge[0] * along + kappa * (2 - edge[0]) * mixed * mixed
+        )
+    return total
+
+
+cdef double tally(double *terms) noexcept nogil:
+    # Their sum, halves upon halves: in one order, and in vectors.
+    cdef int k
+    for k in range(32):
+        terms[k] += terms[k + 32]
+    for k in range(16):
+        terms[k] += terms[k + 16]
+    for k in range(8):
+        terms[k] += terms[k + 8]
+    for k in range(1, 8):
+        terms[0] += terms[k]
+    return terms[0]
+
+
 cdef double row_energy(
     int kind, const real *x, const real *cosine, const real *sine, const real *edge,
     double epsilon, double scale, double mu, double kappa, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols,
 ) noexcept nogil:
-    cdef double total = 0, square, horizontal, vertical, mixed, along
-    cdef Py_ssize_t j
-    for j in range(cols):
-        square = square_at(kind, x + j, cosine + j, sine + j, edge + j, i, j, rows, cols, False)
-        total += scale * square / (sqrt(epsilon * epsilon + square) + epsilon) if epsilon > 0 else square
-        if kind == EDGE and i + 1 < rows and j + 1 < cols:
-            horizontal = (<double> x[j + 1] - x[j]) + (<double> x[j + 1 + cols] - x[j + cols])
-            vertical = (<double> x[j + cols] - x[j]) + (<double> x[j + 1 + cols] - x[j + 1])
-            mixed = (<double> x[j + 1 + cols] - x[j + cols]) - (<double> x[j + 1] - x[j])
-            along = (
-                (1 + cosine[j]) * horizontal * horizontal + (1 - cosine[j]) * vertical * vertical
-                + 2 * sine[j] * horizontal * vertical
-            ) / 2
-            total += mu / 8 * (
-                horizontal * horizontal + vertical * vertical - edge[j] * along + kappa * (2 - edge[j]) * mixed * mixed
+    cdef double terms[TALLY]
+    cdef double total = 0
+    cdef Py_ssize_t j = 0, first, k
+    while j < cols:
+        first = j
+        if 0 < i < rows - 1 and j > 0 and j + TALLY < cols:
+            if kind == FIRST and epsilon > 0:
+                for k in range(TALLY):
+                    terms[k] = energy_at(
+                        FIRST, x + first + k, cosine + first + k, sine + first + k, edge + first + k,
+                        epsilon, scale, mu, kappa, True, i, first + k, rows, cols, True,
+                    )
+            elif kind == FIRST:
+                for k in range(TALLY):
+                    terms[k] = energy_at(
+                        FIRST, x + first + k, cosine + first + k, sine + first + k, edge + first + k,
+                        epsilon, scale, mu, kappa, False, i, first + k, rows, cols, True,
+                    )
+            elif kind == SECOND and epsilon > 0:
+                for k in range(TALLY):
+                    terms[k] = energy_at(
+                        SECOND, x + first + k, cosine + first + k, sine + first + k, edge + first + k,
+                        epsilon, scale, mu, kappa, True, i, first + k, rows, cols, True,
+                    )
+            elif kind == SECOND:
+                for k in range(TALLY):
+                    terms[k] = energy_at(
+                        SECOND, x + first + k, cosine + first + k, sine + first + k, edge + first + k,
+                        epsilon, scale, mu, kappa, False, i, first + k, rows, cols, True,
+                    )
+            else:
+                for k in range(TALLY):
+                    terms[k] = energy_at(
+                        EDGE, x + first + k, cosine + first + k, sine + first + k, edge + first + k,
+                        epsilon, scale, mu, kappa, True, i, first + k, rows, cols, True,
+                    )
+            total += tally(terms)
+            j += TALLY
+        else:
+            total += energy_at(
+                kind, x + j, cosine + j, sine + j, edge + j, epsilon, scale, mu, kappa, epsilon > 0, i, j, rows, cols,
+                False,
             )
+            j += 1
     return total
 
 
