@@ -264,3 +264,54 @@ def test_every_level_measures_alike(name, monkeypatch):
         use_level(level, monkeypatch)
         values.append(losses.by_name(name).value(x))
     assert len(set(values)) == 1
+
+
+def block_means(x):
+    rows, cols = x.shape
+    return np.array([[x[i : i + 2, j : j + 2].mean() for j in range(0, cols, 2)] for i in range(0, rows, 2)])
+
+
+def one_sided_gradient(x, axis):
+    return np.gradient(x, axis=axis) if x.shape[axis] > 1 else np.zeros_like(x)
+
+
+class TestTensor:
+    """The structure tensor, its Gaussian and what is read off it, each against a slow twin."""
+
+    def test_tensor_is_the_damped_product_of_the_gradients(self, shape):
+        x, contrast = np.random.default_rng(0).random(shape), 0.3
+        out = np.empty((3, *((side + 1) // 2 for side in shape)))
+        gy, gx = (one_sided_gradient(x, axis) for axis in (0, 1))
+        damping = 1 / np.sqrt(1 + (gx**2 + gy**2) / contrast**2)
+        expected = np.stack([block_means(damping * product) for product in (gx * gx, gx * gy, gy * gy)])
+        isa.kernels("stencil").tensor(x, contrast, False, 1, out)
+        assert_allclose(out, expected, atol=1e-14)
+        isa.kernels("stencil").tensor(x, contrast, True, 1, out)
+        assert_allclose(out, 2 * expected, atol=1e-14)
+
+    @pytest.mark.parametrize("radius", [0, 1, 5, 12])
+    def test_blur_reflects_the_borders(self, shape, radius):
+        from scipy.ndimage import correlate1d
+
+        plane = np.random.default_rng(0).random(shape)
+        taps = np.exp(-0.1 * np.arange(radius + 1.0) ** 2)
+        expected = plane
+        for axis in (0, 1):
+            expected = correlate1d(expected, np.append(taps[:0:-1], taps), axis=axis, mode="reflect")
+        isa.kernels("stencil").blur(plane, taps, 1, np.empty((shape[0], shape[1] + 2 * radius)))
+        assert_allclose(plane, expected, rtol=1e-12)
+
+    def test_orient_reads_angle_and_strength_off_the_tensor(self, shape):
+        rng, strength = np.random.default_rng(0), 0.2
+        halves = tuple((side + 1) // 2 for side in shape)
+        gx, gy = rng.standard_normal((2, 3, *halves))
+        tensor = np.stack([(a * b).mean(0) for a, b in ((gx, gx), (gx, gy), (gy, gy))])
+        everywhere = np.ones(shape, bool)
+        jxx, jxy, jyy = (reference.push(plane, np.zeros(shape), everywhere) for plane in tensor)
+        length, trace = np.hypot(jxx - jyy, 2 * jxy), jxx + jyy
+        s = trace * (length / trace) ** 4 / strength**2
+        outputs = np.empty((3, *shape))
+        isa.kernels("stencil").orient(tensor, strength, 1, *outputs)
+        assert_allclose(outputs[0], (jxx - jyy) / length, atol=1e-10)
+        assert_allclose(outputs[1], 2 * jxy / length, atol=1e-10)
+        assert_allclose(outputs[2], s / (1 + s), atol=1e-10)
