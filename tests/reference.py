@@ -117,14 +117,15 @@ def stencil_square(kind, x, cosine, sine, edge):
 
 
 def stencil_energy(kind, x, cosine, sine, edge, epsilon, scale, mu, kappa):
-    square = stencil_square(kind, x, cosine, sine, edge)
-    total = np.sum(scale * (np.sqrt(epsilon**2 + square) - epsilon))
-    if kind < 2 or min(x.shape) < 2:
+    """The energy of an image of shape (channels, rows, cols)."""
+    square = np.mean([stencil_square(kind, plane, cosine, sine, edge) for plane in x], axis=0)
+    total = len(x) * np.sum(scale * (np.sqrt(epsilon**2 + square) - epsilon))
+    if kind < 2 or min(x.shape[1:]) < 2:
         return total
     cosine, sine, edge = (a[:-1, :-1] for a in (cosine, sine, edge))
-    gx = (x[:-1, 1:] - x[:-1, :-1] + x[1:, 1:] - x[1:, :-1]) / 2
-    gy = (x[1:, :-1] - x[:-1, :-1] + x[1:, 1:] - x[:-1, 1:]) / 2
-    mixed = np.diff(np.diff(x, axis=0), axis=1)
+    gx = (x[:, :-1, 1:] - x[:, :-1, :-1] + x[:, 1:, 1:] - x[:, 1:, :-1]) / 2
+    gy = (x[:, 1:, :-1] - x[:, :-1, :-1] + x[:, 1:, 1:] - x[:, :-1, 1:]) / 2
+    mixed = np.diff(np.diff(x, axis=1), axis=2)
     along = ((1 + cosine) * gx**2 + 2 * sine * gx * gy + (1 - cosine) * gy**2) / 2
     return total + mu / 2 * np.sum(gx**2 + gy**2 - edge * along + kappa / 4 * (2 - edge) * mixed**2)
 

@@ -11,17 +11,13 @@ cdef extern from *:
     """
     void prefetch "graddesc_prefetch"(const void *address) noexcept nogil
 
-ctypedef fused real:
-    float
-    double
+include "rows.pxi"
 
 cdef enum:
     STRIP = 512  # columns in a strip, about
     WIDEST = 784  # columns in a strip, at most: 3/2 STRIP + LANES
     LANES = 16
-    BLOCK = 64  # rows summed in the image's dtype
     AHEAD = 8  # rows between the prefetch and the use
-    PAD = 16  # room for the halo beside a row, a cache line of float
 
 
 cdef inline Py_ssize_t strip_count(Py_ssize_t cols) noexcept nogil:
@@ -56,11 +52,6 @@ cdef inline void store_halo(
     halo[k, i, 3] = row[width - 1]
 
 
-cdef inline real clip(real value, real low, real high) noexcept nogil:
-    value = low if value < low else value
-    return high if value > high else value
-
-
 cdef inline void extrapolate_row(
     const real *v, real *row, real *u, real momentum, real *slope, real *change, Py_ssize_t width
 ) noexcept nogil:
@@ -73,24 +64,3 @@ cdef inline void extrapolate_row(
         change[j] += move * move
         u[j] = row[j]
         row[j] += momentum * move
-
-
-cdef inline void clear(real *sums, Py_ssize_t width) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(width):
-        sums[j] = 0
-
-
-cdef inline double flush_total(real *sums, Py_ssize_t width) noexcept nogil:
-    cdef double total = 0
-    cdef Py_ssize_t j
-    for j in range(width):
-        total += sums[j]
-        sums[j] = 0
-    return total
-
-
-cdef int require(bint holds, str what) except -1:
-    if not holds:
-        raise ValueError(what)
-    return 0

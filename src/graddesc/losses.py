@@ -234,7 +234,7 @@ class LineSmoothness:
 
 
 _FIRST, _SECOND, _EDGE = range(3)  # the kinds of stencil.pyx
-_BLOCK = 256  # rows of which NumPy's temporary arrays are made at a time
+_SPREAD = 4.0  # pixels, the standard deviation of the tensor's Gaussian where a tenth of the pixels is known
 
 
 @dataclass(frozen=True)
@@ -257,69 +257,68 @@ class _Operator:
 
 
 class _Weights:
-    """The frozen weights of an image's operator: its channels, shape (channels, rows, cols), share the tensor."""
+    """The frozen weights of an image's operator, which its channels share, and what the kernels make with them."""
 
     def __init__(self, operator, shape, dtype, threads):
         self.operator, self._threads = operator, threads
-        self.omega = np.full(shape, 2, dtype)  # as a sum of squares has it
-        self._halves = tuple((side + 1) // 2 for side in shape[1:])
-        if operator.kind == _EDGE:
-            self._tensor = np.empty((3, *self._halves), dtype)
-            self.tensor = tuple(np.empty(shape[1:], dtype) for _ in range(3))
-        else:
-            self.tensor = (self.omega[0],) * 3  # not read
+        rows, cols = shape[1:]
+        edge = operator.kind == _EDGE
+        self.planes = np.full((4 if edge else 1, rows, cols), 2, dtype)  # omega as a sum of squares has it
+        self._row_sums = np.empty(shape[0] * rows)
+        if edge:
+            self._tensor = np.empty((3, (rows + 1) // 2, (cols + 1) // 2), dtype)
 
     def orient(self, x, spread):
         """Renew the structure tensor, blurred by a Gaussian of standard deviation `spread`, in pixels."""
         operator, threads = self.operator, self._threads
-        for channel, plane in enumerate(x):
-            _stencil.tensor(plane, operator.contrast, channel > 0, threads, self._tensor)
+        _stencil.tensor(x, operator.contrast, threads, self._tensor)
         sigma = spread / 2  # the tensor is one of blocks of 2 x 2 pixels
         taps = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
         taps /= 2 * taps.sum() - taps[0]
-        rows, cols = self._halves
+        rows, cols = self._tensor.shape[1:]
         scratch = np.empty((rows, cols + 2 * (len(taps) - 1)), x.dtype)
         for plane in self._tensor:
             _stencil.blur(plane, taps, threads, scratch)
-        _stencil.orient(self._tensor, operator.strength * len(x) ** 0.5, threads, *self.tensor)
+        _stencil.orient(self._tensor, operator.strength, threads, self.planes)
 
     def weigh(self, x):
         """Renew the weights of the pixels."""
         operator = self.operator
         if operator.epsilon > 0:
-            for plane, omega in zip(x, self.omega, strict=True):
-                _stencil.weigh(
-                    operator.kind, plane, *self.tensor, operator.epsilon, operator.scale, self._threads, omega
-                )
+            _stencil.weigh(operator.kind, x, operator.epsilon, operator.scale, self._threads, self.planes)
 
-    def gradient(self, channel, x, halo, out):
+    def step_sizes(self, free, out):
         operator = self.operator
-        _stencil.measure_halo(x, halo)
-        _stencil.gradient(
-            operator.kind, x, self.omega[channel], *self.tensor, operator.mu, operator.kappa, halo, self._threads, out
-        )
+        _stencil.step_sizes(
+            operator.kind, free, self.planes, operator.mu, operator.kappa, operator.safety, operator.floor,
+            self._threads, out,
+        )  # fmt: skip
+
+    def gradient(self, x, out):
+        operator = self.operator
+        _stencil.gradient(operator.kind, x, self.planes, operator.mu, operator.kappa, self._threads, out)
 
     def energy(self, x):
         operator = self.operator
         return _stencil.energy(
-            operator.kind, x, *self.tensor, operator.epsilon, operator.scale, operator.mu, operator.kappa,
-            self._threads, np.empty(len(x)),
+            operator.kind, x, self.planes, operator.epsilon, operator.scale, operator.mu, operator.kappa,
+            self._threads, self._row_sums[: x.shape[1]],
         )  # fmt: skip
 
-
-def _make_halo(shape, dtype):
-    return np.zeros((_stencil.count_strips(shape[1]), shape[0], 4), dtype)
+    def contrast(self, x):
+        """The sum of squared differences between neighbours."""
+        return _stencil.contrast(x, self._threads, self._row_sums)
 
 
 class StencilSweeps:
-    """The compiled descent of a loss of local differences, all channels together; the image is updated in place.
+    """The compiled descent of a loss of local differences, all channels together.
 
     Parameters
     ----------
     operator : object
         What the loss tells the kernels.
     x : ndarray, shape (channels, rows, cols), float32 or float64, C-contiguous
-        The image; every sweep changes it.
+        The image; it becomes a part of the workspace.
     free : ndarray of uint8, shape (channels or 1, rows, cols)
         1 where a pixel may change, 0 where it is known.
     low, high : float
@@ -330,7 +329,7 @@ class StencilSweeps:
     Attributes
     ----------
     iterates : ndarray, the shape of x
-        The image after the last step, before its extrapolation.
+        The image as it stands.
     change : float
         The sum of squared changes of the last sweep.
     contrast : float
@@ -338,32 +337,25 @@ class StencilSweeps:
     """
 
     def __init__(self, operator, x, free, low, high, threads=1):
-        self._x, self._free, self._range, self._threads = x, free, (low, high), threads
-        self.iterates = x.copy()
+        self._free, self._range, self._threads = free, (low, high), threads
+        self.iterates, self._previous, self._next = x, x.copy(), np.empty_like(x)
         self._weights = _Weights(operator, x.shape, x.dtype, threads)
-        self._steps = np.empty(x.shape, x.dtype)
-        self._halos = [[_make_halo(plane.shape, x.dtype) for plane in x] for _ in range(2)]
-        self._totals = np.zeros((len(x), _stencil.count_strips(x.shape[2]), 2))
-        for plane, halo in zip(x, self._halos[0], strict=True):
-            _stencil.measure_halo(plane, halo)
-        self._spread = _tensor_spread(free) if operator.kind == _EDGE else None
+        self._steps = np.empty(free.shape, x.dtype)
+        self._totals = np.empty((_stencil.count_tiles(*x.shape[1:]) * len(x), 2))
+        self._accelerate = _stencil.accelerate["float" if x.dtype == np.float32 else "double"]
+        self._spread = _tensor_spread(free, threads) if operator.kind == _EDGE else None
         self._fresh = False
         self._slope = self.change = self.contrast = 0.0
 
     def refresh(self):
         """Renew the weights, and with them each pixel's step, at the image as it stands."""
-        operator = self._weights.operator
-        self.contrast = sum(_squared_differences(plane) for plane in self._x)
-        if self._fresh and operator.epsilon == 0:
+        self.contrast = self._weights.contrast(self.iterates)
+        if self._fresh and self._weights.operator.epsilon == 0:
             return  # a sum of squares has always the same
         if self._spread is not None:
-            self._weights.orient(self._x, self._spread)
-        self._weights.weigh(self._x)
-        for channel, (omega, steps) in enumerate(zip(self._weights.omega, self._steps, strict=True)):
-            _stencil.step_sizes(
-                operator.kind, self._free[channel if len(self._free) > 1 else 0], omega, *self._weights.tensor,
-                operator.mu, operator.kappa, operator.safety, operator.floor, self._threads, steps,
-            )  # fmt: skip
+            self._weights.orient(self.iterates, self._spread)
+        self._weights.weigh(self.iterates)
+        self._weights.step_sizes(self._free, self._steps)
         self._fresh = True
 
     def accelerate(self, momentum):
@@ -371,67 +363,43 @@ class StencilSweeps:
         restarted = self._slope > 0
         if restarted:
             momentum.restart()
-        weight, operator = momentum.next(), self._weights.operator
-        for channel, (v, u, steps) in enumerate(zip(self._x, self.iterates, self._steps, strict=True)):
-            _stencil.accelerate(
-                operator.kind, v, u, steps, weight, *self._range, self._weights.omega[channel], *self._weights.tensor,
-                operator.mu, operator.kappa, self._threads,
-                self._halos[0][channel], self._halos[1][channel], self._totals[channel],
-            )  # fmt: skip
-        self._halos.reverse()
-        self.change, self._slope = self._totals.sum(axis=(0, 1)).tolist()
+        operator = self._weights.operator
+        self.change, self._slope = self._accelerate(
+            operator.kind, self.iterates, self._previous, self._steps, momentum.next(), *self._range,
+            self._weights.planes, operator.mu, operator.kappa, self._threads, self._next, self._totals,
+        )  # fmt: skip
+        self._advance()
         return restarted
 
     def descend(self, step):
         """Take a plain step x <- clip(x - step * gradient)."""
-        self.change = 0.0
-        for channel, (x, u) in enumerate(zip(self._x, self.iterates, strict=True)):
-            gradient = np.empty_like(x)
-            self._weights.gradient(channel, x, self._halos[0][channel], gradient)
-            new = np.clip(x - x.dtype.type(step) * gradient, *self._range)
-            np.copyto(x, new, where=self._free[channel if len(self._free) > 1 else 0].view(bool))
-            self.change += float(np.sum((x - u) ** 2, dtype=np.float64))
-            u[...] = x
+        x, new = self.iterates, self._next
+        self._weights.gradient(x, new)
+        np.multiply(new, -x.dtype.type(step), out=new)
+        new += x
+        np.clip(new, *self._range, out=new)
+        np.copyto(new, x, where=self._free == 0)
+        self.change = float(np.sum((new - x) ** 2, dtype=np.float64))
+        self._advance()
+
+    def _advance(self):
+        self.iterates, self._previous, self._next = self._next, self.iterates, self._previous
+
+    def loss(self):
+        """The loss of the image as it stands."""
+        weights = self._weights
+        if self._spread is not None:
+            weights = _Weights(weights.operator, self.iterates.shape, self.iterates.dtype, self._threads)
+            weights.orient(self.iterates, _SPREAD)
+        return weights.energy(self.iterates)
 
 
-def _squared_differences(plane):
-    """The sum of squared differences between neighbours."""
-    total = 0.0
-    for start in range(0, len(plane), _BLOCK):
-        block = plane[start : start + _BLOCK + 1]
-        down, right = np.diff(block, axis=0), np.diff(block[:_BLOCK], axis=1)
-        total += float(np.vdot(down, down)) + float(np.vdot(right, right))
-    return total
-
-
-def _window_sums(counts):
-    """The sums over the 7 x 7 window around each element, cut at the border."""
-    for axis in (0, 1):
-        n = counts.shape[axis]
-        sums = np.concatenate(
-            [np.zeros_like(counts.take([0], axis)), np.cumsum(counts, axis, dtype=counts.dtype)], axis
-        )
-        i = np.arange(n)
-        counts = sums.take(np.minimum(i + 4, n), axis) - sums.take(np.maximum(i - 3, 0), axis)
-    return counts
-
-
-def _tensor_spread(free):
+def _tensor_spread(free, threads):
     """The standard deviation of the tensor's Gaussian, from the density of the known pixels around the unknown ones."""
-    total = 0.0
-    rows, cols = free.shape[1:]
-    widths = _window_sums(np.ones((1, cols), np.int32))[0]
-    for plane in free:
-        for start in range(0, rows, _BLOCK):
-            top, stop = max(start - 3, 0), min(start + _BLOCK, rows)
-            inner = np.s_[start - top : stop - top]
-            known = _window_sums((plane[top : stop + 3] ^ 1).astype(np.int32))[inner]
-            heights = _window_sums(np.ones((min(stop + 3, rows) - top, 1), np.int32))[inner, 0]
-            unknown = plane[start:stop].view(bool)
-            others = np.maximum(np.multiply.outer(heights, widths) - 1, 1)
-            total += float(np.sum(known[unknown] / others[unknown]))
-    density = max(total / max(np.count_nonzero(free), 1), 0.005)
-    return min(max(4 * (0.1 / density) ** 0.4, 1.0), 10.0)
+    sums, scratch = np.empty(free.shape[1]), np.empty(free.shape[1:], np.uint8)
+    known = math.fsum(_stencil.known_around(plane, threads, sums, scratch) for plane in free)
+    density = max(known / max(np.count_nonzero(free), 1), 0.005)
+    return min(max(_SPREAD * (0.1 / density) ** 0.4, 1.0), 10.0)
 
 
 class _Stencil:
@@ -445,7 +413,7 @@ class _Stencil:
     def value(self, x):
         """Return the loss of an image; parameters and errors as in `LineSmoothness.value`."""
         x = _as_image(x)
-        return self._weights(x).energy(x)
+        return self._weights(x).energy(x[np.newaxis])
 
     def gradient(self, x, out=None):
         """Return the gradient of the loss at an image; parameters and errors as in `LineSmoothness.gradient`."""
@@ -453,7 +421,7 @@ class _Stencil:
         out, target = _as_out(out, x)
         weights = self._weights(x)
         weights.weigh(x[np.newaxis])
-        weights.gradient(0, x, _make_halo(x.shape, x.dtype), target)
+        weights.gradient(x[np.newaxis], target[np.newaxis])
         if target is not out:
             out[...] = target
         return out
@@ -651,7 +619,7 @@ class EdgeAligned(_Stencil):
 
     def _weights(self, x):
         weights = super()._weights(x)
-        weights.orient(x[np.newaxis], 4.0)
+        weights.orient(x[np.newaxis], _SPREAD)
         return weights
 
 

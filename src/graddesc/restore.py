@@ -536,7 +536,7 @@ class _StencilRun(_Run):
 
     def loss(self):
         """The loss of the image as it stands, scaled to [0, 1] as the loss sees it."""
-        return math.fsum(self._loss.value(x) for x in self.iterates())
+        return self._sweeps.loss()
 
     def iterates(self):
         return self._sweeps.iterates

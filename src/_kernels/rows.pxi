@@ -1,0 +1,35 @@
+# What the families that go through an image row by row share, each compiled for its own level: included, not imported.
+
+ctypedef fused real:
+    float
+    double
+
+cdef enum:
+    BLOCK = 64  # rows summed in the image's dtype
+    PAD = 16  # room beside a row for what lies to its left and right, a cache line of float
+
+
+cdef inline real clip(real value, real low, real high) noexcept nogil:
+    value = low if value < low else value
+    return high if value > high else value
+
+
+cdef inline void clear(real *sums, Py_ssize_t width) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(width):
+        sums[j] = 0
+
+
+cdef inline double flush_total(real *sums, Py_ssize_t width) noexcept nogil:
+    cdef double total = 0
+    cdef Py_ssize_t j
+    for j in range(width):
+        total += sums[j]
+        sums[j] = 0
+    return total
+
+
+cdef int require(bint holds, str what) except -1:
+    if not holds:
+        raise ValueError(what)
+    return 0
