@@ -745,11 +745,78 @@ def test_bad_input(image, kwargs, error, message):
         assert_array_equal(out, before)
 
 
-def test_biharmonic_has_a_tolerance_of_its_own():
+@pytest.mark.parametrize(("loss", "own"), [("line", 0.1), ("biharmonic", 0.25), ("edge", 0.25), ("hessian-tv", 0.15)])
+def test_losses_have_tolerances_of_their_own(loss, own):
     image = scene(40, 50)
     mask = np.random.default_rng(1).random(image.shape) < 0.8
-    default, coarse, fine = (
-        graddesc.restore(image, mask, loss="biharmonic", full_output=True, **tol)[1].nit
-        for tol in ({}, {"tol": 0.15}, {"tol": 0.01})
+    default, same, fine = (
+        graddesc.restore(image, mask, loss=loss, full_output=True, **tol)[1].nit
+        for tol in ({}, {"tol": own}, {"tol": own / 30})
     )
-    assert default == coarse < fine
+    assert default == same < fine
+
+
+class TestChannelsThatShareAMask:
+    """The losses of local differences descend the sum of the channels and their differences."""
+
+    LOSSES = ("harmonic", "tv", "edge")
+
+    @pytest.fixture(params=LOSSES)
+    def loss(self, request):
+        return request.param
+
+    def coloured(self):
+        grey = scene(50, 60)
+        mask = np.random.default_rng(3).random(grey.shape) < 0.85
+        return grey, mask
+
+    def test_equal_channels_become_what_one_of_them_becomes(self, loss):
+        grey, mask = self.coloured()
+        expected = graddesc.restore(grey, mask, loss=loss, tol=1e-3)
+        restored = graddesc.restore(np.stack([grey] * 3, axis=-1), mask, loss=loss, tol=1e-3, channel_axis=-1)
+        for channel in range(3):
+            assert_allclose(restored[..., channel], expected, atol=2e-3)
+
+    def test_each_settles_as_it_would_if_all_went_on(self, loss):
+        grey, mask = self.coloured()
+        # The differences of the channels are weak: they are left alone long before the sum.
+        image = np.stack([grey, 0.9 * grey + 0.05, grey**1.1])
+        settled, info = graddesc.restore(image, mask, loss=loss, channel_axis=0, full_output=True, tol=0.02)
+        exact = graddesc.restore(image, mask, loss=loss, channel_axis=0, tol=1e-4)
+        assert info.status == 0
+        rms = np.sqrt(np.mean((settled - exact) ** 2))
+        assert rms < 0.05 * np.sqrt(np.mean(np.diff(image, axis=1) ** 2))
+
+    def test_order_of_the_channels_hardly_matters(self, loss):
+        grey, mask = self.coloured()
+        image = np.stack([grey, 1 - grey, grey**2])
+        restored = graddesc.restore(image, mask, loss=loss, channel_axis=0, tol=1e-4)
+        other = graddesc.restore(image[[2, 0, 1]], mask, loss=loss, channel_axis=0, tol=1e-4)
+        assert_allclose(other, restored[[2, 0, 1]], atol=2e-3)
+
+    def test_known_pixels_and_bounds_hold(self, loss):
+        grey, mask = self.coloured()
+        image = np.stack([grey, 1 - grey, grey**2])
+        for bounds in (None, (0.3, 0.6)):
+            restored = graddesc.restore(image, mask, loss=loss, channel_axis=0, bounds=bounds)
+            assert_array_equal(restored[:, ~mask], image[:, ~mask])
+            low, high = bounds or (0, 1)
+            assert low <= restored[:, mask].min() <= restored[:, mask].max() <= high
+
+    def test_what_is_unknown_does_not_matter(self, loss):
+        grey, mask = self.coloured()
+        image = np.stack([grey, 1 - grey, grey**2])
+        expected = graddesc.restore(image, mask, loss=loss, channel_axis=0)
+        image[:, mask] = np.nan
+        assert_array_equal(graddesc.restore(image, mask, loss=loss, channel_axis=0), expected)
+
+    def test_history_and_callback_see_the_image(self, loss):
+        grey, mask = self.coloured()
+        image = np.stack([grey, 1 - grey, grey**2], axis=-1)
+        seen = []
+        restored, info = graddesc.restore(
+            image, mask, loss=loss, channel_axis=-1, full_output=True, callback=lambda r: seen.append(r.x)
+        )
+        assert_array_equal(seen[-1], restored)
+        assert_array_equal(seen[0][~mask], image[~mask])
+        assert info.fun == info.history[-1]

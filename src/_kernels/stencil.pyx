@@ -552,18 +552,29 @@ cdef void walk_tile(
 
 cdef inline void add_products(
     const real *x, Py_ssize_t up, Py_ssize_t down, Py_ssize_t left, Py_ssize_t right, real scale_x, real scale_y,
-    real inverse, Py_ssize_t first, Py_ssize_t last, real *xx, real *xy, real *yy,
+    Py_ssize_t first, Py_ssize_t last, real *xx, real *xy, real *yy,
 ) noexcept nogil:
-    # The damped products of the gradients of a row's pixels, whose neighbours are so far away; sums begin at `first`.
+    # The products of the gradients of a row's pixels, whose neighbours are so far away; sums begin at `first`.
     cdef Py_ssize_t j
-    cdef real one = 1, gx, gy, weight
+    cdef real gx, gy
     for j in range(first, last):
         gx = scale_x * (x[j + right] - (x - left)[j])
         gy = scale_y * (x[j + down] - (x - up)[j])
-        weight = one / <real> sqrt(one + inverse * (gx * gx + gy * gy))
-        xx[j - first] += weight * gx * gx
-        xy[j - first] += weight * gx * gy
-        yy[j - first] += weight * gy * gy
+        xx[j - first] += gx * gx
+        xy[j - first] += gx * gy
+        yy[j - first] += gy * gy
+
+
+cdef inline void add_damped(
+    const real *xx, const real *xy, const real *yy, real inverse, Py_ssize_t width, real *jxx, real *jxy, real *jyy
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef real one = 1, weight
+    for j in range(width):
+        weight = one / <real> sqrt(one + inverse * (xx[j] + yy[j]))
+        jxx[j] += weight * xx[j]
+        jxy[j] += weight * xy[j]
+        jyy[j] += weight * yy[j]
 
 
 cdef inline void join_pairs(const real *sums, Py_ssize_t first, Py_ssize_t last, real share, real *out) noexcept nogil:
@@ -582,6 +593,9 @@ cdef void tensor_row(
     cdef real[CHUNK] xx
     cdef real[CHUNK] xy
     cdef real[CHUNK] yy
+    cdef real[CHUNK] damped_xx
+    cdef real[CHUNK] damped_xy
+    cdef real[CHUNK] damped_yy
     cdef Py_ssize_t first = 0, last, c, i, left, right, up, down
     cdef real one = 1, half = <real> 0.5, share = one / (2 * channels * min(2, rows - 2 * h)), scale
     cdef const real *row
@@ -589,30 +603,34 @@ cdef void tensor_row(
         last = min(first + CHUNK, cols)
         left = max(first, 1)
         right = max(min(last, cols - 1), left)
-        clear(xx, CHUNK)
-        clear(xy, CHUNK)
-        clear(yy, CHUNK)
-        for c in range(channels):
-            for i in range(2 * h, min(2 * h + 2, rows)):
+        clear(damped_xx, CHUNK)
+        clear(damped_xy, CHUNK)
+        clear(damped_yy, CHUNK)
+        for i in range(2 * h, min(2 * h + 2, rows)):
+            up = cols if i > 0 else 0
+            down = cols if i + 1 < rows else 0
+            scale = half if up > 0 and down > 0 else one
+            clear(xx, CHUNK)
+            clear(xy, CHUNK)
+            clear(yy, CHUNK)
+            for c in range(channels):
                 row = x + (c * rows + i) * cols
-                up = cols if i > 0 else 0
-                down = cols if i + 1 < rows else 0
-                scale = half if up > 0 and down > 0 else one
                 add_products(
-                    row, up, down, 1, 1, half, scale, inverse, left, right,
+                    row, up, down, 1, 1, half, scale, left, right,
                     xx + (left - first), xy + (left - first), yy + (left - first),
                 )
                 # A column at the border has one neighbour, or none.
                 if first == 0:
-                    add_products(row, up, down, 0, min(1, cols - 1), one, scale, inverse, 0, 1, xx, xy, yy)
+                    add_products(row, up, down, 0, min(1, cols - 1), one, scale, 0, 1, xx, xy, yy)
                 if last == cols and cols > 1:
                     add_products(
-                        row, up, down, 1, 0, one, scale, inverse, cols - 1, cols,
+                        row, up, down, 1, 0, one, scale, cols - 1, cols,
                         xx + (cols - 1 - first), xy + (cols - 1 - first), yy + (cols - 1 - first),
                     )
-        join_pairs(xx, first, last, share, jxx)
-        join_pairs(xy, first, last, share, jxy)
-        join_pairs(yy, first, last, share, jyy)
+            add_damped(xx, xy, yy, inverse / channels, last - first, damped_xx, damped_xy, damped_yy)
+        join_pairs(damped_xx, first, last, share, jxx)
+        join_pairs(damped_xy, first, last, share, jxy)
+        join_pairs(damped_yy, first, last, share, jyy)
         first = last
 
 
@@ -926,16 +944,17 @@ def accelerate(
     double mu,
     double kappa,
     int threads,
-    real[:, :, ::1] out not None,
     double[:, ::1] totals not None,
+    real[:, :, ::1] out not None,
+    double[:, ::1] sums_out not None,
 ):
     """Take one step of accelerated descent in one pass over the image.
 
     v = x + momentum (x - previous); out = clip(v - steps gradient(v), low, high) where steps is positive, x elsewhere.
-    steps has the channels of x, or one for all. Return the sums of (out - x)^2 and of (v - out)(out - x), which is
-    positive when the momentum points uphill; totals, of shape (tiles channels, 2), is scratch.
+    steps has the channels of x, or one for all. sums_out, of shape (channels, 2), gets the sums of (out - x)^2 and of
+    (v - out)(out - x), which is positive when the momentum points uphill; totals, of shape (tiles channels, 2), is
+    scratch.
     """
-    cdef double change = 0, slope = 0
     cdef Weights view_of_weights
     cdef Py_ssize_t c, k, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2]
     cdef Py_ssize_t tiles = band_count(rows) * strip_count(cols)
@@ -948,6 +967,7 @@ def accelerate(
         "steps must have the shape of x, or one channel of it",
     )
     require(totals.shape[0] == tiles * channels and totals.shape[1] == 2, "totals must have shape (tiles channels, 2)")
+    require(sums_out.shape[0] == channels and sums_out.shape[1] == 2, "sums_out must have shape (channels, 2)")
     view_of_weights = view(weights, mu, kappa)
     with nogil:
         # The channels of a tile one after the other: its weights are still in the cache.
@@ -958,10 +978,11 @@ def accelerate(
                 &steps[0 if shared else c, 0, 0], <real> momentum, <real> low, <real> high, &totals[k, 0],
                 STEP, &out[c, 0, 0],
             )
+        for c in range(channels):
+            sums_out[c, 0] = sums_out[c, 1] = 0
         for k in range(tiles * channels):
-            change += totals[k, 0]
-            slope += totals[k, 1]
-    return change, slope
+            sums_out[k % channels, 0] += totals[k, 0]
+            sums_out[k % channels, 1] += totals[k, 1]
 
 
 def contrast(const real[:, :, ::1] x not None, int threads, double[::1] row_sums not None):
