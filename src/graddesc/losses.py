@@ -263,7 +263,9 @@ class _Weights:
         self.operator, self._threads = operator, threads
         rows, cols = shape[1:]
         edge = operator.kind == _EDGE
-        self.planes = np.full((4 if edge else 1, rows, cols), 2, dtype)  # omega as a sum of squares has it
+        self.planes = np.empty((4 if edge else 1, rows, cols), dtype)
+        if operator.epsilon == 0:
+            self.planes.fill(2)  # omega as a sum of squares has it
         self._row_sums = np.empty(shape[0] * rows)
         if edge:
             self._tensor = np.empty((3, (rows + 1) // 2, (cols + 1) // 2), dtype)

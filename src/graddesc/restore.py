@@ -783,8 +783,11 @@ class _Report:
         out[...] = self._image
         planes = _planes(out, self._channel_axis)
         for channel, (plane, x) in enumerate(zip(planes, self._run.iterates(), strict=True)):
-            restored = self._run.scale.to_image(x)
-            np.copyto(plane, restored, where=self._run.mask(channel).view(bool), casting="unsafe")
+            corrupt = self._run.mask(channel).view(bool)
+            for start in range(0, len(x), _ROWS_AT_ONCE):
+                some = np.s_[start : start + _ROWS_AT_ONCE]
+                restored = self._run.scale.to_image(x[some])
+                np.copyto(plane[some], restored, where=corrupt[some], casting="unsafe")
         return out
 
     def info(self, restored, status, message):
