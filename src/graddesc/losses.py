@@ -333,9 +333,9 @@ class StencilSweeps:
     iterates : ndarray, the shape of x
         The image as it stands.
     changes : list of float
-        The sums of squared changes of the last sweep, of each channel that takes part.
+        What each channel that takes part adds to the root mean square change of the free pixels in the last sweep.
     contrast : float
-        The sum of squared differences between neighbours, when the weights were last renewed.
+        The root mean square difference between neighbours, when the weights were last renewed.
     """
 
     def __init__(self, operator, x, free, low, high, threads=1):
@@ -347,13 +347,16 @@ class StencilSweeps:
         self._totals, self._sums = np.empty((self._tiles * len(x), 2)), np.empty((len(x), 2))
         self._accelerate = _stencil.accelerate["float" if x.dtype == np.float32 else "double"]
         self._spread = _tensor_spread(free, threads) if operator.kind == _EDGE else None
+        channels, rows, cols = x.shape
+        self._moving = max(np.count_nonzero(free) * (channels // len(free)), 1)
+        self._pairs = max(channels * (rows * (cols - 1) + cols * (rows - 1)), 1)
         self._fresh = False
         self._slope = self.contrast = 0.0
         self.changes = [0.0] * len(x)
 
     def refresh(self):
         """Renew the weights, and with them each pixel's step, at the image as it stands."""
-        self.contrast = self._weights.contrast(self.iterates)
+        self.contrast = math.sqrt(self._weights.contrast(self.iterates) / self._pairs)
         if self._fresh and self._weights.operator.epsilon == 0:
             return  # a sum of squares has always the same
         if self._spread is not None:
@@ -375,7 +378,8 @@ class StencilSweeps:
             self._next[:n], self._sums[:n],
         )  # fmt: skip
         self._advance()
-        self.changes, slopes = self._sums[:n].T.tolist()
+        squares, slopes = self._sums[:n].T.tolist()
+        self._note(squares)
         self._slope = sum(slopes)
         return restarted
 
@@ -393,8 +397,16 @@ class StencilSweeps:
         new += x
         np.clip(new, *self._range, out=new)
         np.copyto(new, x, where=self._free == 0)
-        self.changes = np.sum((new - x) ** 2, axis=(1, 2), dtype=np.float64).tolist()
+        self._note(np.sum((new - x) ** 2, axis=(1, 2), dtype=np.float64).tolist())
         self._advance()
+
+    def _note(self, squares):
+        self.changes = [math.sqrt(square / self._moving) for square in squares]
+
+    @property
+    def change(self):
+        """The root mean square change of the free pixels in the last sweep."""
+        return math.hypot(*self.changes)
 
     def _advance(self):
         self.iterates, self._previous, self._next = self._next, self.iterates, self._previous

@@ -26,11 +26,11 @@ _SOLVER_TOL = 0.1
 _SPAN = 8
 _LASTING = 50
 _SCHEDULE_MAX_ITER = 500
-# The losses of local differences: iterations on the first coarse level and on those above it, iterations between
-# renewals of the weights. Their momentum begins as if it had lasted, and is bounded: 36 iterations for 52.
-_COARSE_ITERATIONS = 24, 16, 8, 8
-_LEVELS = len(_COARSE_ITERATIONS)
-_COARSE_PERIOD = 8
+# The losses of local differences: coarse levels, where a run of them ends, and iterations between renewals of the
+# weights. Their momentum begins as if it had lasted, and is bounded: 36 iterations reach what 52 did from 1 on.
+_LEVELS = 4
+_COARSE_TOL = 0.35
+_COARSE_MAX_ITER = 500
 _PERIOD = 12
 _STEADY = {"start": 20.0, "most": 0.96}
 
@@ -540,18 +540,23 @@ class _StencilRun(_Run):
                 free = np.stack([pyramid[level][1] for pyramid in pyramids[: len(self.free)]])
                 if free.any():
                     sweeps = self._loss.sweeps_of(x, free, *self._bounds, threads)
-                    momentum = _Momentum(**_STEADY)
-                    for k in range(_COARSE_ITERATIONS[level - 1]):
-                        if k % _COARSE_PERIOD == 0:
-                            sweeps.refresh()
-                        sweeps.accelerate(momentum)
-                        if limits.expired():
-                            break
+                    self._settle(sweeps, limits)
                     for pyramid, iterate in zip(pyramids, sweeps.iterates, strict=True):
                         pyramid[level][0][...] = iterate
             for pyramid in pyramids:
                 (coarse, _), (fine, fine_free) = pyramid[level], pyramid[level - 1]
                 _pyramid.push(coarse, fine_free, threads, fine)
+
+    @staticmethod
+    def _settle(sweeps, limits):
+        """Run the energy on a coarse grid."""
+        momentum, course = _Momentum(**_STEADY), _Course()
+        for k in range(_COARSE_MAX_ITER):
+            if k % _PERIOD == 0:
+                sweeps.refresh()
+            restarted = sweeps.accelerate(momentum)
+            if course.expected(sweeps.change, restarted) <= _COARSE_TOL * sweeps.contrast or limits.expired():
+                break
 
     def descend(self, step, track_change):
         """Take a plain step."""
@@ -568,14 +573,12 @@ class _StencilRun(_Run):
     @property
     def change(self):
         """The root mean square change of the corrupt pixels in the last iteration."""
-        return math.sqrt(sum(self._sweeps.changes) / self.corrupt)
+        return self._sweeps.change
 
     @property
     def changes(self):
         """What each of the channels that are still descended adds to the change."""
-        if self._mixing is None:
-            return [self.change]
-        return [math.sqrt(change / self.corrupt) for change in self._sweeps.changes]
+        return [self.change] if self._mixing is None else self._sweeps.changes
 
     def keep(self, parts):
         """Leave all channels but so many as they are, the first ones: the others have settled."""
@@ -584,12 +587,12 @@ class _StencilRun(_Run):
 
     def contrast(self):
         """The root mean square difference between neighbouring pixels."""
-        return math.sqrt(self._sweeps.contrast / self.pairs)
+        return self._sweeps.contrast
 
     @property
     def value(self):
         """Finite as long as the image is."""
-        return sum(self._sweeps.changes)
+        return self._sweeps.change
 
     def loss(self):
         """The loss of the image as it stands, scaled to [0, 1] as the loss sees it."""
