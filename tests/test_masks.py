@@ -60,27 +60,31 @@ class TestDetect:
         with pytest.raises(TypeError, match="image must be uint8, uint16, float32 or float64, got "):
             masks.detect(np.zeros((2, 2), dtype))
 
+    def test_refuses_a_masked_array(self):
+        with pytest.raises(TypeError, match="image must be a plain array, got a masked one"):
+            masks.detect(np.ma.masked_less(sound(np.uint8), 100))
+
     @pytest.mark.parametrize("shape", [(4,), (2, 2, 2, 2), ()])
     def test_refuses_other_dimensions(self, shape):
-        with pytest.raises(ValueError, match="image must have 2 or 3 dimensions, got shape "):
+        with pytest.raises(ValueError, match="image must be 2-D or 3-D, got shape "):
             masks.detect(np.zeros(shape))
 
     @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (3, 3, 0)])
     def test_refuses_an_empty_image(self, shape):
-        with pytest.raises(ValueError, match="image must have at least one pixel, got shape "):
+        with pytest.raises(ValueError, match="image must not be empty, got shape "):
             masks.detect(np.zeros(shape))
 
     @pytest.mark.parametrize("axis", [3, -4])
     def test_refuses_an_axis_out_of_range(self, axis):
-        with pytest.raises(ValueError, match=f"channel_axis must be between -3 and 2, got {axis}"):
+        with pytest.raises(ValueError, match=f"channel_axis must be an axis of image, from -3 to 2, got {axis}"):
             masks.detect(np.zeros((2, 2, 3)), channel_axis=axis)
 
     def test_refuses_an_axis_of_the_wrong_kind(self):
-        with pytest.raises(TypeError, match=r"channel_axis must be None or an integer, got 1\.5"):
+        with pytest.raises(TypeError, match=r"channel_axis must be an integer, got 1\.5"):
             masks.detect(np.zeros((2, 2, 3)), channel_axis=1.5)
 
     def test_refuses_an_axis_for_a_grey_image(self):
-        with pytest.raises(ValueError, match=r"image must have 3 dimensions with a channel_axis, got shape \(2, 2\)"):
+        with pytest.raises(ValueError, match=r"image must be 3-D when channel_axis is given, got shape \(2, 2\)"):
             masks.detect(np.zeros((2, 2)), channel_axis=-1)
 
 
@@ -149,6 +153,6 @@ class TestCorrupt:
 
     def test_refuses_channels_without_their_axis(self):
         with pytest.raises(
-            ValueError, match=r"2 dimensions, or have channels and a channel_axis, got shape \(4, 4, 3\)"
+            ValueError, match=r"image must be 2-D, or 3-D with channel_axis, got shape \(4, 4, 3\); give channel_axis"
         ):
             masks.corrupt(np.zeros((4, 4, 3)))

@@ -18,28 +18,28 @@ def _as_image(image, channel_axis, *, elementwise=False):
 
     With elementwise the array may have channels although channel_axis is None.
     """
+    if isinstance(image, np.ma.MaskedArray):
+        raise TypeError("image must be a plain array, got a masked one: give its data as image and its mask as mask")
     image = np.asarray(image)
     if image.dtype.type not in _DTYPES:
         raise TypeError(f"image must be uint8, uint16, float32 or float64, got {image.dtype}")
     if channel_axis is None:
-        wanted = (2, 3) if elementwise else (2,)
-        if image.ndim not in wanted:
-            hint = "" if elementwise else ", or have channels and a channel_axis"
-            raise ValueError(
-                f"image must have {' or '.join(map(str, wanted))} dimensions{hint}, got shape {image.shape}"
-            )
+        if image.ndim != 2 and not (elementwise and image.ndim == 3):
+            wanted = "2-D or 3-D" if elementwise else "2-D, or 3-D with channel_axis"
+            hint = "; give channel_axis for an image with channels" if image.ndim == 3 else ""
+            raise ValueError(f"image must be {wanted}, got shape {image.shape}{hint}")
     else:
         try:
-            axis = operator.index(channel_axis)
+            channel_axis = operator.index(channel_axis)
         except TypeError:
-            raise TypeError(f"channel_axis must be None or an integer, got {channel_axis!r}") from None
+            raise TypeError(f"channel_axis must be an integer, got {channel_axis!r}") from None
         if image.ndim != 3:
-            raise ValueError(f"image must have 3 dimensions with a channel_axis, got shape {image.shape}")
-        if not -3 <= axis < 3:
-            raise ValueError(f"channel_axis must be between -3 and 2, got {axis}")
-        channel_axis = axis % 3
+            raise ValueError(f"image must be 3-D when channel_axis is given, got shape {image.shape}")
+        if not -3 <= channel_axis < 3:
+            raise ValueError(f"channel_axis must be an axis of image, from -3 to 2, got {channel_axis}")
+        channel_axis %= 3
     if image.size == 0:
-        raise ValueError(f"image must have at least one pixel, got shape {image.shape}")
+        raise ValueError(f"image must not be empty, got shape {image.shape}")
     return image, channel_axis
 
 
@@ -73,7 +73,7 @@ def detect(image, channel_axis=None):
     Raises
     ------
     TypeError
-        If the image has another dtype, or ``channel_axis`` is not an integer.
+        If the image has another dtype or is a masked array, or ``channel_axis`` is not an integer.
     ValueError
         If the image has no pixels or another number of dimensions, or ``channel_axis`` is out of range.
 
@@ -124,7 +124,7 @@ def corrupt(image, missing=0.9, *, rng=None, channel_axis=None):
     Raises
     ------
     TypeError
-        If the image has another dtype, or an argument is of the wrong kind.
+        If the image has another dtype or is a masked array, or an argument is of the wrong kind.
     ValueError
         If the image has no pixels or another number of dimensions, ``missing`` is not in [0, 1], ``rng`` is negative or
         ``channel_axis`` is out of range.
@@ -157,9 +157,7 @@ def corrupt(image, missing=0.9, *, rng=None, channel_axis=None):
         raise type(error)(f"rng must be a numpy Generator, a non-negative integer or None, got {rng!r}") from None
 
     corrupted = image.copy()
-    pixels = (
-        corrupted if channel_axis is None else np.moveaxis(corrupted, channel_axis, -1)
-    )  # a view: (rows, cols, ...)
+    pixels = corrupted if channel_axis is None else np.moveaxis(corrupted, channel_axis, -1)  # a view
     shape = pixels.shape[:2]
     mask = ~(rng.random(shape) < 1 - probability)
     noise = rng.integers(0, 2, shape)

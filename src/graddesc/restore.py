@@ -15,8 +15,6 @@ __all__ = ["restore"]
 
 _pyramid = kernels("pyramid")
 
-_DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
-
 # The compiled solver: iterations at most, and the change yet to come at which it stops. On photographs with 90 % of the
 # pixels missing this is after 20 to 40 iterations, within 0.1 % of the least loss.
 _SOLVER_MAX_ITER = 3000
@@ -188,7 +186,7 @@ def restore(
     500
     """
     started = time.perf_counter()
-    image = _check_image(image, channel_axis)
+    image, channel_axis = masks._as_image(image, channel_axis)
     planes = _planes(image, channel_axis)
     free = _check_mask(mask, known, image, planes, channel_axis)
     loss = _check_loss(loss)
@@ -866,30 +864,6 @@ def _fill_nearest(x, free):
 def _planes(image, channel_axis):
     """A view of shape (channels, rows, cols)."""
     return image[np.newaxis] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
-
-
-def _check_image(image, channel_axis):
-    if isinstance(image, np.ma.MaskedArray):
-        raise TypeError("image must be a plain array, got a masked one: give its data as image and its mask as mask")
-    image = np.asarray(image)
-    if image.dtype.type not in _DTYPES:
-        raise TypeError(f"image must be uint8, uint16, float32 or float64, got {image.dtype}")
-    if channel_axis is None:
-        if image.ndim != 2:
-            hint = "; give channel_axis for an image with channels" if image.ndim == 3 else ""
-            raise ValueError(f"image must be 2-D, or 3-D with channel_axis, got shape {image.shape}{hint}")
-    else:
-        if image.ndim != 3:
-            raise ValueError(f"image must be 3-D when channel_axis is given, got shape {image.shape}")
-        try:
-            axis = operator.index(channel_axis)
-        except TypeError:
-            raise TypeError(f"channel_axis must be an integer, got {channel_axis!r}") from None
-        if not -3 <= axis < 3:
-            raise ValueError(f"channel_axis must be an axis of image, from -3 to 2, got {axis}")
-    if image.size == 0:
-        raise ValueError(f"image must not be empty, got shape {image.shape}")
-    return image
 
 
 def _check_mask(mask, known, image, planes, channel_axis):
