@@ -454,6 +454,9 @@ class TestStart:
 
     def test_an_unknown_level(self):
         fails(self.start("info", GRADDESC_ISA="foo"), 1, "GRADDESC_ISA must be one of ")
+        process = run("info", env={**ENVIRONMENT, "GRADDESC_ISA": "foo"})
+        assert (process.returncode, process.stdout, process.stderr.count("\n")) == (1, "", 1)
+        assert "(ImportError: GRADDESC_ISA must be one of " in process.stderr  # told by Python itself
 
     def test_interrupted_while_it_imports(self, tmp_path):
         (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
