@@ -295,14 +295,15 @@ class TestStreams:
             expected = graddesc.restore(pixels("corrupt.png"), pixels("mask.png"), channel_axis=-1)
             np.testing.assert_array_equal(np.asarray(image), expected)
 
-    def test_nobody_reads(self, folder):
+    @pytest.mark.parametrize("arguments", [("--help",), ("restore", "corrupt.png", "-")])
+    def test_nobody_reads(self, folder, arguments):
         reader, writer = os.pipe()
         os.close(reader)
-        process = run("restore", "corrupt.png", "-", capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+        process = run(*arguments, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
         os.close(writer)
         assert (process.returncode, process.stderr) == (141, "")
 
-    @pytest.mark.parametrize("arguments", [("info",), ("restore", "corrupt.png", "-")])
+    @pytest.mark.parametrize("arguments", [("--version",), ("info",), ("restore", "corrupt.png", "-")])
     def test_a_full_disk(self, folder, arguments):
         with open("/dev/full", "w") as full:
             process = run(*arguments, capture_output=False, stdout=full, stderr=subprocess.PIPE)
@@ -318,6 +319,19 @@ class TestStreams:
         assert noted.stdout.startswith(b"\x89PNG")
         failed = subprocess.run([*closed, "absent.png", "out.png"], stdout=subprocess.PIPE, timeout=60)
         assert (failed.returncode, failed.stdout) == (1, b"")
+
+    @pytest.mark.parametrize(("arguments", "code"), [(("restore", "truth.png", "out.png"), 0), (("restore",), 2)])
+    def test_what_standard_error_does_not_take_is_no_failure(self, folder, arguments, code):
+        with open("/dev/full", "w") as full:
+            process = run(*arguments, capture_output=False, stdout=subprocess.PIPE, stderr=full)
+        assert process.returncode == code
+        assert os.path.exists("out.png") is (code == 0)
+
+    def test_a_name_of_several_lines_is_told_on_one(self, folder, capfd):
+        name = "a\nb\x1b[31m.png"
+        process = run_here(capfd, ["restore", "corrupt.png", name])
+        assert process.stdout.startswith("a\\nb\\x1b[31m.png: restored ")
+        fails(run_here(capfd, ["restore", "corrupt.png", name]), 1, "a\\nb\\x1b[31m.png exists")
 
     def test_a_name_that_standard_output_cannot_encode(self, folder):
         process = run("restore", "corrupt.png", "\u00e4\udcff.png", env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"})
@@ -430,10 +444,7 @@ class TestRefused:
 
 def run_here(capfd, arguments):
     """Run main() and return what a process would."""
-    try:
-        code = cli.main(list(arguments))
-    except SystemExit as end:
-        code = end.code
+    code = cli.main(list(arguments))
     captured = capfd.readouterr()
     return subprocess.CompletedProcess(arguments, code, captured.out, captured.err)
 

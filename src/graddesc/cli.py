@@ -33,20 +33,15 @@ def main(argv=None):
     Returns
     -------
     int
-        0 done, 1 failed, 3 done but not converged, 130 interrupted, 141 nobody reads the output.
-
-    Raises
-    ------
-    SystemExit
-        With 2 for wrong usage, 143 when terminated.
+        0 done, 1 failed, 2 wrong usage, 3 done but not converged, 130 interrupted, 141 nobody reads the output,
+        143 terminated.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
-    arguments = _parser().parse_args(argv)
     try:
         with _terminable():
-            code = arguments.run(arguments)
+            code = _run(argv)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -54,11 +49,18 @@ def main(argv=None):
     except BrokenPipeError:
         code = 128 + signal.SIGPIPE
     except (OSError, ValueError, ImportError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or "not enough memory"
-        _note(f"error: {reason}")
+        _note(f"error: {str(error) or 'not enough memory'}")
         code = _FAILED
     _discard_unwritten()
     return code
+
+
+def _run(argv):
+    try:
+        arguments = _parser().parse_args(argv)
+        return arguments.run(arguments)
+    except SystemExit as end:  # from argparse, which has said why, or by a signal
+        return end.code
 
 
 @contextlib.contextmanager
@@ -79,13 +81,14 @@ def _terminate(number, frame):
 
 
 def _discard_unwritten():
-    """Discard what standard output does not take, or the interpreter would try again at its end, and complain."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    """Discard what the standard streams do not take, or the interpreter would try again at its end, and complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _parser():
@@ -250,7 +253,7 @@ def _restore(arguments):
         outputs.write(path, data, overwrite=arguments.overwrite)
 
     if arguments.output != "-":
-        print(f"{arguments.output}: restored {mask.mean():.1%}, {info.nit} iterations, {seconds:.2f} s")
+        _say(f"{arguments.output}: restored {mask.mean():.1%}, {info.nit} iterations, {seconds:.2f} s")
     if info.success or (arguments.classic and info.status == _ITERATIONS):  # which is where the recipe ends
         return _DONE
     _note(f"not converged: {info.message}")
@@ -293,26 +296,26 @@ def _demo(arguments):
     options = {name: value for name, value in vars(arguments).items() if name not in own}
     report = getattr(demos, arguments.demo)(arguments.output, **options)
     for line in report.lines:
-        print(line)
+        _say(line)
     for path in report.files:
-        print(f"wrote {path}")
+        _say(f"wrote {path}")
     return _DONE
 
 
 def _info(arguments):
     import importlib.metadata
 
-    print(f"graddesc {graddesc.__version__}, {os.path.dirname(graddesc.__file__)}")
+    _say(f"graddesc {graddesc.__version__}, {os.path.dirname(graddesc.__file__)}")
     for name, value in graddesc.build_config().items():
         if name != "version":
-            print(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
-    print(f"python: {platform.python_version()}, {platform.platform()}")
+            _say(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
+    _say(f"python: {platform.python_version()}, {platform.platform()}")
     for package in ("numpy", "scipy", "pillow", "matplotlib", "tqdm"):
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             version = "not installed"
-        print(f"{package}: {version}")
+        _say(f"{package}: {version}")
     return _DONE
 
 
@@ -409,6 +412,17 @@ def _both(*callbacks):
     return call
 
 
+def _say(text):
+    print(_one_line(text))
+
+
 def _note(text):
+    """Tell something on standard error; that nobody can hear it is no reason to fail."""
     if sys.stderr is not None:  # closed; print would turn to standard output
-        print(f"graddesc: {text}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(_one_line(f"graddesc: {text}"), file=sys.stderr)
+
+
+def _one_line(text):
+    """Escape the ends of lines, and what else a terminal might obey, in the name of a file for one."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
