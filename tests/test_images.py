@@ -108,6 +108,10 @@ class TestRoundTrip:
         options = {"lossless": lossless, "icc_profile": b"colours"}
         assert reads(saved(Image.fromarray(array), "WEBP", **options)).lossy is not lossless
 
+    @pytest.mark.parametrize(("compression", "lossy"), [("jpeg", True), ("tiff_lzw", False), ("raw", False)])
+    def test_lossy_tiff(self, reads, compression, lossy):
+        assert reads(saved(Image.fromarray(COLOUR), "TIFF", compression=compression)).lossy is lossy
+
     def test_only_jpeg_is_lossy(self):
         assert {extension for extension in HOLDS if images.is_lossy(f"a{extension}")} == {".jpg", ".jpeg"}
 
@@ -448,6 +452,12 @@ class TestRefused:
                 continue
             assert picture.pixels.size <= 3 * images.MAX_PIXELS
 
+    def test_out_of_memory(self, reads, monkeypatch):
+        data = saved(Image.fromarray(GREY), "PNG")
+        monkeypatch.setattr(images, "_decode", lambda *_: bytes(2**62))
+        with pytest.raises(images.ImageFileError, match="image: not enough memory"):
+            reads(data)
+
     def test_missing_file(self, tmp_path):
         with pytest.raises(images.ImageFileError, match=r"absent\.png: No such file or directory"):
             images.read(tmp_path / "absent.png")
@@ -471,6 +481,13 @@ class TestStandardInput:
     def test_closed(self, monkeypatch):
         monkeypatch.setattr(sys, "stdin", None)
         with pytest.raises(images.ImageFileError, match="standard input: closed"):
+            images.read("-")
+
+    def test_more_than_memory_should_hold(self, monkeypatch):
+        endless = types.SimpleNamespace(buffer=types.SimpleNamespace(read=lambda size: bytes(size)))
+        monkeypatch.setattr(sys, "stdin", endless)
+        monkeypatch.setattr(images, "_MAX_STREAM", 10**7)
+        with pytest.raises(images.ImageFileError, match="standard input: more than 10000000 bytes"):
             images.read("-")
 
     def test_a_pipe_by_name(self):

@@ -32,6 +32,8 @@ __all__ = [
 MAX_PIXELS = 2**27
 """The most pixels of an image that is decoded: 134 million. Pillow itself refuses above 179 million."""
 
+_MAX_STREAM = 2**30  # bytes of a pipe, which is held in memory
+
 # Pillow's names of the formats that are read. Some others reduce deep pixels unnoticed, some run other programs.
 _READABLE = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 
@@ -142,7 +144,8 @@ class Picture:
     metadata : dict, optional
         ``icc_profile`` and ``exif`` (bytes) and ``dpi`` (pair of numbers), as far as the file has them.
     lossy : bool, default False
-        Whether the pixels come from a JPEG or a lossy WebP file, so that what were extremes may be so no more.
+        Whether the pixels come from a JPEG or a lossy WebP file, or a TIFF file compressed so, and what were extremes
+        may be so no more.
 
     Raises
     ------
@@ -206,7 +209,7 @@ def read(source):
     ------
     ImageFileError
         If the file is missing, unreadable, no image, damaged, truncated, of more than ``MAX_PIXELS`` pixels or several
-        frames, or of a kind that cannot be kept: 16-bit colour, 16-bit grey with transparency,
+        frames, endless, or of a kind that cannot be kept: 16-bit colour, 16-bit grey with transparency,
         16-bit or floating-point grey of which 0 is white, 32-bit integers, Lab.
     """
     name = "standard input" if source == "-" else os.fspath(source)
@@ -216,25 +219,42 @@ def read(source):
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_READABLE) as image:
                 _check_header(image)
-                lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and _is_lossy_webp(file))
-                return _decode(image, lossy)
+                return _decode(image, _is_lossy_file(image, file))
     except ImageFileError as error:
         raise ImageFileError(f"{name}: {error}") from None
     except Image.UnidentifiedImageError:
-        raise ImageFileError(f"{name}: not an image, or not one of PNG, JPEG, TIFF, BMP, GIF, WebP and PNM") from None
+        kinds = "PNG, JPEG, TIFF, BMP, GIF, WebP and PNM"
+        raise ImageFileError(f"{name}: not an image, or not one of {kinds} that Pillow reads") from None
     except Image.DecompressionBombError:
         raise ImageFileError(f"{name}: more than {MAX_PIXELS} pixels") from None
+    except MemoryError:
+        raise ImageFileError(f"{name}: not enough memory") from None
     except Exception as error:  # a damaged file can make Pillow raise nearly anything
         reason = getattr(error, "strerror", None) or f"damaged or truncated ({str(error) or type(error).__name__})"
         raise ImageFileError(f"{name}: {reason}") from None
 
 
 def _open(source):
-    if source != "-":
-        return open(source, "rb")
-    if sys.stdin is None:
-        raise ImageFileError("closed")
-    return io.BytesIO(sys.stdin.buffer.read())
+    if source == "-":
+        if sys.stdin is None:
+            raise ImageFileError("closed")
+        return _whole(sys.stdin.buffer)
+    file = open(source, "rb")  # noqa: SIM115 - the caller closes it
+    if file.seekable():
+        return file
+    with file:
+        return _whole(file)
+
+
+def _whole(stream):
+    """All of a stream, such as a pipe, in memory, because Pillow goes to and fro in a file."""
+    data = io.BytesIO()
+    while piece := stream.read(2**20):
+        data.write(piece)
+        if data.tell() > _MAX_STREAM:
+            raise ImageFileError(f"more than {_MAX_STREAM} bytes")
+    data.seek(0)
+    return data
 
 
 def _check_header(image):
@@ -276,6 +296,14 @@ def _is_reduced(image):
         arguments = image.tile[0][3]  # (raw mode, greatest value), or others of the decoder for 8 bits
         return isinstance(arguments, tuple) and any(isinstance(value, int) and value > 255 for value in arguments)
     return False
+
+
+def _is_lossy_file(image, file):
+    if image.format == "WEBP":
+        return _is_lossy_webp(file)
+    if image.format == "TIFF":
+        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
+    return image.format in ("JPEG", "MPO")
 
 
 def _is_lossy_webp(file):
