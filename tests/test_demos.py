@@ -54,7 +54,15 @@ def test_restore(tmp_path):
     for picture, left in ((corrupt, 0), (restored, 65), (truth, 130)):
         np.testing.assert_array_equal(comparison[:, left : left + 64], picture)
     with Image.open(tmp_path / "ginkgo-healing.gif") as animation:
-        assert animation.n_frames > 5
+        count = animation.n_frames
+        assert count > 5
+        frames = []
+        for k in (0, count - 2, count - 1):
+            animation.seek(k)
+            frames.append(np.asarray(animation.convert("RGB")).astype(int))
+    first, healed, last = frames
+    assert np.abs(last - restored).mean() < 8  # each frame has a palette of its own
+    assert np.abs(last - healed).mean() < 8 < 60 < np.abs(last - first).mean()
 
     error = np.mean((restored.astype(float) - truth) ** 2)
     assert f"{10 * np.log10(255**2 / error):.2f} dB restored" in report.lines[1]

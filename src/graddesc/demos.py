@@ -79,15 +79,16 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, overwrit
     restored, info = graddesc.restore(corrupt, mask, channel_axis=-1, threads=threads, full_output=True)
     seconds = time.perf_counter() - start
 
-    # Once more for the animation: from the noise itself, which the solver's own better start never shows.
+    # Once more for the animation: from the noise itself, which the solver's own better start never shows, and to a
+    # smaller tolerance, which is told as a fraction of the contrast, that of the noise at first.
     recorder = animation.Recorder(corrupt)
-    healed = graddesc.restore(corrupt, mask, channel_axis=-1, init="image", threads=threads, callback=recorder)
+    graddesc.restore(corrupt, mask, channel_axis=-1, init="image", tol=0.03, threads=threads, callback=recorder)
 
     gap = np.full((size, max(size // 64, 1), 3), 255, np.uint8)
     comparison = np.hstack([corrupt, gap, restored, gap, truth])
     for path, picture in zip(files, (corrupt, restored, comparison), strict=False):
         images.write(path, images.Picture(picture), overwrite=overwrite)
-    outputs.write(files[-1], recorder.encode(healed), overwrite=overwrite)
+    outputs.write(files[-1], recorder.encode(restored), overwrite=overwrite)
     return Report(
         (
             f"{size} x {size} pixels, {mask.mean():.1%} of them corrupt",
