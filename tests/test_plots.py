@@ -91,6 +91,16 @@ class TestLossHistory:
         (axes,) = drawn(plots.loss_history(np.array(losses))).axes
         assert axes.get_yscale() == scale
 
+    @pytest.mark.parametrize("losses", [[190.0, 140.0, 118.0], [9.0, 1.5], [7.0, 7.0]])
+    def test_losses_within_a_decade_are_labelled_by_plain_numbers(self, losses):
+        figure = plots.loss_history(losses)
+        figure.draw_without_rendering()
+        low, high = figure.axes[0].get_ylim()
+        labels = figure.axes[0].get_yticklabels(which="both")
+        shown = [label.get_text() for label in labels if low <= label.get_position()[1] <= high and label.get_text()]
+        assert len(shown) >= 3
+        assert all(low <= float(text) <= high for text in shown)
+
     def test_two_dimensions_are_refused(self):
         with pytest.raises(ValueError, match=r"history must have shape \(iterations,\), got \(2, 2\)"):
             plots.loss_history(np.eye(2))

@@ -125,6 +125,9 @@ def loss_history(history, *, minimum=None, axes=None):
     plotted = np.concatenate(plotted)
     if (plotted > 0).any() and not (plotted < 0).any():
         axes.set_yscale("log")
+        if plotted.max() < 10 * plotted[plotted > 0].min():  # without a power of ten to label, 190 reads 1.9 x 10^2
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
     axes.set(xlabel="iteration", ylabel="loss" if minimum is None else "loss above the minimum")
     axes.grid(alpha=0.3)
     if None not in runs:
