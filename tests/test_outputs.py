@@ -72,6 +72,13 @@ def test_a_file_system_without_hard_links(tmp_path, monkeypatch, taken):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_all_is_on_the_disk_before_the_name_is_taken(tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    outputs.write(tmp_path / "a", b"new")
+    assert sizes == [3]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_nothing_is_left_behind(tmp_path, monkeypatch, overwrite, error):
@@ -117,6 +124,14 @@ def test_a_device_is_no_target(overwrite):
     with pytest.raises(OSError, match="/dev/null is not a regular file; - writes to standard output"):
         outputs.check("/dev/null", overwrite=overwrite)
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(OSError, match="is not a regular file"):
+        outputs.write(tmp_path / "a", b"new", overwrite=True)
+    assert stat.S_ISFIFO((tmp_path / "a").stat().st_mode)
 
 
 def test_a_file_is_no_directory(tmp_path):

@@ -68,7 +68,7 @@ class Recorder:
         """
         if intermediate_result.nit >= self._next:
             self.frames.append(self._frame(intermediate_result.x))
-            self._next = max(intermediate_result.nit + 1, math.ceil(intermediate_result.nit * _GROWTH))
+            self._next = math.ceil(intermediate_result.nit * _GROWTH)
 
     def encode(self, restored):
         """Return the bytes of the GIF.
@@ -84,8 +84,6 @@ class Recorder:
             The file's contents.
         """
         frames = [*self.frames, self._frame(restored)]
-        if frames[0].mode == "RGB":  # each frame gets a palette of its own: one for all serves noise and image badly
-            frames = [frame.quantize(256) for frame in frames]
         buffer = io.BytesIO()
         duration = [_FIRST, *[_EACH] * (len(frames) - 2), _LAST]
         frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
