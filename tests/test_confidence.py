@@ -72,8 +72,9 @@ def test_few_known_pixels_are_judged_by_the_distance():
 
 
 @pytest.mark.parametrize("mask", [np.zeros((30, 30), bool), np.eye(30, dtype=bool)], ids=["nothing", "constant"])
-def test_where_there_is_no_doubt(mask):
-    confidence = graddesc.restore(np.full((30, 30), 0.3), mask, full_output=True, confidence=True)[1].confidence
+@pytest.mark.parametrize("value", [0.3, 0.25])  # whose variance is not quite 0, and 0
+def test_where_there_is_no_doubt(mask, value):
+    confidence = graddesc.restore(np.full((30, 30), value), mask, full_output=True, confidence=True)[1].confidence
     assert (confidence == 1).all()
 
 

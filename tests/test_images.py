@@ -130,6 +130,7 @@ class TestRoundTrip:
         picture = images.Picture(np.zeros((1, side, 3), np.uint8))
         with pytest.raises(ValueError, match=f"holds at most {side - 1} pixels a side, got {side} x 1"):
             images.check_format(f"image{extension}", picture)
+        images.check_format(f"image{extension}", images.Picture(picture.pixels[:, 1:]))
 
 
 class TestPicture:
@@ -237,6 +238,7 @@ class TestMetadata:
         exif[ExifTags.Base.Orientation] = orientation
         exif[ExifTags.Base.Artist] = "Basho"
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "1689:05:16 06:00:00"
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageWidth] = 17
         exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
         return exif
 
@@ -282,6 +284,7 @@ class TestMetadata:
             exif = image.getexif()
             assert exif[ExifTags.Base.Artist] == "Basho"
             assert ExifTags.Base.Orientation not in exif
+            assert ExifTags.Base.ExifImageWidth not in exif.get_ifd(ExifTags.IFD.Exif)  # of the old file
             assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "1689:05:16 06:00:00"
             assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
 
@@ -342,8 +345,9 @@ class TestMetadata:
             data = saved(Image.fromarray(COLOUR), "JPEG", exif=exif.tobytes())
             assert reads(data).pixels.size == COLOUR.size
 
-    def test_an_absurd_resolution_is_left_out(self, reads):
-        assert "dpi" not in reads(saved(Image.fromarray(GREY), "PNG", dpi=(10_000_000, 10_000_000))).metadata
+    @pytest.mark.parametrize("dpi", [10_000_000, 0.1])
+    def test_an_absurd_resolution_is_left_out(self, reads, dpi):
+        assert "dpi" not in reads(saved(Image.fromarray(GREY), "PNG", dpi=(dpi, dpi))).metadata
 
 
 class TestRefused:
@@ -418,9 +422,12 @@ class TestRefused:
             reads(png(side, side, 8, 0))
 
     def test_large_but_sensible_sizes_pass_without_a_warning(self, reads):
-        side = 10_000  # Pillow warns above 89 million pixels
+        rows, cols = 2**13, 2**14  # Pillow warns above 89 million pixels
+        assert rows * cols == images.MAX_PIXELS
         with pytest.raises(images.ImageFileError, match="damaged or truncated"):
-            reads(png(side, side, 8, 0, bytes(100)))
+            reads(png(rows, cols, 8, 0, bytes(100)))
+        with pytest.raises(images.ImageFileError, match="more than"):
+            reads(png(rows, cols + 1, 8, 0, bytes(100)))
 
     @pytest.mark.parametrize("data", [b"", b"a text, renamed\n" * 20, bytes(1000), b"\x89PNG\r\n\x1a\n", b"\xff\xd8"])
     def test_no_image(self, reads, data):
