@@ -213,6 +213,21 @@ class TestConversions:
         assert picture.pixels.dtype == np.dtype(np.uint16)
         np.testing.assert_array_equal(picture.pixels, DEEP)
 
+    def test_sixteen_bits_of_a_big_endian_tiff(self, reads):
+        data = saved(Image.fromarray(DEEP.astype(">u2")), "TIFF")
+        assert data.startswith(b"MM")
+        np.testing.assert_array_equal(reads(data).pixels, DEEP)
+
+    @pytest.mark.parametrize(("mode", "kind"), [("PA", "RGBA"), ("RGBX", "RGB"), ("YCbCr", "RGB")])
+    def test_rare_kinds_of_tiff(self, reads, mode, kind):
+        image = Image.fromarray(np.dstack([COLOUR, ALPHA])).convert("RGBA" if mode == "PA" else "RGB").convert(mode)
+        picture = reads(saved(image, "TIFF"))
+        assert picture.mode == kind
+        expected = np.asarray(image.convert(kind))
+        np.testing.assert_array_equal(picture.pixels, expected[..., :3])
+        if kind == "RGBA":
+            np.testing.assert_array_equal(picture.alpha, expected[..., 3])
+
     def test_sixteen_bit_pnm(self, reads):
         picture = reads(b"P5 17 12 65535\n" + DEEP.astype(">u2").tobytes())
         assert picture.pixels.dtype == np.uint16
