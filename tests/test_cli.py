@@ -208,6 +208,7 @@ class TestRestore:
             process.stderr == "graddesc: out.ppm leaves out what its format cannot hold: colour profile, resolution\n"
         )
         assert run_here(capfd, [command, "rich.tif", "out.tif"]).stderr == ""
+        assert images.read("out.tif").metadata == metadata
 
 
 class TestExtras:
