@@ -279,6 +279,11 @@ class TestCorrupt:
         run("corrupt", "truth.png", "a.png", "--missing", "0", "--downsample", "5")
         np.testing.assert_array_equal(pixels("a.png"), TRUTH[::5, ::5])
 
+    def test_downsample_with_alpha(self, folder, capfd):
+        images.write("alpha.png", images.Picture(TRUTH, TRUTH[..., 0]))
+        assert run_here(capfd, ["corrupt", "alpha.png", "a.png", "--missing", "0", "--downsample", "5"]).returncode == 0
+        np.testing.assert_array_equal(images.read("a.png").alpha, TRUTH[::5, ::5, 0])
+
     @pytest.mark.parametrize("outputs", [("a.jpg",), ("a.png", "--mask-out", "m.jpg")])
     def test_jpeg_is_refused(self, folder, outputs):
         fails(run("corrupt", "truth.png", *outputs), 1, "JPEG would blur black and white")
