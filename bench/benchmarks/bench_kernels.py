@@ -3,7 +3,7 @@
 import numpy as np
 
 from graddesc.isa import kernels
-from graddesc.losses import LineSmoothness
+from graddesc.losses import LineSmoothness, by_name
 
 from .bench_base import known_pixels, photograph
 
@@ -25,6 +25,24 @@ class Line:
 
     def time_value_and_gradient(self, size, dtype):
         self.loss.value_and_gradient(self.image, out=self.out)
+
+
+class Stencil:
+    """The energy; the weights and the gradient with them; of "edge" both with the structure tensor."""
+
+    params = (["harmonic", "biharmonic", "tv", "hessian-tv", "edge"], *Line.params)
+    param_names = ("loss", *Line.param_names)
+
+    def setup(self, loss, size, dtype):
+        self.image = photograph(size, size).astype(dtype)
+        self.out = np.empty_like(self.image)
+        self.loss = by_name(loss)
+
+    def time_value(self, *_):
+        self.loss.value(self.image)
+
+    def time_gradient(self, *_):
+        self.loss.gradient(self.image, out=self.out)
 
 
 class Pyramid:
