@@ -60,8 +60,9 @@ def test_kernels_refuse_wrong_shapes():
     kernel = isa.kernels("pyramid")
     fine, free = np.zeros((5, 6)), np.zeros((5, 6), np.uint8)
     coarse, coarse_free = np.zeros((3, 3)), np.zeros((3, 3), np.uint8)
-    with pytest.raises(ValueError, match="free must have the shape of the fine level"):
-        kernel.pull(fine, free[:4].copy(), 1, coarse, coarse_free)
+    for part in (free[:4], free[:, :5]):
+        with pytest.raises(ValueError, match="free must have the shape of the fine level"):
+            kernel.pull(fine, part.copy(), 1, coarse, coarse_free)
     with pytest.raises(ValueError, match="half the rows"):
         kernel.pull(fine, free, 1, coarse[:2].copy(), coarse_free)
     with pytest.raises(ValueError, match="free_out must have the shape of coarse_out"):
