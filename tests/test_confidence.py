@@ -43,6 +43,15 @@ def test_expected_errors_are_of_the_right_size():
     assert 0.8 < expected.mean() / actual.mean() < 1.6
 
 
+def test_the_middle_of_a_hole_is_trusted_least():
+    truth = photograph()[..., 1] / 255
+    mask = np.random.default_rng(4).random(truth.shape) < 0.5
+    mask[60:100, 60:100] = True
+    confidence = graddesc.restore(truth, mask, full_output=True, confidence=True)[1].confidence
+    middle, rim = confidence[72:88, 72:88].mean(), confidence[60:100, 60:62].mean()
+    assert middle < 0.9 * rim  # although it is smooth there, which elsewhere is a good sign
+
+
 def test_channels_and_their_masks():
     truth = photograph(96)
     mask = np.random.default_rng(4).random(truth.shape) < 0.8

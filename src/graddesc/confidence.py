@@ -33,7 +33,7 @@ def estimate(x, free, solve, rng):
     Notes
     -----
     A fifth of the known pixels is held out and restored from the others. The logarithm of v is taken as linear in those
-    of the distance to the nearest known pixel and of the squared gradient of the image around, narrowly and widely,
+    of the distance to the nearest known pixel and of the squared gradient of the image around it, narrowly and widely,
     and fitted by maximum likelihood: the errors are taken as normal with variance v. With fewer than 100 known pixels
     v is s times the distance, in pixels.
     """
@@ -63,14 +63,17 @@ def _distance(known):
 
 
 def _features(x, known, variance):
-    from scipy.ndimage import gaussian_filter
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
 
     square = np.zeros(x.shape[1:])
     for axis in (1, 2):
         if x.shape[axis] > 1:
             square += np.mean(np.gradient(x, axis=axis) ** 2, axis=0)
-    contrasts = (np.log(np.maximum(gaussian_filter(square / variance, spread), 0) + 1e-6) for spread in _SPREADS)
-    return np.stack([np.ones(known.shape), np.log(np.maximum(_distance(known), 0.5)), *contrasts])
+    # The contrast at the nearest known pixel: the middle of a hole is smooth because nothing is known there.
+    distance, nearest = distance_transform_edt(~known, return_indices=True)
+    blurred = (gaussian_filter(square / variance, spread)[tuple(nearest)] for spread in _SPREADS)
+    contrasts = (np.log(np.maximum(plane, 0) + 1e-6) for plane in blurred)
+    return np.stack([np.ones(known.shape), np.log(np.maximum(distance, 0.5)), *contrasts])
 
 
 def _fit(features, squares):
