@@ -86,6 +86,18 @@ class TestRestore:
         )
         np.testing.assert_array_equal(pixels("out.png"), expected)
 
+    def test_threads_reach_the_solver(self, folder, capfd, monkeypatch):
+        given = []
+
+        def restore(*arguments, threads, **options):
+            given.append(threads)
+            return function(*arguments, **options)
+
+        function = graddesc.restore
+        monkeypatch.setattr(graddesc, "restore", restore)
+        assert run_here(capfd, ["restore", "corrupt.png", "out.png", "--threads", "2"]).returncode == 0
+        assert given == [2]
+
     def test_max_time(self, folder):
         process = run(
             "restore", "corrupt.png", "out.png", "--max-time", "0.000001", "--tol", "0", "--max-iter", "1000000"
@@ -403,6 +415,7 @@ class TestRefused:
             (("restore", "corrupt.png", "out.png", "--history="), 2, "argument --history: must be a path, got ''"),
             (("corrupt", "truth.png", "a.png", "--mask-out", ""), 2, "argument --mask-out: must be a path, got ''"),
             (("demo", "restore", "--output", ""), 2, "argument --output: must be a path, got ''"),
+            (("restore", "corrupt.png", "truth.png", "--over"), 2, "unrecognized arguments: --over"),
             (("demo", "nonsense"), 2, "invalid choice: 'nonsense'"),
             (("demo", "restore", "--output", "absent"), 1, "there is no directory "),
             (("demo", "quadratic", "--output", "absent"), 1, "there is no directory "),
