@@ -79,10 +79,9 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, overwrit
     restored, info = graddesc.restore(corrupt, mask, channel_axis=-1, threads=threads, full_output=True)
     seconds = time.perf_counter() - start
 
-    # Once more for the animation: from the noise itself, which the solver's own better start never shows, and to a
-    # smaller tolerance, which is told as a fraction of the contrast, that of the noise at first.
+    # Once more for the animation: from the noise itself, which the solver's own better start never shows.
     recorder = animation.Recorder(corrupt)
-    graddesc.restore(corrupt, mask, channel_axis=-1, init="image", tol=0.03, threads=threads, callback=recorder)
+    graddesc.restore(corrupt, mask, channel_axis=-1, init="image", threads=threads, callback=recorder)
 
     gap = np.full((size, max(size // 64, 1), 3), 255, np.uint8)
     comparison = np.hstack([corrupt, gap, restored, gap, truth])

@@ -335,7 +335,7 @@ class StencilSweeps:
     changes : list of float
         What each channel that takes part adds to the root mean square change of the free pixels in the last sweep.
     contrast : float
-        The root mean square difference between neighbours, when the weights were last renewed.
+        The root mean square difference between neighbours, when it was last measured, as it is with the weights.
     """
 
     def __init__(self, operator, x, free, low, high, threads=1):
@@ -356,7 +356,7 @@ class StencilSweeps:
 
     def refresh(self):
         """Renew the weights, and with them each pixel's step, at the image as it stands."""
-        self.contrast = math.sqrt(self._weights.contrast(self.iterates) / self._pairs)
+        self.measure_contrast()
         if self._fresh and self._weights.operator.epsilon == 0:
             return  # a sum of squares has always the same
         if self._spread is not None:
@@ -364,6 +364,10 @@ class StencilSweeps:
         self._weights.weigh(self.iterates)
         self._weights.step_sizes(self._free, self._steps)
         self._fresh = True
+
+    def measure_contrast(self):
+        """Renew `contrast`."""
+        self.contrast = math.sqrt(self._weights.contrast(self.iterates) / self._pairs)
 
     def accelerate(self, momentum):
         """Take an accelerated step; return whether its momentum started afresh, as the last one pointed uphill."""

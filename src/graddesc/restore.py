@@ -31,6 +31,7 @@ _COARSE_TOL = 0.35
 _COARSE_MAX_ITER = 500
 _PERIOD = 12
 _STEADY = {"start": 20.0, "most": 0.96}
+_SHORT = 32  # pixels in a row: fewer are worth turning the image
 
 # Float images whose greatest absolute value lies outside are scaled by a power of two: their squares might overflow.
 _SAFE = 1e-6, 1e6
@@ -310,20 +311,26 @@ class _Limits:
         """Whether the image has settled after an iteration, whose step size is None unless a schedule gave it."""
         if self.tol is None or size == 0:
             return False
-        allowed = self.tol * run.contrast()
         if self._schedule:
-            return run.change <= allowed
+            return run.change <= self.tol * run.contrast()
         expected = [self._courses[i].expected(change, run.restarted) for i, change in enumerate(run.changes)]
-        moving = [i for i, change in enumerate(expected) if not change <= allowed]
-        if moving:
-            run.keep(moving[-1] + 1)
-        return not moving
+        moving = _last_above(expected, self.tol * run.contrast())
+        if moving < len(expected):
+            moving = _last_above(expected, self.tol * run.contrast(renew=True))
+        if 0 < moving < len(expected):
+            run.keep(moving)
+        return moving == 0
 
     def remaining(self):
         return None if self._deadline == math.inf else max(self._deadline - time.perf_counter(), 0.0)
 
     def expired(self):
         return time.perf_counter() >= self._deadline
+
+
+def _last_above(values, limit):
+    """The number of values up to the last one that is above a limit, or is NaN."""
+    return max((i + 1 for i, value in enumerate(values) if not value <= limit), default=0)
 
 
 class _Course:
@@ -488,7 +495,7 @@ class _CompiledRun(_Run):
         self._slope = math.fsum(sweeps.slope for sweeps in self._sweeps)
         self.change = math.sqrt(math.fsum(sweeps.change for sweeps in self._sweeps) / self.corrupt)
 
-    def contrast(self):
+    def contrast(self, renew=False):
         """The root mean square difference between neighbouring pixels."""
         return math.sqrt(math.fsum(sweeps.contrast for sweeps in self._sweeps) / self.pairs)
 
@@ -512,32 +519,37 @@ class _StencilRun(_Run):
         coarse = solver and limits.max_iter > 0 and isinstance(start, str) and start == "pyramid"
         super().__init__(planes, free, scale, None if coarse else start, threads)
         self._loss, self.restarted = loss, False
+        x, free = self.x, self.free
+        # Kernels go along rows: short ones are turned.
+        self._turned = x.shape[2] < min(x.shape[1], _SHORT)
+        if self._turned:
+            x, free = (np.ascontiguousarray(array.swapaxes(1, 2)) for array in (x, free))
         # Channels that share a mask are descended as their sum and their differences: these settle soon. Bounds of the
         # caller's would not be bounds of those.
         self._mixing = None
         if solver and len(planes) > 1 and len(free) == 1 and not scale.given:
-            self._mixing = _cosines(len(planes), self.x.dtype)
-            _mix(self.x, self._mixing)
+            self._mixing = _cosines(len(planes), x.dtype)
+            _mix(x, self._mixing)
         self._bounds = scale.bounds() if self._mixing is None else (-math.inf, math.inf)
         if coarse and not self.complete:
-            self._descend_levels(threads, limits)
-        self._sweeps = loss.sweeps_of(self.x, self.free, *self._bounds, threads)
+            self._descend_levels(x, free, threads, limits)
+        self._sweeps = loss.sweeps_of(x, free, *self._bounds, threads)
         self._momentum, self._iterations = _Momentum(**_STEADY), 0
 
-    def _descend_levels(self, threads, limits):
+    def _descend_levels(self, x, free, threads, limits):
         """Run the energy on ever finer grids; what it finds is where the next finer one starts."""
-        pyramids = [_pull(x, self.mask(c), threads, _LEVELS) for c, x in enumerate(self.x)]
+        pyramids = [_pull(plane, free[c % len(free)], threads, _LEVELS) for c, plane in enumerate(x)]
         for pyramid in pyramids:
             for (fine, fine_free), (coarse, _) in zip(
                 pyramid[-2 : _LEVELS - 1 : -1], pyramid[:_LEVELS:-1], strict=True
             ):
                 _pyramid.push(coarse, fine_free, threads, fine)
         for level in range(_LEVELS, 0, -1):
-            if min(self.x.shape[1:]) >> level >= 3:
-                x = np.stack([pyramid[level][0] for pyramid in pyramids])
-                free = np.stack([pyramid[level][1] for pyramid in pyramids[: len(self.free)]])
-                if free.any():
-                    sweeps = self._loss.sweeps_of(x, free, *self._bounds, threads)
+            if min(x.shape[1:]) >> level >= 3:
+                coarse = np.stack([pyramid[level][0] for pyramid in pyramids])
+                coarse_free = np.stack([pyramid[level][1] for pyramid in pyramids[: len(free)]])
+                if coarse_free.any():
+                    sweeps = self._loss.sweeps_of(coarse, coarse_free, *self._bounds, threads)
                     self._settle(sweeps, limits)
                     for pyramid, iterate in zip(pyramids, sweeps.iterates, strict=True):
                         pyramid[level][0][...] = iterate
@@ -583,8 +595,10 @@ class _StencilRun(_Run):
         if self._mixing is not None:
             self._sweeps.keep(parts)
 
-    def contrast(self):
-        """The root mean square difference between neighbouring pixels."""
+    def contrast(self, renew=False):
+        """The root mean square difference between neighbours, as of the last renewal of the weights unless renewed."""
+        if renew:
+            self._sweeps.measure_contrast()
         return self._sweeps.contrast
 
     @property
@@ -598,11 +612,11 @@ class _StencilRun(_Run):
 
     def iterates(self):
         """The channels as they stand."""
-        if self._mixing is None:
-            return self._sweeps.iterates
-        x = self._sweeps.iterates.copy()
-        _mix(x, self._mixing.T)
-        return x
+        x = self._sweeps.iterates
+        if self._mixing is not None:
+            x = x.copy()
+            _mix(x, self._mixing.T)
+        return x.swapaxes(1, 2) if self._turned else x
 
 
 class _StagedRun(_Run):
@@ -711,7 +725,7 @@ class _CallableRun(_Run):
     def _note_change(self, change):
         self.change = float(np.linalg.norm(change)) / math.sqrt(self.corrupt)
 
-    def contrast(self):
+    def contrast(self, renew=False):
         """The root mean square difference between neighbouring pixels."""
         return math.sqrt(sum(float(np.sum(np.diff(self.x, axis=axis) ** 2)) for axis in (1, 2)) / self.pairs)
 
