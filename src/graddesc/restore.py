@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from graddesc import losses, masks
+from graddesc import masks
 from graddesc.isa import kernels, team_size
 
 __all__ = ["restore"]
@@ -935,6 +935,8 @@ def _check_bounds(bounds, integer, least, greatest):
 
 def _check_loss(loss):
     if isinstance(loss, str):
+        from graddesc import losses  # its classes take longer to make than all the rest of the package
+
         return losses.by_name(loss)
     if isinstance(loss, type) or not (any(hasattr(loss, name) for name in _OFFERS) or callable(loss)):
         raise TypeError(f"loss must be a name, a loss of graddesc.losses or a callable, got {loss!r}")
