@@ -27,7 +27,14 @@ os.environ |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS
 
 import numpy as np
 import peers
-from benchmarks.bench_base import MISSING, TWELVE_MEGAPIXELS, corrupted, known_pixels, photograph
+from benchmarks.bench_base import (
+    MISSING,
+    TWELVE_MEGAPIXELS,
+    colour_photograph,
+    corrupted,
+    known_pixels,
+    photograph,
+)
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import graddesc
@@ -79,20 +86,22 @@ def tables(options):
     for shape in [(256, 256)] if options.quick else [(512, 512), TWELVE_MEGAPIXELS]:
         yield from restorations(shape, options.rounds)
     yield from memory([(256, 256)] if options.quick else [(1000, 1000), TWELVE_MEGAPIXELS])
+    yield from colour((256, 256) if options.quick else (512, 512), options.rounds)
+    yield from threads((256, 256) if options.quick else TWELVE_MEGAPIXELS, options.rounds)
 
 
 # ---- measuring ----
 
 
-def take_turns(jobs, rounds):
+def take_turns(jobs, rounds, clock=time.process_time):
     """The seconds of each job in each round, as arrays; NaN where its budget was spent."""
     seconds = {name: np.full(rounds, np.nan) for name in jobs}
     for turn in range(rounds):
         for name, job in jobs.items():
             if np.nansum(seconds[name]) < BUDGET:
-                started = time.process_time()
+                started = clock()
                 job()
-                seconds[name][turn] = time.process_time() - started
+                seconds[name][turn] = clock() - started
     return seconds
 
 
@@ -257,7 +266,7 @@ def restorations(shape, rounds):
         yield row(
             name,
             number(seconds[name] / truth.size * 1e9),
-            ratio(seconds[name], seconds["graddesc, line"]),
+            ratio(seconds[name], seconds["graddesc, edge"]),
             f"{peak_signal_noise_ratio(truth, restored, data_range=1):.2f}",
             f"{structural_similarity(truth, restored, data_range=1):.3f}",
         )
@@ -286,6 +295,49 @@ def memory(shapes):
     for name, texts in cells.items():
         if set(texts) != {"-"}:
             yield row(name, *texts)
+
+
+def colour(shape, rounds):
+    yield from table(
+        f"5. Colour, {shape[0]} x {shape[1]}, {MISSING:.0%} missing, uint8",
+        "Nanoseconds for each pixel of the image, and the ratio of the astronaut in colour to the same in grey.",
+        "",
+        "grey",
+        "RGB",
+        "ratio",
+    )
+    truth = np.rint(colour_photograph()[: shape[0], : shape[1]] * 255).astype(np.uint8)
+    mask = ~known_pixels(shape)
+    image = np.where(mask[..., np.newaxis], 0, truth).astype(np.uint8)
+    grey = np.rint(image.mean(axis=-1)).astype(np.uint8)
+    for loss in ("edge", "biharmonic", "harmonic", "line"):
+        jobs = {
+            "grey": lambda loss=loss: graddesc.restore(grey, mask, loss=loss),
+            "RGB": lambda loss=loss: graddesc.restore(image, mask, loss=loss, channel_axis=-1),
+        }
+        seconds = take_turns(jobs, rounds)
+        cells = (number(values / mask.size * 1e9) for values in seconds.values())
+        yield row(f"graddesc, {loss}", *cells, ratio(seconds["RGB"], seconds["grey"]))
+
+
+def threads(shape, rounds):
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count()))
+    yield from table(
+        f"6. Threads, {shape[0]} x {shape[1]}, {MISSING:.0%} missing, uint8",
+        "Seconds by the clock, and how many times faster two threads are.",
+        "",
+        "one",
+        "two",
+        "times",
+    )
+    _, known, noisy = trial(*shape)
+    image, mask = np.rint(noisy * 255).astype(np.uint8), ~known
+    for loss in ("edge", "line"):
+        jobs = {n: lambda n=n, loss=loss: graddesc.restore(image, mask, loss=loss, threads=n) for n in (1, 2)}
+        seconds = take_turns(jobs, rounds, time.perf_counter)
+        yield row(f"graddesc, {loss}", number(seconds[1]), number(seconds[2]), ratio(seconds[1], seconds[2]))
+    os.sched_setaffinity(0, processors)
 
 
 def peak_memory_apart(name, path, pixels):

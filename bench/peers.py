@@ -5,6 +5,8 @@ and what is known, and returns ``advance(steps) -> image``, which takes one iter
 compilation happen before it returns. Images are float32.
 """
 
+import functools
+
 import numpy as np
 
 # ---- one iteration ----
@@ -251,16 +253,10 @@ YARDSTICKS = {
 # ---- whole restorations: each takes a uint8 image and its mask, and returns the restored image in [0, 1] ----
 
 
-def graddesc_line(image, mask):
+def by_loss(loss, image, mask):
     import graddesc
 
-    return graddesc.restore(image, mask, loss="line") / np.float32(255)
-
-
-def graddesc_edge(image, mask):
-    import graddesc
-
-    return graddesc.restore(image, mask) / np.float32(255)
+    return graddesc.restore(image, mask, loss=loss) / np.float32(255)
 
 
 def opencv_telea(image, mask):
@@ -292,8 +288,7 @@ def skimage_biharmonic(image, mask):
 
 
 RESTORATIONS = {
-    "graddesc, line": graddesc_line,
-    "graddesc, edge": graddesc_edge,
+    **{f"graddesc, {loss}": functools.partial(by_loss, loss) for loss in ("edge", "biharmonic", "harmonic", "line")},
     "OpenCV, Telea": opencv_telea,
     "OpenCV, Navier-Stokes": opencv_navier_stokes,
     "SciPy, griddata linear": scipy_griddata,

@@ -25,8 +25,6 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import color, data, transform
 from skimage.metrics import structural_similarity
 
-import graddesc
-
 SIDE = 256
 PHOTOGRAPHS = (
     "camera", "astronaut", "moon", "brick", "grass", "gravel", "chelsea", "coffee", "coins", "rocket",
@@ -131,10 +129,6 @@ def masks(options):
 # ---- methods ----
 
 
-def by_loss(loss, image, mask):
-    return graddesc.restore(image, mask, loss=loss) / np.float32(255)
-
-
 def griddata(method, image, mask):
     from scipy.interpolate import griddata
 
@@ -146,7 +140,7 @@ def griddata(method, image, mask):
 
 
 def methods():
-    ours = {f"graddesc, {loss}": functools.partial(by_loss, loss) for loss in LOSSES}
+    ours = {f"graddesc, {loss}": functools.partial(peers.by_loss, loss) for loss in LOSSES}
     others = {name: function for name, function in peers.RESTORATIONS.items() if not name.startswith("graddesc")}
     scipy = {f"SciPy, griddata {method}": functools.partial(griddata, method) for method in ("nearest", "cubic")}
     return ours | others | scipy
