@@ -757,6 +757,11 @@ def test_callables_without_signature_are_called_by_position():
     assert len(calls) == 11
 
 
+def test_the_first_four_arguments_alone_go_by_position():
+    parameters = inspect.signature(minimize).parameters.values()
+    assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == ["fun", "x0", "args", "jac"]
+
+
 def test_the_package_offers_it():
     assert graddesc.minimize is minimize
     assert graddesc.gradient_descent is gradient_descent

@@ -112,14 +112,10 @@ def minimize(
     x0,
     args=(),
     jac=None,
-    hess=None,
-    hessp=None,
-    bounds=None,
-    constraints=(),
-    callback=None,
     *,
     step=None,
     direction=None,
+    bounds=None,
     fixed=None,
     projection=None,
     tol=1e-5,
@@ -128,8 +124,12 @@ def minimize(
     maxiter=None,
     max_time=None,
     target=None,
+    callback=None,
     history=False,
     threads=1,
+    hess=None,
+    hessp=None,
+    constraints=(),
     **unknown_options,
 ):
     """Minimise a function of several variables by going downhill.
@@ -150,21 +150,13 @@ def minimize(
         The gradient, ``jac(x, *args) -> array of shape (n,)``. True: ``fun`` returns the pair (value, gradient). None
         (or False, or one of SciPy's names for finite differences): central differences, 2 n values for each gradient.
         If ``fun`` is compiled, ``void (int n, double *x, double *gradient, void *data)`` with the same user data.
-    hess, hessp : optional
-        Ignored; here because SciPy hands them to every method.
-    bounds : sequence of (low, high) or scipy.optimize.Bounds, optional
-        One pair for each variable; None is no bound. No trial leaves them.
-    constraints : optional
-        Refused unless empty; here because SciPy hands it to every method.
-    callback : callable, optional
-        Called after each iteration: ``callback(intermediate_result)``, if that is its parameter's name, with an
-        OptimizeResult of ``x``, ``fun``, ``jac``, ``nit``, ``step``, ``nfev``, ``njev``; otherwise ``callback(x)``. The
-        arrays are copies. It ends the run by raising StopIteration.
     step : step rule, optional
         How far to go: a schedule of `graddesc.schedules` or any ``k -> float`` of the iteration k = 0, 1, ..., or a
         search of `graddesc.line_search`. Default: ``ExactLineSearch()``.
     direction : direction, optional
         Where to go: one of `graddesc.directions`. Default: ``Steepest()``.
+    bounds : sequence of (low, high) or scipy.optimize.Bounds, optional
+        One pair for each variable; None is no bound. No trial leaves them.
     fixed : array_like of bool, shape (n,), optional
         True where a variable keeps its start. The gradient counts as zero there.
     projection : callable, optional
@@ -181,11 +173,19 @@ def minimize(
     max_time : float, optional
         The most seconds; looked at after every trial.
     target : float, optional
-        The run ends when a value is at most this.
+        The run ends when a value is at most this, or at most the target of `Polyak`.
+    callback : callable, optional
+        Called after each iteration: ``callback(intermediate_result)``, if that is its parameter's name, with an
+        OptimizeResult of ``x``, ``fun``, ``jac``, ``nit``, ``step``, ``nfev``, ``njev``; otherwise ``callback(x)``. The
+        arrays are copies. It ends the run by raising StopIteration.
     history : bool, default False
         Whether to keep what happened in each iteration.
     threads : int, default 1
         How many starts of a compiled objective run side by side, positive.
+    hess, hessp : optional
+        Ignored; here because SciPy hands them to every method.
+    constraints : optional
+        Refused unless empty; here because SciPy hands it to every method.
 
     Returns
     -------
