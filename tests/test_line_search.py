@@ -200,6 +200,16 @@ def test_polyak_ends_where_the_target_is_reached():
     assert result.fun <= 1e-4
 
 
+@pytest.mark.parametrize("target", [-1.0, 1e-4, 2.0])
+def test_polyak_ends_at_the_higher_of_two_targets(target):
+    # Below its own it would climb.
+    problem = Quadratic(np.diag([2.0, 6.0]))
+    result = minimize(problem, [3.0, 4.0], jac=problem.gradient, step=Polyak(1.0), target=target, history=True)
+    assert result.status == 6
+    assert result.fun <= max(target, 1.0) < result.history.fun[-2]
+    assert (result.history.step > 0.0).all()
+
+
 @pytest.mark.parametrize("search", SEARCHES, ids=name)
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
 def test_evaluations_are_counted_exactly(search, direction):

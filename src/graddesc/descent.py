@@ -275,9 +275,9 @@ def minimize(
         _require_nonnegative(name, value)
     if max_time is not None:
         _require_nonnegative("max_time", max_time)
-    if target is None:
-        target = getattr(step, "target", -math.inf)
-    target = _number("target", target)
+    target = -math.inf if target is None else _number("target", target)
+    # Beyond the value that it aims at, a step of Polyak's would climb.
+    target = max(target, getattr(step, "target", -math.inf))
     maxiter = _iterations(maxiter)
     if compiled:
         if args != ():
