@@ -575,6 +575,17 @@ def test_values_that_are_not_finite_at_the_start():
         np.testing.assert_array_equal(result.x, [1.0])
 
 
+@pytest.mark.parametrize(("value", "max_time", "status"), [(math.nan, None, 3), (math.nan, 0, 5), (2.0, 0, 5)])
+def test_the_history_of_a_run_that_ends_at_its_start_holds_the_start(value, max_time, status):
+    x0 = [1.0, 4.0]
+    result = minimize(lambda x: value, x0, jac=lambda x: 3 * np.ones(2), max_time=max_time, history=True)
+    assert result.status == status
+    np.testing.assert_array_equal(result.history.x, [x0])
+    np.testing.assert_array_equal(result.history.fun, [value])
+    np.testing.assert_array_equal(result.history.gradient_norm, [result.optimality])
+    assert result.history.step.shape == (0,)
+
+
 def test_the_best_point_is_kept_when_the_run_climbs():
     # A constant step beyond 2 / curvature diverges.
     problem = Quadratic(np.diag([1.0, 10.0]), start=[1.0, 1e-3])

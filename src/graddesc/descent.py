@@ -784,10 +784,10 @@ class _Run:
             message=message,
         )
         if self.points is not None:
-            result.history = OptimizeResult(
-                x=np.array([point.x for point in self.points]).reshape(-1, x0.size),
-                fun=np.array([point.f for point in self.points]),
-                gradient_norm=np.array([point.scale for point in self.points]),
-                step=np.array(self.steps),
-            )
+            # A run that ended at its start, for want of time or of a finite value, has arrived nowhere.
+            rows = [(point.x, point.f, point.scale) for point in self.points] or [
+                (result.x, result.fun, result.optimality)
+            ]
+            x, fun, gradient_norm = map(np.array, zip(*rows, strict=True))
+            result.history = OptimizeResult(x=x, fun=fun, gradient_norm=gradient_norm, step=np.array(self.steps))
         return result
