@@ -60,7 +60,7 @@ def gradient_descent(f, Df, x0, maxiter=100, tol=1e-5):
     x0 : array_like of shape (n,)
         Where to start; not changed.
     maxiter : int, default 100
-        The most iterations.
+        The most iterations; None is the default.
     tol : float, default 1e-5
         The run ends when no component of the gradient is as large.
 
@@ -71,8 +71,8 @@ def gradient_descent(f, Df, x0, maxiter=100, tol=1e-5):
     fx : float
         The value there.
     k : int
-        The number of iterations, counting the one that finds the gradient small: one more than the steps taken, which
-        are the ``nit`` of `minimize`.
+        The number of iterations. Unlike the ``nit`` of `minimize`, which counts the steps taken, it counts the one that
+        finds the gradient small as well: where the run converges, ``k = nit + 1``, but never more than ``maxiter``.
 
     Raises
     ------
@@ -191,10 +191,10 @@ def minimize(
     -------
     scipy.optimize.OptimizeResult
         ``x``, ``fun``: the best point evaluated and the value there, exactly ``fun(x)``; ``jac``: the gradient there;
-        ``nit``: completed iterations; ``nfev``, ``njev``: evaluations of the value and of the gradient; ``optimality``:
-        the largest component of the projected gradient; ``success``, ``status`` and ``message``. With ``history``, also
-        ``history``, an OptimizeResult with ``x`` of shape (nit + 1, n), ``fun`` and ``gradient_norm`` (of the projected
-        gradient) of shape (nit + 1,), and ``step`` of shape (nit,).
+        ``nit``: completed iterations, that is, steps taken; ``nfev``, ``njev``: evaluations of the value and of the
+        gradient; ``optimality``: the largest component of the projected gradient; ``success``, ``status`` and
+        ``message``. With ``history``, also ``history``, an OptimizeResult with ``x`` of shape (nit + 1, n), ``fun`` and
+        ``gradient_norm`` (of the projected gradient) of shape (nit + 1,), and ``step`` of shape (nit,).
 
         =======  =====================================================================
         status   why the run ended

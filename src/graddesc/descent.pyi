@@ -24,7 +24,7 @@ def gradient_descent(
     f: Callable[[NDArray[np.float64]], SupportsFloat],
     Df: Callable[[NDArray[np.float64]], ArrayLike],
     x0: ArrayLike,
-    maxiter: int = 100,
+    maxiter: int | None = 100,
     tol: float = 1e-5,
 ) -> tuple[NDArray[np.float64], float, int]: ...
 def minimize(
