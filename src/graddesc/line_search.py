@@ -32,6 +32,8 @@ _INFINITY = math.inf
 _LONGEST_MOVE = 1e150
 # Where there is nothing finite, every trial is this much shorter than the last.
 _RETREAT = 0.1
+# The most steps of a schedule, one after the other, that may be shortened because the function is not finite.
+_LOST = 20
 
 
 class NoStep(Exception):
@@ -170,9 +172,6 @@ def _first_trial(ray):
 
 def _cannot_move(ray):
     return NoStep("No step along the direction lowers the function beyond rounding.")
-
-
-_LOST = 20  # steps of a schedule, one after the other, that had to be shortened because the function was not finite
 
 
 def finite_trial(ray, alpha):
