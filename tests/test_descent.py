@@ -2,6 +2,7 @@ import functools
 import inspect
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -320,10 +321,31 @@ def test_a_start_outside_the_bounds_is_moved_and_said_so():
     problem = Quadratic(np.eye(2))
     result = minimize(problem, [5.0, -5.0], jac=problem.gradient, bounds=[(1.0, 2.0), (None, 3.0)], history=True)
     np.testing.assert_array_equal(result.history.x[0], [2.0, -5.0])
-    assert result.message.endswith("x0 was outside the bounds and has been moved onto them.")
+    assert result.message.endswith(" x0 was outside the bounds, and the run started from the nearest point inside.")
     np.testing.assert_allclose(result.x, [1.0, 0.0], atol=1e-6)
     inside = minimize(problem, [1.5, 2.0], jac=problem.gradient, bounds=[(1.0, 2.0), (None, 3.0)])
     assert inside.message == "The projected gradient is below the tolerance."
+
+
+def test_a_start_outside_a_set_is_moved_and_said_so():
+    problem = Quadratic(np.eye(2))
+    result = minimize(problem, [5.0, -5.0], jac=problem.gradient, projection=lambda x: np.clip(x, 1, 2), history=True)
+    np.testing.assert_array_equal(result.history.x[0], [2.0, 1.0])
+    assert "x0 was outside the set that projection maps to" in result.message
+
+
+@pytest.mark.parametrize("ulps", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("at", ["low", "high"])
+def test_bounds_too_close_for_differences(ulps, at):
+    low = 1.0
+    high = low + ulps * np.finfo(float).eps
+    counted = Counted(Quadratic(np.eye(2)))
+    start = [low if at == "low" else high, 3.0]
+    result = minimize(counted, start, bounds=[(low, high), (None, None)])
+    assert result.success
+    assert low <= result.x[0] <= high
+    assert all(low <= x[0] <= high for x in counted.points)
+    assert abs(result.x[1]) < 1e-5
 
 
 @pytest.mark.parametrize("bounds", [Bounds(0.5, 2.0), Bounds([0.5, 0.5], [2.0, 2.0]), [(0.5, 2.0), (0.5, 2.0)]])
@@ -687,17 +709,26 @@ def test_as_a_method_of_scipy_what_it_cannot_use():
         ({"x0": []}, ValueError, r"x0 must have shape \(n,\) with n >= 1, got \(0,\)"),
         ({"x0": np.ones((2, 2, 2))}, ValueError, r"x0 must have shape \(n,\) with n >= 1, got \(2, 2, 2\)"),
         ({"x0": [0.0, math.nan]}, ValueError, "x0 must be finite, got nan at index 1"),
+        ({"x0": ["a", 1.0]}, TypeError, r"x0 must be an array of numbers, got \['a', 1.0\]"),
+        ({"x0": [1j, 1.0]}, TypeError, "x0 must be an array of numbers, got"),
         ({"x0": [math.inf, 1.0]}, ValueError, "x0 must be finite, got inf at index 0"),
         ({"fun": 3}, TypeError, "fun must be callable, got 3"),
         ({"fun": lambda x: "high"}, TypeError, "fun must return a number, got 'high'"),
+        ({"fun": lambda x: "3"}, TypeError, "fun must return a number, got '3'"),
+        ({"fun": lambda x: None}, TypeError, "fun must return a number, got None"),
+        ({"fun": lambda x: np.complex128(1j)}, TypeError, "fun must return a number, got"),
+        ({"jac": True}, TypeError, r"fun must return a pair \(value, gradient\) if jac is True, got .*10.0"),
         ({"fun": lambda x: x}, ValueError, r"fun must return a number, got an array of shape \(2,\)"),
         ({"jac": 3}, TypeError, "jac must be callable, bool or None, got 3"),
         ({"jac": lambda x: np.ones(3)}, ValueError, r"jac must return an array of shape \(2,\), got \(3,\)"),
         ({"jac": lambda x: np.ones((2, 1))}, ValueError, r"jac must return an array of shape \(2,\), got \(2, 1\)"),
         ({"jac": lambda x: np.array([1.0, math.nan])}, ValueError, "jac must be finite .* got nan for variable 1"),
         ({"bounds": [(0, 1)]}, ValueError, r"bounds must be 2 pairs \(low, high\)"),
-        ({"bounds": [(0, 1), (2, 1)]}, ValueError, r"bounds must have low <= high, got \(2.0, 1.0\) for variable 1"),
-        ({"bounds": [(0, 1), (math.nan, 1)]}, ValueError, "bounds must have low <= high, got"),
+        ({"bounds": [(0, 1), (2, 1)]}, ValueError, r"bounds must leave a number .*, got \(2.0, 1.0\) for variable 1"),
+        ({"bounds": [(0, 1), (math.nan, 1)]}, ValueError, "bounds must leave a number between them, got"),
+        ({"bounds": [(0, 1), (math.inf, None)]}, ValueError, r"bounds must leave a number .*, got \(inf, inf\)"),
+        ({"bounds": [(None, -math.inf), (0, 1)]}, ValueError, r"bounds must leave a number .* for variable 0"),
+        ({"bounds": 3}, TypeError, r"bounds must be pairs \(low, high\) or scipy.optimize.Bounds, got 3"),
         (
             {"bounds": Bounds([0, 0, 0], [1, 1, 1])},
             ValueError,
@@ -712,8 +743,14 @@ def test_as_a_method_of_scipy_what_it_cannot_use():
         ),
         ({"projection": 3}, TypeError, "projection must be callable, got 3"),
         ({"projection": lambda x: x[:1]}, ValueError, r"projection must return an array of shape \(2,\), got \(1,\)"),
+        (
+            {"projection": lambda x: x if x[1] == 1 else x[:1]},
+            ValueError,
+            r"projection must return an array of shape \(2,\), got \(1,\)",
+        ),
         ({"projection": lambda x: x, "bounds": [(0, 1)] * 2}, ValueError, "projection must come alone"),
         ({"step": "fast"}, TypeError, "step must be a schedule k -> float or a line search, got 'fast'"),
+        ({"step": StrongWolfe}, TypeError, "step must be a schedule k -> float or a line search, got <class"),
         (
             {"step": lambda k: -0.1},
             ValueError,
@@ -721,8 +758,11 @@ def test_as_a_method_of_scipy_what_it_cannot_use():
         ),
         ({"step": lambda k: math.nan}, ValueError, "step must return a non-negative finite number, got nan"),
         ({"step": lambda k: [1, 2]}, TypeError, r"step must return a number, got \[1, 2\] in iteration 0"),
+        ({"step": lambda k: np.ones(1)}, TypeError, r"step must return a number, got array\(\[1.\]\) in iteration 0"),
+        ({"step": lambda k: "0.1"}, TypeError, "step must return a number, got '0.1' in iteration 0"),
         ({"step": lambda k: 0.01 if k < 5 else None}, TypeError, "step must return a number, got None in iteration 5"),
         ({"direction": "down"}, TypeError, "direction must be one of graddesc.directions, got 'down'"),
+        ({"direction": LBFGS}, TypeError, "direction must be one of graddesc.directions, got <class"),
         ({"tol": -1.0}, ValueError, "tol must be a non-negative finite number, got -1.0"),
         ({"tol": None}, TypeError, "tol must be a non-negative finite number, got None"),
         ({"xtol": math.nan}, ValueError, "xtol must be a non-negative finite number, got nan"),
@@ -730,7 +770,9 @@ def test_as_a_method_of_scipy_what_it_cannot_use():
         ({"maxiter": -1}, ValueError, "maxiter must be a non-negative integer, got -1"),
         ({"maxiter": 1.5}, TypeError, "maxiter must be a non-negative integer, got 1.5"),
         ({"max_time": -1}, ValueError, "max_time must be a non-negative finite number, got -1"),
-        ({"target": "low"}, TypeError, "target must be a number, got 'low'"),
+        ({"target": "3"}, TypeError, "target must be a number, got '3'"),
+        ({"threads": 1.0}, TypeError, "threads must be a positive integer, got 1.0"),
+        ({"threads": 0}, ValueError, "threads must be a positive integer, got 0"),
         ({"target": math.nan}, ValueError, "target must be a number, got nan"),
         ({"callback": 3}, TypeError, "callback must be callable, got 3"),
         ({"constraints": [{"type": "eq"}]}, ValueError, "constraints are not supported: use bounds"),
@@ -748,6 +790,7 @@ def test_numbers_come_as_they_may():
         lambda x: np.array([x @ x]),
         lambda x: int(x @ x) + 0,
         lambda x: (x @ x)[()],
+        lambda x: [[Fraction(x @ x)]],
     ):
         assert isinstance(minimize(fun, 2, jac=lambda x: 2 * x, maxiter=3).fun, float)
     assert minimize(lambda x: float(x @ x), np.int64(2), jac=lambda x: [float(2 * x[0])]).x.shape == (1,)

@@ -18,7 +18,7 @@ from scipy.optimize import OptimizeResult, OptimizeWarning
 from graddesc import compiled as compiled_loop
 from graddesc.directions import Steepest
 from graddesc.line_search import _RETREAT, ExactLineSearch, HagerZhang, NoStep, Ray, Trial, finite_trial, follow
-from graddesc.schedules import _require_nonnegative
+from graddesc.schedules import _require_count, _require_nonnegative
 
 __all__ = ["gradient_descent", "minimize"]
 
@@ -214,8 +214,9 @@ def minimize(
         If an argument is of the wrong kind, or ``fun``, ``jac`` or ``step`` return no numbers.
     ValueError
         If ``x0`` is empty, not finite or not one-dimensional; if the gradient has the wrong shape, or is not finite at
-        ``x0``; if bounds cross or exclude a fixed variable; if ``projection`` comes with bounds or ``fixed``; if
-        constraints are given; if ``step`` returns a negative or not finite number.
+        ``x0``; if bounds cross or exclude a fixed variable; if ``projection`` comes with bounds or ``fixed``, or
+        returns an array of another shape; if constraints are given; if ``step`` returns a negative or not finite
+        number.
 
     Warns
     -----
@@ -259,17 +260,14 @@ def minimize(
         warnings.warn(f"unknown option: {name}", OptimizeWarning, stacklevel=2)
     if constraints != () and np.any(constraints):
         raise ValueError("constraints are not supported: use bounds, fixed or projection")
-    if not hasattr(threads, "__index__") or isinstance(threads, bool):
-        raise TypeError(f"threads must be a positive integer, got {threads!r}")
-    if threads < 1:
-        raise ValueError(f"threads must be a positive integer, got {threads!r}")
+    _require_count("threads", threads)
     compiled = isinstance(fun, LowLevelCallable)
     x0 = _start(x0, compiled)
     step = ExactLineSearch() if step is None else step
-    if not (hasattr(step, "begin") or callable(step)):
+    if isinstance(step, type) or not (hasattr(step, "begin") or callable(step)):
         raise TypeError(f"step must be a schedule k -> float or a line search, got {step!r}")
     direction = Steepest() if direction is None else direction
-    if not hasattr(direction, "begin"):
+    if isinstance(direction, type) or not hasattr(direction, "begin"):
         raise TypeError(f"direction must be one of graddesc.directions, got {direction!r}")
     for name, value in {"tol": tol, "xtol": xtol, "ftol": ftol}.items():
         _require_nonnegative(name, value)
@@ -280,7 +278,7 @@ def minimize(
     target = max(target, getattr(step, "target", -math.inf))
     maxiter = _iterations(maxiter)
     if compiled:
-        if args != ():
+        if not isinstance(args, tuple) or args:
             raise ValueError(f"args must not be given with compiled objectives, got {args!r}")
         given = {"bounds": bounds, "fixed": fixed, "projection": projection, "callback": callback}
         asked = [name for name, value in (given | {"history": history or None}).items() if value is not None]
@@ -305,7 +303,7 @@ def minimize(
             ftol=ftol,
             target=target,
         )
-    region, x0, moved = _region(x0, bounds, fixed, projection)
+    region, start = _region(x0, bounds, fixed, projection)
     run = _Run(
         _Objective(fun, jac, args, region, target, max_time),
         region,
@@ -318,14 +316,17 @@ def minimize(
         callback=_callback(callback),
         history=history,
     )
-    status, message = run.descend(x0)
-    if moved:
-        message += " x0 was outside the bounds and has been moved onto them."
-    return run.result(x0, status, message)
+    status, message = run.descend(start)
+    if (start != x0).any():
+        message += f" x0 was outside the {region.name}, and the run started from the nearest point inside."
+    return run.result(start, status, message)
 
 
 def _start(x0, compiled):
-    x0 = np.atleast_1d(np.array(x0, dtype=float))
+    try:
+        x0 = np.atleast_1d(np.array(x0, dtype=float))
+    except (TypeError, ValueError):
+        raise TypeError(f"x0 must be an array of numbers, got {x0!r}") from None
     if x0.size == 0 or x0.ndim > (2 if compiled else 1):
         wanted = "(n,) or (m, n)" if compiled else "(n,)"
         raise ValueError(f"x0 must have shape {wanted} with n >= 1, got {x0.shape}")
@@ -337,10 +338,9 @@ def _start(x0, compiled):
 
 
 def _number(name, value):
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    number = float(value)
     if math.isnan(number):
         raise ValueError(f"{name} must be a number, got {value!r}")
     return number
@@ -372,19 +372,16 @@ def _callback(callback):
 
 
 def _region(x0, bounds, fixed, projection):
-    """Return where the iterates may be, the start moved there, and whether that moved it."""
+    """Return where the iterates may be, and the start moved there."""
     if projection is not None:
         if not callable(projection):
             raise TypeError(f"projection must be callable, got {projection!r}")
         if bounds is not None or fixed is not None:
             raise ValueError("projection must come alone: give either projection, or bounds and fixed")
         region = _ConvexSet(projection)
-        start = region.project(x0)
-        if start.shape != x0.shape:
-            raise ValueError(f"projection must return an array of shape {x0.shape}, got {start.shape}")
-        return region, start, bool((start != x0).any())
+        return region, region.project(x0)
     if bounds is None and fixed is None:
-        return _Everywhere(), x0, False
+        return _Everywhere(), x0
     low, high = _bounds(bounds, x0.size)
     start = np.clip(x0, low, high)
     if fixed is not None:
@@ -395,7 +392,7 @@ def _region(x0, bounds, fixed, projection):
         if outside.size:
             raise ValueError(f"fixed variables must start within their bounds, got x0[{outside[0]}] = {x0[outside[0]]}")
         low, high = np.where(fixed, x0, low), np.where(fixed, x0, high)
-    return _Box(low, high), start, bool((start != x0).any())
+    return _Box(low, high), start
 
 
 def _bounds(bounds, n):
@@ -410,15 +407,18 @@ def _bounds(bounds, n):
                 f"{np.shape(bounds.ub)}"
             ) from None
     else:
-        pairs = list(bounds)
+        try:
+            pairs = list(bounds)
+        except TypeError:
+            raise TypeError(f"bounds must be pairs (low, high) or scipy.optimize.Bounds, got {bounds!r}") from None
         if len(pairs) != n or any(np.ndim(pair) != 1 or len(pair) != 2 for pair in pairs):
             raise ValueError(f"bounds must be {n} pairs (low, high), got {bounds!r}")
         low = np.array([-np.inf if low is None else low for low, _ in pairs], dtype=float)
         high = np.array([np.inf if high is None else high for _, high in pairs], dtype=float)
-    crossed = np.flatnonzero(~(low <= high))
-    if crossed.size:
-        i = crossed[0]
-        raise ValueError(f"bounds must have low <= high, got ({low[i]}, {high[i]}) for variable {i}")
+    empty = np.flatnonzero(~((low <= high) & (low < np.inf) & (high > -np.inf)))
+    if empty.size:
+        i = empty[0]
+        raise ValueError(f"bounds must leave a number between them, got ({low[i]}, {high[i]}) for variable {i}")
     return low, high
 
 
@@ -435,6 +435,8 @@ class _Everywhere:
 
 class _Box:
     """Bounds on each variable; a fixed one has its value for both."""
+
+    name = "bounds"
 
     def __init__(self, low, high):
         self.low = low
@@ -458,13 +460,17 @@ class _Box:
 class _ConvexSet:
     """Whatever the caller's projection maps to."""
 
+    name = "set that projection maps to"
     pinned = None
 
     def __init__(self, projection):
         self._projection = projection
 
     def project(self, x):
-        return np.array(self._projection(x.copy()), dtype=float)
+        nearest = np.array(self._projection(x.copy()), dtype=float)
+        if nearest.shape != x.shape:
+            raise ValueError(f"projection must return an array of shape {x.shape}, got {nearest.shape}")
+        return nearest
 
     def projected_gradient(self, x, g):
         return x - self.project(x - g)
@@ -502,11 +508,12 @@ class _Objective:
         g = None
         if self._both:
             self.njev += 1
-            f, g = f
+            try:
+                f, g = f
+            except (TypeError, ValueError):
+                raise TypeError(f"fun must return a pair (value, gradient) if jac is True, got {f!r}") from None
             g = self._check(g, x)
-        if type(f) is not float:
-            f = _scalar(f)
-        return f, g
+        return f if type(f) is float else _scalar(f), g
 
     def trial(self, alpha, x, linear):
         """Evaluate a point as a candidate."""
@@ -560,9 +567,10 @@ class _Objective:
         for i, xi in enumerate(x):
             h = np.finfo(float).eps ** (1 / 3) * max(1.0, abs(xi))
             low, high = (-math.inf, math.inf) if box is None else (box.low[i], box.high[i])
-            if low == high:
-                continue
             h = min(h, 0.25 * (high - low))
+            if xi - h == xi or xi + h == xi:
+                # The variable is fixed, or its bounds are too close for a difference.
+                continue
             if xi - h < low or xi + h > high:
                 h = -h if xi + h > high else h
                 h, near, far = self._inner(x, i, h)
@@ -582,13 +590,14 @@ class _Objective:
 
 
 def _scalar(f):
-    try:
-        array = np.asarray(f, dtype=float)
-    except (TypeError, ValueError):
-        raise TypeError(f"fun must return a number, got {f!r}") from None
+    """Return what the function returned as a float; arrays of one element will do."""
+    array = np.asarray(f)
     if array.size != 1:
         raise ValueError(f"fun must return a number, got an array of shape {array.shape}")
-    return array.item()
+    number = array.item()  # not float(f), which takes the text of a number as well
+    if not hasattr(number, "__float__"):
+        raise TypeError(f"fun must return a number, got {f!r}")
+    return float(number)
 
 
 class _Run:

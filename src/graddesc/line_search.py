@@ -213,10 +213,9 @@ def follow(schedule):
     def look(ray):
         nonlocal lost
         alpha = schedule(ray.iteration)
-        try:
-            alpha = float(alpha)
-        except (TypeError, ValueError):
-            raise TypeError(f"step must return a number, got {alpha!r} in iteration {ray.iteration}") from None
+        if not hasattr(alpha, "__float__") or getattr(alpha, "ndim", 0):
+            raise TypeError(f"step must return a number, got {alpha!r} in iteration {ray.iteration}")
+        alpha = float(alpha)
         if not 0.0 <= alpha < _INFINITY:
             raise ValueError(
                 f"step must return a non-negative finite number, got {alpha!r} in iteration {ray.iteration}"
