@@ -165,6 +165,16 @@ class TestContourPath:
         assert 30 < len(levels) < 45
         assert levels[0] > 1e100
 
+    def test_of_many_levels_some_are_labelled(self):
+        levels = np.arange(1, 15)
+        options = {"window": SQUARE, "levels": levels, "resolution": 50}
+        axes = plots.contour_path(QUADRATIC, [[0, 1]], filled=False, **options).axes[0]
+        labels = {float(text.get_text()) for text in axes.texts}
+        assert {4, 7, 10} <= labels <= set(levels[::3])
+        bar = plots.contour_path(QUADRATIC, [[0, 1]], **options).axes[1]
+        assert_array_equal(bar.get_yticks(), levels[::3])
+        assert_array_equal(axes.collections[0].levels, levels)
+
     def test_levels_by_decades(self):
         bar = plots.contour_path(Himmelblau(), [[1.0, 1.0]], window=((-5, 5), (-5, 5))).axes[1]
         assert_allclose(bar.get_yticks(), 10.0 ** np.arange(-1, 4))

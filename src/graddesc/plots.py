@@ -151,7 +151,8 @@ def contour_path(problem, history, *, window=None, levels=None, filled=True, res
         Where to draw contours: increasing, at least two. Default: 1, 2 and 5 times the powers of ten, above the least
         value in the window if that is not about 0.
     filled : bool, default True
-        Whether to fill between the contours, and add a colour bar. Otherwise the lines are labelled.
+        Whether to fill between the contours, and add a colour bar. Otherwise the lines are labelled, or every few of
+        them if there are more than ten.
     resolution : int, default 200
         The function is evaluated on so many points for each axis.
     axes : matplotlib.axes.Axes, optional
@@ -190,18 +191,18 @@ def contour_path(problem, history, *, window=None, levels=None, filled=True, res
     axes = _axes(axes, (6.4, 5.4))
     x, y, heights = _heights(problem, window, resolution)
     levels = _decades(heights) if levels is None else _increasing(levels)
+    told = levels[:: 1 if len(levels) <= 10 else 3 * math.ceil(len(levels) / 30)]  # of decades the powers of ten
 
     if filled:
         from matplotlib.colors import BoundaryNorm
 
         norm = BoundaryNorm(levels, max(256, len(levels) + 1), extend="both")
         bands = axes.contourf(x, y, heights, levels, norm=norm, cmap=_HEIGHTS, extend="both")
-        every = 1 if len(levels) <= 10 else 3 * math.ceil(len(levels) / 30)
-        bar = axes.figure.colorbar(bands, ax=axes, ticks=levels[::every], format=_number, label="f(x)")
+        bar = axes.figure.colorbar(bands, ax=axes, ticks=told, format=_number, label="f(x)")
         bar.minorticks_off()
     else:
         lines = axes.contour(x, y, heights, levels, colors=_BLUE, linewidths=0.8, alpha=0.6)
-        axes.clabel(lines, fmt=_number, fontsize="small")
+        axes.clabel(lines, told, fmt=_number, fontsize="small")
     _draw_paths(axes, paths, window)
     sides = [high - low for low, high in window]
     axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=window[0], ylim=window[1])
