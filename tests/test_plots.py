@@ -101,6 +101,10 @@ class TestLossHistory:
         assert len(shown) >= 3
         assert all(low <= float(text) <= high for text in shown)
 
+    def test_no_runs_are_refused(self):
+        with pytest.raises(ValueError, match=r"history must hold one run or several, got \{\}"):
+            plots.loss_history({})
+
     def test_two_dimensions_are_refused(self):
         with pytest.raises(ValueError, match=r"history must have shape \(iterations,\), got \(2, 2\)"):
             plots.loss_history(np.eye(2))
@@ -205,6 +209,8 @@ class TestContourPath:
             ({"history": [1.0, 2.0]}, ValueError, r"history must be finite points, of shape \(k, 2\), got \(2,\)"),
             ({"history": np.zeros((0, 2))}, ValueError, "history must be finite points"),
             ({"history": [[np.nan, 1]]}, ValueError, "history must be finite points"),
+            ({"history": {}}, ValueError, r"history must hold one run or several, got \{\}"),
+            ({"window": 3}, ValueError, r"window must be \(\(x_low, x_high\), \(y_low, y_high\)\), got 3"),
             ({"window": (0, 1)}, ValueError, r"each axis of window must be \(low, high\) with low < high, got 0"),
             ({"window": ((0, 1),)}, ValueError, "window must be"),
             ({"window": ((1, 0), (0, 1))}, ValueError, r"low < high, got \(1, 0\)"),
@@ -262,6 +268,7 @@ class TestRay:
         [
             ({"x": [-1, -1 / 14]}, "the gradient must not be zero"),
             ({"x": [np.nan, 1]}, "x0 must be finite"),
+            ({"x": [0, 1], "f": lambda x: np.nan}, "the function must be finite at x, got nan"),
             ({"x": [0, 1], "window": (1, 1)}, r"window must be \(low, high\) with low < high, got \(1, 1\)"),
             ({"x": [0, 1], "window": 3}, r"window must be \(low, high\) with low < high, got 3"),
             ({"x": [0, 1], "Df": lambda x: np.ones(3)}, "jac must return an array of shape"),

@@ -89,7 +89,7 @@ def loss_history(history, *, minimum=None, axes=None):
     ImportError
         If matplotlib is not installed.
     ValueError
-        If a history is not one-dimensional.
+        If a history is not one-dimensional, or a dict is empty.
 
     Examples
     --------
@@ -240,7 +240,8 @@ def ray(f, Df, x, *, window=None, axes=None):
     ImportError
         If matplotlib is not installed.
     ValueError
-        If the gradient at ``x`` is zero, not finite or of another shape; if ``x`` or the window are not as above.
+        If the function or its gradient at ``x`` is not finite, or the gradient zero or of another shape; if ``x`` or
+        the window are not as above.
 
     Examples
     --------
@@ -307,8 +308,8 @@ def surface(f, Df, x, *, window=None, elevation=20, azimuth=45, resolution=80, a
     TypeError
         If ``resolution`` is not an integer, or ``axes`` are not three-dimensional.
     ValueError
-        If the gradient at ``x`` is zero, not finite or of another shape; if another argument is not as above; if the
-        function is nowhere finite in the window.
+        If the function or its gradient at ``x`` is not finite, or the gradient zero or of another shape; if another
+        argument is not as above.
 
     Examples
     --------
@@ -357,7 +358,10 @@ def _axes(axes, figsize=(6.4, 4.0), projection=None):
 
 def _named(history):
     """Return {name: history}; the name of a single one is None. An OptimizeResult is a dict, but no dict of runs."""
-    return history if isinstance(history, dict) and not hasattr(history, "x") else {None: history}
+    runs = history if isinstance(history, dict) and not hasattr(history, "x") else {None: history}
+    if not runs:
+        raise ValueError(f"history must hold one run or several, got {history!r}")
+    return runs
 
 
 def _colours(runs):
@@ -390,7 +394,7 @@ def _interval(name, interval):
 
 
 def _window(window):
-    if len(window) != 2:
+    if np.ndim(window) == 0 or len(window) != 2:
         raise ValueError(f"window must be ((x_low, x_high), (y_low, y_high)), got {window!r}")
     return tuple(_interval("each axis of window", interval) for interval in window)
 
@@ -488,6 +492,8 @@ def _descent(f, Df, x):
 
     x = np.array(x, dtype=float)
     result = minimize(f, x, jac=Df, tol=0, maxiter=1, history=True)
+    if not math.isfinite(result.fun):
+        raise ValueError(f"the function must be finite at x, got {result.fun} at {x}")
     if not result.history.gradient_norm[0] > 0:
         raise ValueError(f"the gradient must not be zero, got {result.jac} at {x}")
     step = result.history.step
