@@ -135,11 +135,15 @@ def test_rosenbrock(rosenbrock):
     np.testing.assert_allclose(cosines, 0, atol=1e-2)  # the next direction is at a right angle; steps are exact to 1e-8
     (low, high), (bottom, top) = enlarged.get_xlim(), enlarged.get_ylim()
     assert np.all((points[6:18] > [low, bottom]) & (points[6:18] < [high, top]))
+    (square,) = [line for line in whole.lines if line.get_marker() == "s"]
+    np.testing.assert_allclose(square.get_xydata(), [[(low + high) / 2, (bottom + top) / 2]])
+    assert len([text for text in enlarged.texts if low < text.get_position()[0] < high]) > 3
 
 
 def test_rosenbrock_compares_four_directions(rosenbrock):
     report, (_, comparison), _ = rosenbrock
-    paths, losses = comparison.axes
+    paths, losses = comparison.axes[:2]
+    assert len(colorbars(comparison)) == 1
     names = ["steepest descent", "momentum", "conjugate gradients", "L-BFGS"]
     (legend,) = comparison.legends
     assert [text.get_text() for text in legend.get_texts()] == names

@@ -221,18 +221,20 @@ def rosenbrock(directory=".", *, maxiter=20_000, overwrite=False):
     }
     histories = {name: result.history for name, result in results.items()}
 
-    zigzag = Figure((9.6, 4.4), layout="constrained")
+    zigzag = Figure((10.0, 4.4), layout="constrained")
     whole, enlarged = zigzag.subplots(1, 2, width_ratios=(1.15, 1))
     steepest = histories["steepest descent"]
     plots.contour_path(_rosenbrock, steepest, window=((-5, 5), (-5, 5)), axes=whole)
     window = ((0.47, 0.53), (0.215, 0.275))
-    plots.contour_path(_rosenbrock, steepest, window=window, filled=False, axes=enlarged)
+    levels = np.arange(0.22, 0.44, 0.02)
+    plots.contour_path(_rosenbrock, steepest, window=window, levels=levels, filled=False, axes=enlarged)
+    whole.plot(*np.mean(window, axis=1), "s", color="black", fillstyle="none", markersize=10)
     whole.set_title(f"steepest descent, {_iterations(results['steepest descent'])} iterations")
-    enlarged.set_title("the zigzag, enlarged")
+    enlarged.set_title("the zigzag in the square, enlarged")
 
     comparison = Figure((9.6, 4.4), layout="constrained")
     paths, losses = comparison.subplots(1, 2)
-    plots.contour_path(_rosenbrock, histories, filled=False, axes=paths)
+    plots.contour_path(_rosenbrock, histories, axes=paths)
     paths.set_title("paths from (-2, -2)")
     plots.loss_history(histories, axes=losses)
     losses.set(xscale="symlog", xlim=(0, None), title="loss by iteration")
