@@ -13,6 +13,7 @@ from graddesc import (
     Backtracking,
     BarzilaiBorwein,
     ConjugateGradient,
+    Constant,
     ExactLineSearch,
     HagerZhang,
     Polyak,
@@ -304,6 +305,19 @@ def test_gradients_that_are_not_finite_are_never_accepted(search):
     assert np.isfinite(result.history.gradient_norm).all()
     assert np.isfinite(result.history.fun).all()
     assert result.status in (1, 2, 3)
+
+
+@pytest.mark.parametrize("step", [*SEARCHES, Constant(0.1)], ids=name)
+def test_a_projection_that_makes_nan_ends_the_run(step):
+    calls = itertools.count()
+
+    def projection(x):
+        return x if next(calls) < 2 else np.full(2, math.nan)
+
+    problem = Quadratic(np.eye(2))
+    result = minimize(problem, [3.0, 4.0], jac=problem.gradient, step=step, projection=projection)
+    assert result.status in (2, 3)
+    np.testing.assert_array_equal(result.x, [3.0, 4.0])
 
 
 @pytest.mark.parametrize("search", SEARCHES, ids=name)

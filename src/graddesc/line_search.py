@@ -149,7 +149,8 @@ class Ray:
 
     def moves(self, trial):
         """Whether a trial differs from the start at all."""
-        return bool((trial.x != self.x).any())
+        # A projection that makes NaN of its point differs even where the step has become zero.
+        return trial.alpha != 0.0 and bool((trial.x != self.x).any())
 
     def longest(self):
         """Return the largest step that is tried."""
