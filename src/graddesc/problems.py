@@ -105,14 +105,25 @@ class _Listed(_Problem):
         return np.array(self._minimizers, dtype=float).reshape(-1, self.n)
 
 
-class _Tiled(_Problem):
+class _Sized(_Problem):
+    """A problem of any size."""
+
+    _least: ClassVar[int] = 1
+
+    def __post_init__(self):
+        _require_count("n", self.n)
+        if self.n < self._least:
+            raise ValueError(f"n must be at least {self._least}, got {self.n}")
+
+
+class _Tiled(_Sized):
     """A problem of any size whose start and minimizer repeat one block."""
 
     _start: ClassVar[tuple]
     _minimizer: ClassVar[tuple]
 
     def __post_init__(self):
-        _require_count("n", self.n)
+        super().__post_init__()
         block = len(self._start)
         if self.n % block:
             raise ValueError(f"n must be a multiple of {block}, got {self.n}")
@@ -222,7 +233,7 @@ class Quadratic(_Problem):
 
 
 @dataclass(frozen=True)
-class Rosenbrock(_Problem):
+class Rosenbrock(_Sized):
     """Rosenbrock's banana-shaped valley, as a chain of n variables.
 
     Parameters
@@ -250,11 +261,7 @@ class Rosenbrock(_Problem):
 
     n: int = 2
     minimum: ClassVar[float] = 0.0
-
-    def __post_init__(self):
-        _require_count("n", self.n)
-        if self.n < 2:
-            raise ValueError(f"n must be at least 2, got {self.n}")
+    _least = 2
 
     @property
     def start(self):
@@ -475,7 +482,7 @@ class StyblinskiTang(_Tiled):
 
 
 @dataclass(frozen=True)
-class DixonPrice(_Problem):
+class DixonPrice(_Sized):
     """The function of Dixon and Price, a chain that weighs its later links more.
 
     Parameters
@@ -497,11 +504,7 @@ class DixonPrice(_Problem):
 
     n: int = 10
     minimum: ClassVar[float] = 0.0
-
-    def __post_init__(self):
-        _require_count("n", self.n)
-        if self.n < 2:
-            raise ValueError(f"n must be at least 2, got {self.n}")
+    _least = 2
 
     @property
     def start(self):
@@ -889,7 +892,7 @@ class BrownDennis(_SumOfSquares, _Listed):
 
 
 @dataclass(frozen=True)
-class PenaltyI(_Problem):
+class PenaltyI(_Sized):
     """The first penalty function (number 23).
 
     Parameters
@@ -910,9 +913,6 @@ class PenaltyI(_Problem):
     """
 
     n: int = 10
-
-    def __post_init__(self):
-        _require_count("n", self.n)
 
     @property
     def start(self):
@@ -939,7 +939,7 @@ class PenaltyI(_Problem):
 
 
 @dataclass(frozen=True)
-class VariablyDimensioned(_Problem):
+class VariablyDimensioned(_Sized):
     """The variably dimensioned function (number 25).
 
     Parameters
@@ -960,9 +960,6 @@ class VariablyDimensioned(_Problem):
 
     n: int = 10
     minimum: ClassVar[float] = 0.0
-
-    def __post_init__(self):
-        _require_count("n", self.n)
 
     @property
     def start(self):
@@ -986,7 +983,7 @@ class VariablyDimensioned(_Problem):
 
 
 @dataclass(frozen=True)
-class Trigonometric(_Problem):
+class Trigonometric(_SumOfSquares, _Sized):
     """The trigonometric function (number 26).
 
     Parameters
@@ -1009,9 +1006,6 @@ class Trigonometric(_Problem):
     n: int = 10
     minimum: ClassVar[float] = 0.0
 
-    def __post_init__(self):
-        _require_count("n", self.n)
-
     @property
     def start(self):
         """The usual start, all 1 / n."""
@@ -1026,10 +1020,6 @@ class Trigonometric(_Problem):
         cos = np.cos(x)
         return self.n - cos.sum() + np.arange(1, self.n + 1) * (1.0 - cos) - np.sin(x)
 
-    def _value(self, x):
-        r = self._residuals(x)
-        return r.dot(r)
-
     def _gradient(self, x):
         r = self._residuals(x)
         sin = np.sin(x)
@@ -1037,7 +1027,7 @@ class Trigonometric(_Problem):
 
 
 @dataclass(frozen=True)
-class BroydenTridiagonal(_Problem):
+class BroydenTridiagonal(_SumOfSquares, _Sized):
     """Broyden's tridiagonal function (number 30).
 
     Parameters
@@ -1060,9 +1050,6 @@ class BroydenTridiagonal(_Problem):
     n: int = 10
     minimum: ClassVar[float] = 0.0
 
-    def __post_init__(self):
-        _require_count("n", self.n)
-
     @property
     def start(self):
         """The usual start, all -1."""
@@ -1078,10 +1065,6 @@ class BroydenTridiagonal(_Problem):
         r[1:] -= x[:-1]
         r[:-1] -= 2.0 * x[1:]
         return r
-
-    def _value(self, x):
-        r = self._residuals(x)
-        return r.dot(r)
 
     def _gradient(self, x):
         r = self._residuals(x)
