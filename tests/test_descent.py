@@ -119,6 +119,14 @@ def test_others_are_descended_as_by_the_book_to_the_last_bit(problem):
     assert (fx, k) == expected[1:]
 
 
+def test_k_counts_one_more_than_the_steps_only_where_the_gradient_is_small():
+    flat = {"x0": [3.0, 4.0], "maxiter": 1000}
+    result = minimize(lambda x: 7.0, jac=lambda x: np.ones(2), **flat)
+    assert result.status == 2
+    assert gradient_descent(lambda x: 7.0, lambda x: np.ones(2), **flat)[2] == result.nit > 0
+    assert gradient_descent(f_quadratic, df_quadratic, [-1, -1 / 14], maxiter=0)[2] == 0
+
+
 # Every problem, every step rule, every direction
 
 
@@ -266,6 +274,22 @@ def test_bounded_quadratics_are_solved_as_by_an_active_set_method(step, directio
     L = np.linalg.cholesky(problem.A)
     peer = scipy.optimize.lsq_linear(L.T, -np.linalg.solve(L, problem.b), (low, high), "bvls", 1e-14, max_iter=1000)
     np.testing.assert_allclose(result.x, peer.x, atol=3e-5)
+
+
+@pytest.mark.parametrize("step", [StrongWolfe(), Backtracking()], ids=name)
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_do_not_spoil_the_quasi_newton_direction(step, seed):
+    # Without the two metrics most directions point out of the box, and 3 to 100 times as many trials are needed.
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((20, 20)))[0]
+    A = Q @ np.diag(np.geomspace(1.0, 1e4, 20)) @ Q.T
+    problem = Quadratic((A + A.T) / 2, A @ (2.0 * rng.standard_normal(20)), start=rng.random(20))
+    result = minimize(
+        problem, problem.start, jac=problem.gradient, step=step, direction=LBFGS(), bounds=Bounds(-1.0, 1.0)
+    )
+    assert result.success
+    assert (np.abs(result.x) == 1.0).sum() >= 8
+    assert result.nfev <= 1.5 * result.nit + 5
 
 
 def test_fixed_variables_stay_to_the_bit():
@@ -443,7 +467,28 @@ def test_args_reach_both_functions():
     assert minimize(lambda x, a: float(a * x @ x), [1.0], 3.0, jac=lambda x, a: 2 * a * x).success
 
 
+def test_differences_are_relative_to_the_variable():
+    x = np.array([1e9, 1.0, -3e-9])
+    scale = np.array([1e9, 1.0, 1.0])
+    result = minimize(lambda x: float(np.sin(x / scale).sum()), x, maxiter=0)
+    np.testing.assert_allclose(result.jac, np.cos(x / scale) / scale, rtol=1e-9)
+
+
 # Arrays are never shared
+
+
+def test_the_start_is_the_caller_s_to_change():
+    x0 = np.array([-1.2, 1.0])
+
+    def f(x):
+        x0[:] = 7.0
+        return f_rosenbrock(x)
+
+    result = minimize(f, x0, jac=df_rosenbrock, maxiter=3, history=True)
+    np.testing.assert_array_equal(result.history.x[0], [-1.2, 1.0])
+    np.testing.assert_array_equal(result.x, minimize(f_rosenbrock, [-1.2, 1.0], jac=df_rosenbrock, maxiter=3).x)
+    nowhere = minimize(lambda x: math.nan, x0, jac=df_rosenbrock)
+    assert not np.shares_memory(nowhere.x, x0)
 
 
 def test_what_the_caller_does_to_arrays_has_no_effect():
@@ -510,6 +555,17 @@ def test_callback_by_position_gets_the_point(wrap):
     np.testing.assert_array_equal(seen, result.history.x[1:])
 
 
+def test_callback_with_more_parameters_gets_the_point():
+    # As in SciPy: the keyword must be alone.
+    seen = []
+
+    def callback(intermediate_result, more=None):
+        seen.append(intermediate_result)
+
+    minimize(f_quadratic, [0, 1], jac=df_quadratic, callback=callback)
+    assert all(isinstance(x, np.ndarray) for x in seen)
+
+
 def test_stop_iteration_in_the_callback_ends_the_run():
     def callback(intermediate_result):
         if intermediate_result.nit == 3:
@@ -555,6 +611,17 @@ def test_target_ends_the_run_as_soon_as_it_is_reached():
     assert (at_once.status, at_once.nit, at_once.nfev) == (6, 0, 1)
 
 
+def test_a_target_that_is_just_reached_ends_the_run_at_that_evaluation():
+    counted = Counted(Rosenbrock())
+    minimize(counted, [-2, -2], jac=counted.gradient, maxiter=5)
+    values = [counted.problem(x) for x in counted.points]
+    records = [k for k in range(1, len(values)) if values[k] < min(values[:k])]
+    assert len(records) > 10
+    for k in records:
+        result = minimize(counted.problem, [-2, -2], jac=counted.problem.gradient, target=values[k])
+        assert (result.status, result.nfev, result.fun) == (6, k + 1, values[k])
+
+
 def test_time_ends_the_run(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("graddesc.descent.perf_counter", lambda: now[0])
@@ -568,8 +635,22 @@ def test_time_ends_the_run(monkeypatch):
     assert result.nfev == 101
     assert result.fun == f_rosenbrock(result.x)
     assert result.fun < 3609.0
+    assert minimize(f, [-2, -2], jac=df_rosenbrock, max_time=20).nfev == 20
     none = minimize(f, [-2, -2], jac=df_rosenbrock, max_time=0)
     assert (none.status, none.nfev) == (5, 1)
+
+
+def test_a_gradient_as_large_as_the_tolerance_is_too_large():
+    for size, status in ((0.5, 1), (0.499, 0)):
+        result = minimize(lambda x: float(x[0]), [1.0], jac=lambda x, size=size: [size], tol=0.5, maxiter=0)
+        assert result.status == status
+
+
+def test_a_gradient_that_shrinks_is_progress_where_values_do_not_change():
+    problem = Quadratic(np.diag([1.0, 300.0]), c=1e13, start=[1.0, 1e-2])
+    result = minimize(problem, problem.start, jac=problem.gradient, step=HagerZhang(), tol=1e-6, history=True)
+    assert result.success
+    assert np.unique(result.history.fun[-150:]).size == 1
 
 
 def test_iterations_end_the_run():

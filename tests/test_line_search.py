@@ -187,6 +187,19 @@ def test_exact_search_makes_successive_directions_orthogonal():
         assert abs(g.dot(d)) <= 1e-5 * math.sqrt(g.dot(g) * d.dot(d)) + 1e-7 * d.dot(d)
 
 
+@pytest.mark.parametrize("search", [Backtracking(), StrongWolfe(), HagerZhang()], ids=name)
+def test_the_first_trial_moves_by_one(search):
+    problem = Rosenbrock()
+    points = []
+
+    def f(x):
+        points.append(x.copy())
+        return problem(x)
+
+    minimize(f, problem.start, jac=problem.gradient, step=search, maxiter=1)
+    assert np.linalg.norm(points[1] - points[0]) == pytest.approx(1.0, rel=1e-14)
+
+
 def test_polyak_steps_by_the_formula():
     problem = Quadratic(np.diag([1.0, 3.0]), c=5.0)
     for relaxation in (0.5, 1.0, 1.5):
@@ -300,7 +313,10 @@ def test_gradients_that_are_not_finite_are_never_accepted(search):
     def g(x):
         return 2.0 * x if np.abs(x).max() > 1.0 else np.full(2, math.nan)
 
-    result = minimize(f, [3.0, 4.0], jac=g, step=search, maxiter=100, history=True)
+    watched = Watched(search)
+    result = minimize(f, [3.0, 4.0], jac=g, step=watched, maxiter=100, history=True)
+    if isinstance(search, (StrongWolfe, HagerZhang)):  # The others look at values alone; the loop shortens their steps.
+        assert all(np.isfinite(trial.g).all() for _, _, _, _, trial in watched.steps)
     assert np.isfinite(result.jac).all()
     assert np.isfinite(result.history.gradient_norm).all()
     assert np.isfinite(result.history.fun).all()
