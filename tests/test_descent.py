@@ -706,11 +706,23 @@ def test_a_run_that_converges_above_a_point_seen_before_goes_on_from_there():
         deep = 400.0 * x * np.exp(-((x / 0.1) ** 2))
         return deep + 2.0 * (x - 3.0) * np.exp(-((x - 3.0) ** 2))
 
-    direction = HeavyBall(0.9)
+    direction = HeavyBall(0.95)
     # Its steps must be small enough to stay in the deep well, once it is sent back without momentum.
-    result = minimize(f, [-0.15], jac=g, step=Constant(4e-3), direction=direction, maxiter=50_000, history=True)
+    result = minimize(f, [-0.2], jac=g, step=Constant(4e-3), direction=direction, maxiter=50_000, history=True)
     assert result.success
     assert result.fun <= result.history.fun.min() + 1e-15
+    # The jump is no iteration, and the momentum stays behind.
+    assert result.history.x.shape == (result.nit + 1, 1)
+    last = np.flatnonzero(result.history.gradient_norm < 1e-5)[0]
+    assert result.history.x[last] == pytest.approx(3.0, abs=1e-3)
+    best = result.history.x[np.argmin(result.history.fun[: last + 1])]
+    np.testing.assert_array_equal(result.history.x[last + 1], best - 4e-3 * g(best))
+
+
+def test_patience_is_for_searches():
+    arguments = {"fun": lambda x: 7.0, "x0": [3.0, 4.0], "jac": lambda x: np.ones(2), "maxiter": 300}
+    assert minimize(**arguments, step=Constant(1e-3)).status == 1
+    assert minimize(**arguments, step=ExactLineSearch()).status == 2
 
 
 def test_a_schedule_of_zero_stays_where_it_is():

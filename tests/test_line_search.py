@@ -200,6 +200,33 @@ def test_the_first_trial_moves_by_one(search):
     assert np.linalg.norm(points[1] - points[0]) == pytest.approx(1.0, rel=1e-14)
 
 
+@pytest.mark.parametrize("search", [StrongWolfe(), HagerZhang()], ids=name)
+@pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), DixonPrice(5)], ids=name)
+def test_later_first_trials_expect_the_change_of_the_last_iteration(problem, search):
+    points, firsts = [], []
+
+    def f(x):
+        points.append(x.copy())
+        return problem(x)
+
+    class Noting(Watched):
+        def begin(self):
+            watch = super().begin()
+            return lambda ray: (firsts.append(len(points)), watch(ray))[1]
+
+    noting = Noting(search)
+    minimize(f, problem.start, jac=problem.gradient, step=noting, maxiter=15)
+    assert len(firsts) == len(noting.steps) == 15
+    for k in range(1, 15):
+        x, value, g, d, _ = noting.steps[k]
+        _, value_before, g_before, d_before, trial = noting.steps[k - 1]
+        slope, slope_before = g.dot(d), g_before.dot(d_before)
+        same_slope = trial.alpha * slope_before / slope
+        expected = np.clip(2.0 * (value - value_before) / slope, 0.1 * same_slope, 10.0 * same_slope)
+        first = (points[firsts[k]] - x).dot(d) / d.dot(d)
+        assert first == pytest.approx(expected, rel=1e-9)
+
+
 def test_polyak_steps_by_the_formula():
     problem = Quadratic(np.diag([1.0, 3.0]), c=5.0)
     for relaxation in (0.5, 1.0, 1.5):
