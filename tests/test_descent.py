@@ -292,6 +292,16 @@ def test_bounds_do_not_spoil_the_quasi_newton_direction(step, seed):
     assert result.nfev <= 1.5 * result.nit + 5
 
 
+@pytest.mark.parametrize("direction", [LBFGS(), ConjugateGradient(), HeavyBall()], ids=name)
+def test_a_variable_close_to_its_bound_goes_onto_it(direction):
+    problem = Quadratic(np.eye(2))
+    result = minimize(
+        problem, [1.0005, 3.0], jac=problem.gradient, step=StrongWolfe(), direction=direction, bounds=Bounds([1, -9], 9)
+    )
+    assert result.success
+    assert result.x[0] == 1.0
+
+
 def test_fixed_variables_stay_to_the_bit():
     problem = Rosenbrock(4)
     fixed = np.array([True, False, False, True])
@@ -664,6 +674,8 @@ def test_small_displacements_and_changes_end_the_run_on_request():
     assert by_x.status == 0
     assert "displacement" in by_x.message
     assert np.abs(np.diff(by_x.history.x[-2:], axis=0)).max() <= 1e-3 * max(1.0, np.abs(by_x.x).max())
+    near_zero = minimize(lambda x: float(x @ x), [3.0], jac=lambda x: 2.0 * x, step=Constant(0.1), xtol=1e-3, tol=0.0)
+    assert "displacement" in near_zero.message  # which is a fifth of x each time, but below 1e-3 in the end
     by_f = minimize(f_rosenbrock, [-2, -2], jac=df_rosenbrock, ftol=1e-3, history=True)
     assert by_f.status == 0
     assert "change" in by_f.message
@@ -725,10 +737,38 @@ def test_patience_is_for_searches():
     assert minimize(**arguments, step=ExactLineSearch()).status == 2
 
 
-def test_a_schedule_of_zero_stays_where_it_is():
-    result = minimize(f_quadratic, [0, 1], jac=df_quadratic, step=lambda k: 0.0 if k < 3 else 0.1, history=True)
-    np.testing.assert_array_equal(result.history.x[:4], [[0.0, 1.0]] * 4)
-    assert result.success
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_a_schedule_of_zero_stays_where_it_is(direction):
+    arguments = {"fun": f_quadratic, "x0": [0, 1], "jac": df_quadratic, "direction": direction, "history": True}
+    late = minimize(**arguments, step=lambda k: 0.0 if k < 3 else 0.1, maxiter=33)
+    np.testing.assert_array_equal(late.history.x[:4], [[0.0, 1.0]] * 4)
+    np.testing.assert_array_equal(late.history.x[3:], minimize(**arguments, step=Constant(0.1), maxiter=30).history.x)
+
+
+def test_only_points_with_a_gradient_are_returned():
+    # The first trial, at 0.3, is the lowest point of all, but it has no gradient; then the run climbs.
+    def g(x):
+        return 2.0 * x if abs(x[0]) > 1.0 else np.full(1, math.nan)
+
+    result = minimize(
+        lambda x: float(x @ x), [3.0], jac=g, step=lambda k: 1.05 if k else 0.45, maxiter=20, history=True
+    )
+    assert result.x == pytest.approx(3.0 - 0.045 * 6.0)
+    assert result.fun == result.history.fun.min() < result.history.fun[-1]
+
+
+def test_schedules_may_be_shortened_now_and_then():
+    result = minimize(
+        lambda x: math.cos(x[0]) if abs(x[0]) < 10.0 else math.nan,
+        [1.0],
+        jac=lambda x: -np.sin(x),
+        step=lambda k: 1e-3 if k % 2 else 1e4,
+        tol=0.0,
+        maxiter=100,
+        history=True,
+    )
+    assert result.status == 1
+    assert (result.history.step[::2] < 1e4).all()
 
 
 def test_schedules_follow_the_plain_recipe_with_clipping():

@@ -29,6 +29,7 @@ from graddesc.problems import (
     PowellSingular,
     Quadratic,
     Rosenbrock,
+    StyblinskiTang,
     Wood,
 )
 
@@ -172,6 +173,21 @@ def test_barzilai_borwein_steps_by_the_formula(formula, expected):
         assert steps[k][4].alpha == pytest.approx(expected(s.dot(s), s.dot(y), y.dot(y), k), rel=1e-9)
 
 
+def test_barzilai_borwein_does_not_look_at_what_a_bound_holds():
+    problem = Quadratic(np.array([[1.0, 0.9, 0.0], [0.9, 3.0, 0.0], [0.0, 0.0, 10.0]]), start=[1.0, 1.0, 1.0])
+    watched = Watched(BarzilaiBorwein("short", memory=1000))
+    minimize(
+        problem, problem.start, jac=problem.gradient, step=watched, bounds=[(0.5, 2), (-2, 2), (-2, 2)], maxiter=12
+    )
+    held = 0
+    for (x_before, _, g_before, _, _), (x, _, g, _, trial) in itertools.pairwise(watched.steps):
+        s = x - x_before
+        y = np.where(s == 0.0, 0.0, g - g_before)
+        held += s[0] == 0.0 != (g - g_before)[0]
+        assert trial.alpha == pytest.approx(s.dot(y) / y.dot(y), rel=1e-9)
+    assert held > 3
+
+
 @pytest.mark.parametrize("problem", SMOOTH, ids=name)
 def test_exact_search_takes_the_steps_of_scipy_to_the_last_bit(problem):
     for x, f, g, d, trial in run(problem, ExactLineSearch(), maxiter=30)[0]:
@@ -181,28 +197,28 @@ def test_exact_search_takes_the_steps_of_scipy_to_the_last_bit(problem):
         assert trial.f == expected.fun
 
 
+@pytest.mark.parametrize(
+    ("setting", "option"), [({"max_trials": 12}, {"maxiter": 12}), ({"tolerance": 0.1}, {"xtol": 0.1})]
+)
+def test_the_settings_of_exact_search_are_those_of_scipy(setting, option):
+    problem = Rosenbrock()
+    compared = 0
+    for x, f, _, d, trial in run(problem, ExactLineSearch(**setting), maxiter=20)[0]:
+        expected = minimize_scalar(lambda alpha, x=x, d=d: problem(x + alpha * d), options=option)
+        if expected.fun < f:  # Where that finds nothing, ours looks nearby.
+            compared += 1
+            assert trial.alpha == expected.x
+    assert compared > 5
+
+
 def test_exact_search_makes_successive_directions_orthogonal():
     steps, _ = run(Rosenbrock(), ExactLineSearch())
     for (_, _, _, d, _), (_, _, g, _, _) in itertools.pairwise(steps):
         assert abs(g.dot(d)) <= 1e-5 * math.sqrt(g.dot(g) * d.dot(d)) + 1e-7 * d.dot(d)
 
 
-@pytest.mark.parametrize("search", [Backtracking(), StrongWolfe(), HagerZhang()], ids=name)
-def test_the_first_trial_moves_by_one(search):
-    problem = Rosenbrock()
-    points = []
-
-    def f(x):
-        points.append(x.copy())
-        return problem(x)
-
-    minimize(f, problem.start, jac=problem.gradient, step=search, maxiter=1)
-    assert np.linalg.norm(points[1] - points[0]) == pytest.approx(1.0, rel=1e-14)
-
-
-@pytest.mark.parametrize("search", [StrongWolfe(), HagerZhang()], ids=name)
-@pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), DixonPrice(5)], ids=name)
-def test_later_first_trials_expect_the_change_of_the_last_iteration(problem, search):
+def looks(problem, search, maxiter, direction=None):
+    """What was known at the start of each ray, (x, f, g, d), the steps that were tried along it, the trial taken."""
     points, firsts = [], []
 
     def f(x):
@@ -215,16 +231,74 @@ def test_later_first_trials_expect_the_change_of_the_last_iteration(problem, sea
             return lambda ray: (firsts.append(len(points)), watch(ray))[1]
 
     noting = Noting(search)
-    minimize(f, problem.start, jac=problem.gradient, step=noting, maxiter=15)
-    assert len(firsts) == len(noting.steps) == 15
-    for k in range(1, 15):
-        x, value, g, d, _ = noting.steps[k]
-        _, value_before, g_before, d_before, trial = noting.steps[k - 1]
-        slope, slope_before = g.dot(d), g_before.dot(d_before)
-        same_slope = trial.alpha * slope_before / slope
-        expected = np.clip(2.0 * (value - value_before) / slope, 0.1 * same_slope, 10.0 * same_slope)
-        first = (points[firsts[k]] - x).dot(d) / d.dot(d)
-        assert first == pytest.approx(expected, rel=1e-9)
+    minimize(f, problem.start, jac=problem.gradient, step=noting, direction=direction, maxiter=maxiter)
+    assert len(noting.steps) == len(firsts) == maxiter
+    trials = [points[start:end] for start, end in itertools.pairwise([*firsts, len(points)])]
+    return [
+        (x, f0, g, d, [(point - x).dot(d) / d.dot(d) for point in points], trial)
+        for (x, f0, g, d, trial), points in zip(noting.steps, trials, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("search", [Backtracking(), StrongWolfe(), HagerZhang()], ids=name)
+def test_the_first_trial_moves_by_one(search):
+    ((_, _, _, d, alphas, _),) = looks(Rosenbrock(), search, 1)
+    assert alphas[0] * np.linalg.norm(d) == pytest.approx(1.0, rel=1e-13)
+
+
+@pytest.mark.parametrize("search", [StrongWolfe(), HagerZhang()], ids=name)
+@pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), DixonPrice(5)], ids=name)
+def test_later_first_trials_expect_the_change_of_the_last_iteration(problem, search):
+    for (_, f_before, g_before, d_before, before, _), (_, f, g, d, alphas, _) in itertools.pairwise(
+        looks(problem, search, 15)
+    ):
+        slope = g.dot(d)
+        same_slope = before[-1] * g_before.dot(d_before) / slope
+        expected = np.clip(2.0 * (f - f_before) / slope, 0.1 * same_slope, 10.0 * same_slope)
+        assert alphas[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_barzilai_borwein_along_other_directions_and_without_curvature():
+    curved = []
+    for problem, direction in itertools.product([StyblinskiTang(3), Beale(), Himmelblau()], DIRECTIONS[:2]):
+        rays = looks(problem, BarzilaiBorwein("long"), 5, direction)
+        for (x_before, _, g_before, *_), (x, _, g, d, alphas, _) in itertools.pairwise(rays):
+            s, y = x - x_before, g - g_before
+            curved.append(s.dot(y) > 0.0)
+            alpha = s.dot(s) / s.dot(y) if curved[-1] else math.sqrt(s.dot(s) / y.dot(y))
+            assert alphas[0] == pytest.approx(-alpha * g.dot(d) / d.dot(d), rel=1e-8)
+    assert 0 < sum(curved) < len(curved)
+
+
+@pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), Beale()], ids=name)
+def test_barzilai_borwein_shortens_by_parabolas(problem):
+    shares = []
+    for x, f, g, d, alphas, _ in looks(problem, BarzilaiBorwein("long", memory=1), 60):
+        for alpha, shorter in itertools.pairwise(alphas):
+            linear = alpha * g.dot(d)
+            curvature = problem(x + alpha * d) - f - linear
+            shares.append(-0.5 * linear / curvature)
+            assert shorter == pytest.approx(alpha * np.clip(shares[-1], 0.1, 0.5), rel=1e-6)
+    assert min(shares) < 0.1
+    assert any(0.1 < share < 0.5 for share in shares)
+
+
+@pytest.mark.parametrize(
+    "search",
+    [StrongWolfe(curvature=2e-4, max_trials=4), HagerZhang(sufficient_decrease=1e-4, curvature=2e-4, max_trials=3)],
+    ids=name,
+)
+def test_a_search_that_runs_out_of_trials_takes_a_sufficient_one(search):
+    problem = Rosenbrock()
+    exhausted = 0
+    for x, f, g, d, alphas, trial in looks(problem, search, 10):
+        assert len(alphas) <= search.max_trials
+        assert trial.f <= f + 1e-4 * trial.alpha * g.dot(d)
+        values = [problem(x + a * d) for a in alphas]
+        if len(alphas) == search.max_trials and abs(trial.g.dot(d)) > 2e-4 * abs(g.dot(d)):
+            exhausted += 1
+            assert trial.f <= min(values) * (1.0 + 1e-12)
+    assert exhausted > 2
 
 
 def test_polyak_steps_by_the_formula():
@@ -387,6 +461,17 @@ def test_noise_is_survived(search, direction):
     assert result.fun < 1e-4
 
 
+def test_slopes_lead_hager_zhang_through_noise():
+    def f(x):
+        return 1e3 + x[0] ** 2 + 10.0 * x[1] ** 2 + 1e-5 * (zlib.crc32(x.tobytes()) % 1000 / 1000.0)
+
+    sharp, blurred = (
+        minimize(f, [3.0, 4.0], jac=lambda x: np.array([2.0, 20.0]) * x, step=step, tol=1e-9, history=True)
+        for step in (HagerZhang(blur=0.0), HagerZhang())
+    )
+    assert blurred.history.gradient_norm.min() < 1e-9 < 1e-4 < sharp.history.gradient_norm.min()
+
+
 @pytest.mark.parametrize("search", SEARCHES, ids=name)
 @pytest.mark.parametrize("direction", [Uphill(), Sideways()], ids=name)
 def test_directions_that_do_not_descend_are_replaced(search, direction):
@@ -395,6 +480,20 @@ def test_directions_that_do_not_descend_are_replaced(search, direction):
     check(problem, result)
     assert result.status == 2
     assert result.fun <= problem(np.array([3.0, 4.0]))
+
+
+@pytest.mark.parametrize("d", [math.nan, -math.inf])
+@pytest.mark.parametrize("step", [*SEARCHES, Constant(0.1)], ids=name)
+def test_a_direction_that_is_not_finite_is_not_followed(step, d):
+    @dataclass(frozen=True)
+    class Off(Uphill):
+        def begin(self):
+            return lambda g, s, y, step: np.full(2, d)
+
+    problem = Quadratic(np.diag([1.0, 3.0]))
+    result = minimize(problem, [3.0, 4.0], jac=problem.gradient, step=step, direction=Off())
+    assert (result.status, result.nfev) == (2, 1)
+    np.testing.assert_array_equal(result.x, [3.0, 4.0])
 
 
 @pytest.mark.parametrize("search", SEARCHES, ids=name)

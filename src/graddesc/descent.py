@@ -671,7 +671,7 @@ class _Run:
 
             d = self._direction(current, last)
             slope = float(g.dot(d))
-            if -math.inf < slope < 0.0 or not (self.searches or math.isnan(slope)):
+            if math.isfinite(slope) and (slope < 0.0 or not self.searches):
                 try:
                     trial = self._settle(Ray(objective, current, d, slope, self.nit, self.scaled, last))
                 except _TargetReached as reached:
