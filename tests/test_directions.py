@@ -184,6 +184,21 @@ def test_a_forgotten_past_leaves_a_descent(direction):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=repr)
+def test_after_a_restart_nothing_is_left_of_the_past(direction):
+    rng = np.random.default_rng(4)
+    turn, fresh = direction.begin(), direction.begin()
+    turn(rng.standard_normal(4), None, None, 0.0)
+    for _ in range(4):
+        g, s = rng.standard_normal((2, 4))
+        turn(g, s, 2.0 * s, 0.1)
+    g = rng.standard_normal(4)
+    np.testing.assert_array_equal(turn(g, None, None, 0.0), fresh(g, None, None, 0.0))
+    for _ in range(4):
+        g, s = rng.standard_normal((2, 4))
+        np.testing.assert_array_equal(turn(g, s, 3.0 * s, 0.1), fresh(g, s, 3.0 * s, 0.1))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=repr)
 def test_settings_are_frozen_compare_and_hold_no_state(direction):
     assert direction == type(direction)(**vars(direction))
     first = path(Rosenbrock(), Constant(1e-4), direction, 20)

@@ -90,6 +90,19 @@ def test_value_at_the_start(problem, value):
     assert problem(problem.start) == pytest.approx(value, rel=1e-5)
 
 
+@pytest.mark.parametrize(("y", "theta"), [(1.0, 0.125), (-1.0, -0.125)])
+def test_the_helix_is_cut_below_and_not_at_the_positive_axis(y, theta):
+    expected = (100.0 * theta) ** 2 + (10.0 * (np.sqrt(2.0) - 1.0)) ** 2
+    assert problems.HelicalValley()([1.0, y, 0.0]) == pytest.approx(expected, rel=1e-14)
+    left = (100.0 * (0.5 - theta)) ** 2 + (10.0 * (np.sqrt(2.0) - 1.0)) ** 2
+    assert problems.HelicalValley()([-1.0, y, 0.0]) == pytest.approx(left, rel=1e-14)
+
+
+def test_far_away_they_overflow_in_silence():
+    assert Rosenbrock()([1e200, 1.0]) == np.inf
+    assert Rosenbrock().gradient([1e200, 1.0])[0] == np.inf
+
+
 def test_classic_quadratic():
     # f(x) = x1^2 + 7 x2^2 + 2 x1 + x2 + 2
     problem = PROBLEMS[0]
