@@ -1,5 +1,6 @@
 import ctypes
 import importlib.util
+import itertools
 import signal
 import subprocess
 import sys
@@ -33,11 +34,21 @@ from graddesc import (
     cython_descent,
     minimize,
 )
-from graddesc.problems import PROBLEMS, ExtendedRosenbrock, Quadratic, Rosenbrock, StyblinskiTang
+from graddesc.problems import (
+    PROBLEMS,
+    BroydenTridiagonal,
+    ExtendedRosenbrock,
+    Quadratic,
+    Rosenbrock,
+    StyblinskiTang,
+    Wood,
+)
 
 STEPS = [
-    ExactLineSearch(),
-    ExactLineSearch(initial=0.1, tolerance=1e-3),
+    ExactLineSearch(slopes=True),
+    ExactLineSearch(slopes=True, initial=0.1, tolerance=1e-3),
+    ExactLineSearch(slopes=False),
+    ExactLineSearch(slopes=False, initial=0.1, tolerance=1e-3),
     Backtracking(),
     Backtracking(initial=1.0, factor=0.3),
     StrongWolfe(),
@@ -98,8 +109,48 @@ def notch_gradient(n, x, out, data):
     out[0] = 2.0 * x[0]
 
 
+@numba.cfunc(VALUE)
+def kinks(n, x, data):
+    return abs(x[0]) + 3.0 * abs(x[1] - x[0])
+
+
+@numba.cfunc(GRADIENT)
+def kinks_gradient(n, x, out, data):
+    side = 3.0 if x[1] > x[0] else -3.0
+    out[0] = (1.0 if x[0] > 0.0 else -1.0) - side
+    out[1] = side
+
+
+@numba.cfunc(VALUE)
+def noise(n, x, data):
+    """A bowl whose values, but not its gradient, are off by 1e-6."""
+    return x[0] ** 2 + 10.0 * x[1] ** 2 + 1e-6 * np.sin(1e9 * (x[0] + 2.0 * x[1]))
+
+
+@numba.cfunc(GRADIENT)
+def noise_gradient(n, x, out, data):
+    out[0] = 2.0 * x[0]
+    out[1] = 20.0 * x[1]
+
+
+@numba.cfunc(VALUE)
+def bowl(n, x, data):
+    return x[0] ** 2 + 10.0 * x[1] ** 2
+
+
+@numba.cfunc(GRADIENT)
+def rough_gradient(n, x, out, data):
+    """The gradient of the bowl, longer or shorter from place to place."""
+    factor = np.exp(4.0 * np.sin(1e9 * (x[0] + 2.0 * x[1])))
+    out[0] = factor * 2.0 * x[0]
+    out[1] = factor * 20.0 * x[1]
+
+
 NUMBA = LowLevelCallable(rosenbrock.ctypes), LowLevelCallable(rosenbrock_gradient.ctypes)
 NOTCH = LowLevelCallable(notch.ctypes), LowLevelCallable(notch_gradient.ctypes)
+KINKS = LowLevelCallable(kinks.ctypes), LowLevelCallable(kinks_gradient.ctypes)
+ROUGH = LowLevelCallable(bowl.ctypes), LowLevelCallable(rough_gradient.ctypes)
+NOISE = LowLevelCallable(noise.ctypes), LowLevelCallable(noise_gradient.ctypes)
 
 # Descends with steps of 1e-9 for as long as it is let.
 ENDLESS = {"step": Constant(1e-9), "tol": 0.0, "maxiter": 2**31 - 1}
@@ -147,11 +198,39 @@ def test_the_same_iterations_as_in_python(problem, step, direction):
     assert result.fun == pytest.approx(problem(result.x), rel=1e-12)
 
 
-def test_rosenbrock_with_exact_search_takes_as_many_iterations():
-    result = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], maxiter=20_000)
+@pytest.mark.parametrize(("slopes", "least", "most"), [(None, 4.0, 4.2), (True, 4.0, 4.2), (False, 18.0, 24.0)])
+def test_rosenbrock_with_exact_search_takes_as_many_iterations(slopes, least, most):
+    result = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], step=ExactLineSearch(slopes=slopes), maxiter=20_000)
     assert result.success
     assert result.nit + 1 == pytest.approx(11990, rel=0.04)
     np.testing.assert_allclose(result.x, [0.9999912, 0.99998234], atol=1e-6)
+    assert least <= (result.nfev + result.njev) / result.nit <= most
+
+
+@pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), BroydenTridiagonal(10)], ids=name)
+def test_the_exact_minimum_of_a_ray_is_at_a_right_angle(problem):
+    fun, jac = problem.compiled
+    gradients = [minimize(fun, problem.start, jac=jac, maxiter=k).jac for k in range(1, 30)]
+    for before, after in itertools.pairwise(gradients):
+        # Steps are found to 1.48e-8; the slope changes by its start over the step, and a few times that.
+        assert abs(before @ after) <= 1e-7 * (before @ before)
+
+
+@pytest.mark.parametrize(("pair", "accuracy"), [(KINKS, 1e-6), (NOISE, 4e-6)], ids=["kinks", "noise"])
+def test_where_slopes_have_no_root_values_decide(pair, accuracy):
+    fun, jac = pair
+    by_values, by_slopes = (
+        minimize(fun, [3.0, -4.0], jac=jac, step=ExactLineSearch(slopes=slopes), maxiter=100)
+        for slopes in (False, True)
+    )
+    assert by_slopes.fun <= by_values.fun + accuracy
+
+
+def test_searches_by_slopes_that_fail_become_rare():
+    result = minimize(ROUGH[0], [10.0, 1.0], jac=ROUGH[1], step=ExactLineSearch(slopes=True), tol=1e-9)
+    assert result.success
+    # Twelve for each iteration if slopes were always tried.
+    assert result.njev <= 3 * result.nit
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=name)
@@ -324,7 +403,7 @@ def test_the_c_interface_is_the_one_that_users_were_compiled_against():
 def test_defaults_are_those_of_the_classes():
     defaults = cython_descent.defaults()
     for settings in (ExactLineSearch(), StrongWolfe(), BarzilaiBorwein(), HeavyBall(), Adam()):
-        own = {key: value for key, value in vars(settings).items() if key not in ("formula", "max_trials")}
+        own = {key: value for key, value in vars(settings).items() if key not in ("formula", "max_trials", "slopes")}
         assert own == {key: defaults[key] for key in own}
     assert defaults["max_trials"] == ExactLineSearch().max_trials
     assert defaults["lbfgs_memory"] == LBFGS().memory
@@ -373,10 +452,12 @@ def test_iterations_target_and_small_changes_end_the_run():
     reached = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], target=10.0)
     assert (reached.status, reached.success, reached.message) == (6, True, "The target is reached.")
     assert reached.fun <= 10.0
-    for small in ({"xtol": 1e-3}, {"ftol": 1e-3}):
-        fast = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], **small)
-        slow = minimize(Rosenbrock(), [-2, -2], jac=Rosenbrock().gradient, **small)
-        assert (fast.status, fast.nit) == (slow.status, slow.nit)
+    for change in ({"xtol": 1e-3}, {"ftol": 1e-3}):
+        for slopes in (True, False):
+            small = change | {"step": ExactLineSearch(slopes=slopes)}
+            fast = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], **small)
+            slow = minimize(Rosenbrock(), [-2, -2], jac=Rosenbrock().gradient, **small)
+            assert (fast.status, fast.nit) == (slow.status, slow.nit)
 
 
 def test_polyak_keeps_its_own_target():

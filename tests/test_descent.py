@@ -33,7 +33,14 @@ from graddesc import (
 )
 from graddesc.problems import PROBLEMS, Beale, BroydenTridiagonal, Himmelblau, Quadratic, Rosenbrock, Wood
 
-SEARCHES = [ExactLineSearch(), Backtracking(), StrongWolfe(), HagerZhang(), BarzilaiBorwein()]
+SEARCHES = [
+    ExactLineSearch(),
+    ExactLineSearch(slopes=True),
+    Backtracking(),
+    StrongWolfe(),
+    HagerZhang(),
+    BarzilaiBorwein(),
+]
 STEPS = [*SEARCHES, Polyak(-1e-3), Constant(1e-4), Exponential(1e-2, factor=0.99)]
 DIRECTIONS = [Steepest(), HeavyBall(), Nesterov(), ConjugateGradient(), LBFGS(), Adam()]
 
@@ -159,7 +166,9 @@ def test_promises_hold_whatever_happens(problem, step, direction):
         assert f == problem(x)
         assert size == np.abs(problem.gradient(x)).max()
     if isinstance(step, (ExactLineSearch, Backtracking, StrongWolfe)):
-        assert (np.diff(history.fun) <= 0.0).all()
+        # Where a slope vanishes, the value may be higher by rounding.
+        rise = 2e-15 if getattr(step, "slopes", False) else 0.0
+        assert (np.diff(history.fun) <= rise * np.abs(history.fun[:-1])).all()
 
 
 FAST = [

@@ -36,6 +36,7 @@ from graddesc.problems import (
 SMOOTH = [Rosenbrock(2), Rosenbrock(10), Beale(), Himmelblau(), Wood(), PowellSingular(), DixonPrice(5)]
 SEARCHES = [
     ExactLineSearch(),
+    ExactLineSearch(slopes=True),
     Backtracking(),
     Backtracking(initial=1.0, factor=0.3),
     StrongWolfe(),
@@ -299,6 +300,35 @@ def test_a_search_that_runs_out_of_trials_takes_a_sufficient_one(search):
             exhausted += 1
             assert trial.f <= min(values) * (1.0 + 1e-12)
     assert exhausted > 2
+
+
+@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+def test_exact_search_by_slopes_ends_where_the_slope_does(problem):
+    for k, (x, f, g, d, trial) in enumerate(run(problem, ExactLineSearch(slopes=True), maxiter=30)[0]):
+        start_of(problem, x, f, g)
+        assert trial.f <= f
+        # Root within 1.48e-8 of the step; the first ray is searched by values, which are flat around a minimum.
+        assert abs(trial.g.dot(d)) <= (1e-7 if k else 1e-4) * abs(g.dot(d)) + 1e-13 * abs(f)
+
+
+def test_exact_search_by_slopes_needs_few_evaluations():
+    problem = Rosenbrock()
+    by_values, by_slopes = (
+        minimize(problem, [-2.0, -2.0], jac=problem.gradient, step=ExactLineSearch(slopes=slopes), maxiter=500)
+        for slopes in (False, True)
+    )
+    assert by_slopes.nit == by_values.nit == 500
+    assert by_slopes.nfev + by_slopes.njev < 0.35 * (by_values.nfev + by_values.njev)
+    assert by_slopes.fun == pytest.approx(by_values.fun, rel=0.1)
+
+
+def test_exact_search_goes_by_values_where_bounds_bend_the_ray():
+    problem = Rosenbrock()
+    settings = {"jac": problem.gradient, "bounds": [(-2.0, 0.5), (-2.0, 2.0)], "maxiter": 50}
+    expected = minimize(problem, [-2.0, -2.0], step=ExactLineSearch(), **settings)
+    result = minimize(problem, [-2.0, -2.0], step=ExactLineSearch(slopes=True), **settings)
+    np.testing.assert_array_equal(result.x, expected.x)
+    assert (result.nfev, result.njev) == (expected.nfev, expected.njev)
 
 
 def test_polyak_steps_by_the_formula():
@@ -565,6 +595,7 @@ def test_settings_are_frozen_compare_and_hold_no_state(search):
         (lambda: ExactLineSearch(initial=0.0), ValueError, "initial must be a positive finite number, got 0.0"),
         (lambda: ExactLineSearch(tolerance=-1), ValueError, "tolerance must be a positive finite number, got -1"),
         (lambda: ExactLineSearch(max_trials=0), ValueError, "max_trials must be a positive integer, got 0"),
+        (lambda: ExactLineSearch(slopes="yes"), TypeError, "slopes must be a bool or None, got 'yes'"),
         (lambda: Backtracking(initial=-1.0), ValueError, "initial must be a positive finite number, got -1.0"),
         (lambda: Backtracking(factor=1.0), ValueError, r"factor must be a number in \(0, 1\), got 1.0"),
         (lambda: Backtracking(sufficient_decrease=0), ValueError, r"sufficient_decrease must be .* got 0"),

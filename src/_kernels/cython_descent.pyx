@@ -53,6 +53,9 @@ cdef double RETREAT = 0.1
 cdef int PATIENCE = 100
 cdef double GOLDEN_RATIO = 1.618034
 cdef double GOLDEN_SECTION = 0.3819660
+# Trials by slopes before values must do, and the share of the first slope from which on rounding may keep it up.
+cdef int SLOPES = 12
+cdef double NEARLY = 1e-3
 cdef double SIGNAL_INTERVAL = 0.05
 
 
@@ -91,6 +94,9 @@ ctypedef struct run_t:
     # The step that g_trial belongs to, and the largest component there.
     double alpha_g
     double scale_g
+    # Exact search by slopes: the iteration from which on it is tried, and how many were skipped after it last failed.
+    long long resume
+    long long skipped
     # The last iteration, if it counts.
     bint has_last
     double last_step
@@ -323,6 +329,70 @@ cdef int exact(run_t *r, double *alpha, double *f) noexcept nogil:
     return backtrack(r, alpha, f, r.f, 0.0, RETREAT, False)
 
 
+cdef double cubic(double b, double fa, double sa, double fb, double sb) noexcept nogil:
+    """The minimum of the cubic through values and slopes at 0 and b; NaN if it has none."""
+    cdef double p = sa * b, q = sb * b, theta = p + q - 3.0 * (fb - fa), square = theta * theta - p * q, root, width
+    if not square >= 0.0:
+        return NAN
+    root = sqrt(square)
+    width = q - p + 2.0 * root
+    return b - b * ((q + root - theta) / width) if width != 0.0 else NAN
+
+
+cdef int exact_by_slopes(run_t *r, double *alpha, double *f) noexcept nogil:
+    """The root of the slope near the last step; without one, or if none is found soon, the minimum by values."""
+    # u is the trial, a the one before and c the one before that; low and high have a minimum between them.
+    cdef double u = r.last_step, fu, su, a = 0.0, sa = r.slope, c = 0.0, low = 0.0, f_low = r.f, high = INFINITY, v
+    cdef double curvature = 0.0, before, bend, ahead, square, secant, far = longest(r), slack = ROUNDING * fabs(r.f)
+    cdef int k
+    if r.settings.direction == LBFGS:
+        u = 1.0
+    if not r.has_last or r.nit < r.resume or not 0.0 < u < far:
+        return exact(r, alpha, f)
+    for k in range(min(r.settings.max_trials, SLOPES)):
+        fu = at(r, u)
+        if fu == INFINITY:
+            break
+        su = slope_at(r, u)
+        if su == INFINITY:
+            break
+        before, curvature = curvature, (su - sa) / (u - a)
+        if fu <= r.f + slack and (
+            su == 0.0
+            or (k > 0 and fabs(su) <= (r.settings.tolerance * u + 1e-11) * curvature)
+            or (k > 1 and 0.5 * fabs(sa) <= fabs(su) <= -NEARLY * r.slope)
+        ):
+            alpha[0], f[0] = u, fu
+            r.skipped = 0
+            return FOUND
+        if su >= 0.0 or fu > f_low + slack:
+            high = u
+        else:
+            low, f_low = u, fu
+        if k == 0:
+            v = cubic(u, r.f, r.slope, fu, su)
+        else:
+            # The root of the parabola through the last three slopes that is near the last.
+            bend = (curvature - before) / (u - c)
+            ahead = curvature + bend * (u - a)
+            square = ahead * ahead - 4.0 * su * bend
+            secant = u - su / curvature if curvature != 0.0 else NAN
+            v = u - 2.0 * su / (ahead + sqrt(square)) if square >= 0.0 and ahead > 0.0 else secant
+        if high == INFINITY:
+            v = fmin(v, 10.0 * u) if v > u else 4.0 * u
+            if not v < far:
+                break
+        elif not low < v < high:
+            v = 0.5 * (low + high)
+        if v == u or v == a:
+            break
+        c, a, sa, u = a, u, su, v
+    # Where this fails it is likely to fail again: it is left out for one iteration, then for three, for seven...
+    r.skipped = min(2 * r.skipped + 1, PATIENCE)
+    r.resume = r.nit + 1 + r.skipped
+    return exact(r, alpha, f)
+
+
 cdef double interpolate(
     double a, double fa, double sa, double b, double fb, double sb, bint has_slope
 ) noexcept nogil:
@@ -423,6 +493,8 @@ cdef int look(run_t *r, const double *steps, int n_steps, double *alpha, double 
         return finite_trial(r, alpha, f)
     if settings.step == EXACT:
         return exact(r, alpha, f)
+    if settings.step == EXACT_BY_SLOPES:
+        return exact_by_slopes(r, alpha, f)
     if settings.step == BACKTRACKING:
         if settings.has_initial:
             alpha[0] = settings.initial
@@ -782,7 +854,7 @@ cdef int minimize(
 
 cdef settings_t default_settings() noexcept nogil:
     cdef settings_t settings
-    settings.step = EXACT
+    settings.step = EXACT_BY_SLOPES
     settings.has_initial = False
     settings.initial = 1.0
     settings.tolerance = 1.48e-8
@@ -812,9 +884,11 @@ cdef settings_t default_settings() noexcept nogil:
     return settings
 
 
-# What the fields step and direction of the settings may be, by the names of the classes in Python.
+# What the fields step and direction of the settings may be, by the names of the classes in Python; BY_VALUES is
+# ExactLineSearch(slopes=False).
+BY_VALUES = EXACT
 STEPS = {
-    "ExactLineSearch": EXACT,
+    "ExactLineSearch": EXACT_BY_SLOPES,
     "Backtracking": BACKTRACKING,
     "StrongWolfe": STRONG_WOLFE,
     "BarzilaiBorwein": BARZILAI_BORWEIN,

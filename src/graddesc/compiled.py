@@ -117,6 +117,8 @@ def _step_settings(step):
     if not hasattr(step, "begin"):
         return {"step": cython_descent.STEPS["schedule"]}
     own = {"step": _kind("step", step, cython_descent.STEPS), **vars(step)}
+    if own.pop("slopes", None) is False:
+        own["step"] = cython_descent.BY_VALUES
     if "initial" in own:
         own["has_initial"] = own["initial"] is not None
         own["initial"] = own["initial"] or 1.0

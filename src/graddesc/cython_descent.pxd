@@ -15,6 +15,7 @@ cdef enum step_kind:
     STRONG_WOLFE
     BARZILAI_BORWEIN
     POLYAK
+    EXACT_BY_SLOPES
 
 cdef enum direction_kind:
     STEEPEST
@@ -27,7 +28,7 @@ cdef enum direction_kind:
 ctypedef struct settings_t:
     int step                    # one of step_kind
     bint has_initial            # backtracking: whether every search starts from initial
-    double initial              # exact, backtracking: the first trial
+    double initial              # exact (by values), backtracking: the first trial
     double tolerance            # exact: relative error of the step
     int max_trials              # exact, strong Wolfe
     double factor               # backtracking

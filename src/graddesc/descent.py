@@ -17,7 +17,17 @@ from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from graddesc import compiled as compiled_loop
 from graddesc.directions import Steepest
-from graddesc.line_search import _RETREAT, ExactLineSearch, HagerZhang, NoStep, Ray, Trial, finite_trial, follow
+from graddesc.line_search import (
+    _RETREAT,
+    _ROUNDING,
+    ExactLineSearch,
+    HagerZhang,
+    NoStep,
+    Ray,
+    Trial,
+    finite_trial,
+    follow,
+)
 from graddesc.schedules import _require_count, _require_nonnegative
 
 __all__ = ["gradient_descent", "minimize"]
@@ -26,8 +36,6 @@ _DEFAULT_MAXITER = 10_000
 # After so many iterations in which neither the value nor the gradient has reached a new low, a search is at the level
 # of rounding or noise. Non-monotone rules need less than that to come down again.
 _PATIENCE = 100
-# Values that differ by no more than this, relative to themselves, differ by rounding.
-_ROUNDING = 8 * np.finfo(float).eps
 # Gradients from here on count as not finite: the square of their length would overflow.
 _HUGE = 1e145
 # SciPy's names for schemes of finite differences.

@@ -30,6 +30,8 @@ __all__ = [
 _INFINITY = math.inf
 # Longer steps overflow before they are added: no trial goes further than this in any coordinate.
 _LONGEST_MOVE = 1e150
+# Values that differ by no more than this, relative to themselves, differ by rounding.
+_ROUNDING = 8 * math.ulp(1.0)
 # Where there is nothing finite, every trial is this much shorter than the last.
 _RETREAT = 0.1
 # The most steps of a schedule, one after the other, that may be shortened because the function is not finite.
@@ -127,6 +129,11 @@ class Ray:
         self.scaled = scaled
         self.scale = start.scale
         self.last = last
+
+    @property
+    def straight(self):
+        """Whether no projection bends the ray."""
+        return self._project is None
 
     def at(self, alpha):
         """Evaluate the function one step along the ray: a `Trial`."""
@@ -232,30 +239,41 @@ def follow(schedule):
 
 @dataclass(frozen=True)
 class ExactLineSearch:
-    """The minimum along the ray, by Brent's method.
+    """The minimum along the ray, by Brent's method or by the root of the slope.
 
     Parameters
     ----------
     initial : float, default 1.0
-        The first trial step, positive.
+        The first trial step by values, positive.
     tolerance : float, default 1.48e-8
         The relative error of the step, positive.
     max_trials : int, default 500
         The most steps of Brent's method for one ray, positive.
+    slopes : bool or None, default None
+        Whether gradients at the trials help to find the minimum. None: where the function is compiled, whose gradient
+        costs about as much as a value.
 
     Notes
     -----
-    A bracket grows downhill from (0, ``initial``) by the golden ratio and parabolic extrapolation; within it, golden
-    sections and parabolic interpolation close in on ``argmin f(x + alpha d)`` [1]_. The arithmetic is that of
-    `scipy.optimize.minimize_scalar` with its default bracket, so that the iterates are the same to the last bit.
-    Without bounds, each direction of steepest descent is then at a right angle to the one before.
+    By values: a bracket grows downhill from (0, ``initial``) by the golden ratio and parabolic extrapolation; within
+    it, golden sections and parabolic interpolation close in on ``argmin f(x + alpha d)`` [1]_. The arithmetic is that
+    of `scipy.optimize.minimize_scalar` with its default bracket, so that the iterates are the same to the last bit.
+    Without bounds, each direction of steepest descent is then at a right angle to the one before. The search goes
+    uphill first if the bracket leads there, and a step may be negative. Ten to forty values for each ray, no gradient.
 
-    The search goes uphill first if the bracket leads there, and a step may be negative. Ten to forty evaluations for
-    each ray, no gradient.
+    By slopes: from the last step on, or from 1 where that is natural along the direction, trials approach the root of
+    the slope ``f'(x + alpha d).d`` that lies downhill: first by the cubic through two values and slopes, then by the
+    parabola through the last three slopes, bisecting where these lead out of the interval that has a minimum in it.
+    Rounding disturbs a slope less than the values around a minimum, where these are flat: the value at the root may be
+    higher than at the start, by rounding. Two or three values and gradients for each ray of a smooth function. The
+    first ray of a run is searched by values, and so are rays along which a trial is not finite or twelve trials do not
+    suffice, as where the function has kinks or noise; the next rays are then searched by values as well, each time more
+    of them, before slopes are tried again. So are all rays where bounds or another projection bend them. Where a ray
+    has several minima, the two ways may find different ones.
 
     References
     ----------
-    .. [1] R. P. Brent, "Algorithms for Minimization without Derivatives", Prentice-Hall 1973, chapter 5
+    .. [1] R. P. Brent, "Algorithms for Minimization without Derivatives", Prentice-Hall 1973, chapters 4 and 5
 
     Examples
     --------
@@ -268,17 +286,38 @@ class ExactLineSearch:
     initial: float = 1.0
     tolerance: float = 1.48e-8
     max_trials: int = 500
+    slopes: bool | None = None
 
     def __post_init__(self):
         _require_positive("initial", self.initial)
         _require_positive("tolerance", self.tolerance)
         _require_count("max_trials", self.max_trials)
+        if self.slopes not in (None, True, False):
+            raise TypeError(f"slopes must be a bool or None, got {self.slopes!r}")
 
     def begin(self):
         """Start a run."""
-        return self._look
+        return self._alternate() if self.slopes else self._by_values
 
-    def _look(self, ray):
+    def _alternate(self):
+        resume = skipped = 0
+
+        def look(ray):
+            nonlocal resume, skipped
+            if ray.last is None or not ray.straight or ray.iteration < resume:
+                return self._by_values(ray)
+            trial = _root_of_slope(ray, self.tolerance, min(self.max_trials, _SLOPES))
+            if trial is not None:
+                skipped = 0
+                return trial
+            # Where this fails it is likely to fail again: it is left out for one iteration, for three, for seven...
+            skipped = min(2 * skipped + 1, _MOST_SKIPPED)
+            resume = ray.iteration + 1 + skipped
+            return self._by_values(ray)
+
+        return look
+
+    def _by_values(self, ray):
         start = Trial(0.0, ray.x, ray.f, ray.g, 0.0)
         low, trial, high = _bracket(ray, start, float(self.initial))
         if low is not None:
@@ -393,6 +432,74 @@ def _brent(ray, low, middle, high, tolerance, max_trials):
             x, fx = u, fu
             best = trial
     return best
+
+
+# Trials by slopes before values must do, and the share of the first slope from which on rounding may keep it up.
+_SLOPES = 12
+_NEARLY = 1e-3
+# The most iterations by values after slopes have failed.
+_MOST_SKIPPED = 100
+
+
+def _root_of_slope(ray, tolerance, max_trials):
+    """Return the trial where the slope vanishes near the last step; None if it is not found soon."""
+    last_step = 1.0 if ray.scaled else ray.last[0]
+    longest = ray.longest()
+    if not 0.0 < last_step < longest:
+        return None
+    slack = _ROUNDING * abs(ray.f)
+    # u is the trial, a the one before and c the one before that; low and high have a minimum between them.
+    u, a, sa, c = last_step, 0.0, ray.slope, 0.0
+    low, f_low, high = 0.0, ray.f, _INFINITY
+    curvature = 0.0
+    for k in range(max_trials):
+        trial = ray.at(u)
+        su = ray.slope_at(trial)
+        if su == _INFINITY:
+            return None
+        fu = trial.f
+        before, curvature = curvature, (su - sa) / (u - a)
+        if fu <= ray.f + slack and (
+            su == 0.0
+            or (k > 0 and abs(su) <= (tolerance * u + _LEAST_TOLERANCE) * curvature)
+            or (k > 1 and 0.5 * abs(sa) <= abs(su) <= -_NEARLY * ray.slope)
+        ):
+            return trial
+        if su >= 0.0 or fu > f_low + slack:
+            high = u
+        else:
+            low, f_low = u, fu
+        if k == 0:
+            v = _cubic(u, ray.f, ray.slope, fu, su)
+        else:
+            # The root of the parabola through the last three slopes that is near the last.
+            bend = (curvature - before) / (u - c)
+            ahead = curvature + bend * (u - a)
+            square = ahead * ahead - 4.0 * su * bend
+            if square >= 0.0 and ahead > 0.0:
+                v = u - 2.0 * su / (ahead + math.sqrt(square))
+            else:
+                v = u - su / curvature if curvature != 0.0 else math.nan
+        if high == _INFINITY:
+            v = min(v, 10.0 * u) if v > u else 4.0 * u
+            if not v < longest:
+                return None
+        elif not low < v < high:
+            v = 0.5 * (low + high)
+        if v in (u, a):
+            return None
+        c, a, sa, u = a, u, su, v
+    return None
+
+
+def _cubic(b, fa, sa, fb, sb):
+    """Return the minimum of the cubic through values and slopes at 0 and b; NaN if it has none."""
+    p, q = sa * b, sb * b
+    theta = p + q - 3.0 * (fb - fa)
+    square = theta * theta - p * q
+    root = math.sqrt(square) if square >= 0.0 else math.nan
+    denominator = q - p + 2.0 * root
+    return b - b * ((q + root - theta) / denominator) if denominator != 0.0 else math.nan
 
 
 @dataclass(frozen=True)
