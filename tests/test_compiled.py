@@ -596,10 +596,17 @@ def test_user_data_must_be_shared(library):
 
 def test_the_kernel_does_not_crash_on_the_wrong_shapes():
     capsules = [tuple.__getitem__(part, 0) for part in NUMBA]
-    for shapes in [((1, 2), (2, 2), 1), ((0, 2), (0, 2), 1), ((1, 2), (1, 2), 0)]:
+    settings = cython_descent.Settings(cython_descent.defaults())
+    for *shapes, count in [
+        ((1, 2), (2, 2), 1, 1),
+        ((0, 2), (0, 2), 1, 0),
+        ((1, 2), (1, 2), 0, 1),
+        ((2, 2), (2, 2), 1, 1),
+    ]:
         x, g, steps = (np.zeros(shape) for shape in shapes)
-        with pytest.raises(ValueError, match="x and g_out must have the same shape"):
-            cython_descent.run(*capsules, cython_descent.defaults(), steps, 1, x, g)
+        reports = np.zeros(count, compiled._REPORT)
+        with pytest.raises(ValueError, match="x, g_out and reports_out must have the same shape"):
+            cython_descent.run(*capsules, settings, 1e-5, 0.0, 0.0, -np.inf, np.inf, 10, steps, 1, x, g, reports)
 
 
 def test_schedules_are_followed_to_the_bit():

@@ -8,7 +8,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
 from cython.parallel cimport parallel, threadid
 from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, isfinite, isnan, sqrt
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 cdef extern from *:
@@ -57,12 +57,17 @@ cdef double GOLDEN_SECTION = 0.3819660
 cdef int SLOPES = 12
 cdef double NEARLY = 1e-3
 cdef double SIGNAL_INTERVAL = 0.05
+cdef int LONGEST_STRIDE = 16
+cdef double FAST = 1e-4
 
 
 ctypedef struct control_t:
     int *stop         # raised when a signal has come; shared by the threads
     bint main         # whether this thread looks for signals
+    int stride        # iterations from one look at the clock to the next: it costs as much as a small iteration
+    int countdown
     double next_look
+    double last_look
     void *errors      # a list, for what a signal handler raises
 
 
@@ -105,23 +110,31 @@ ctypedef struct run_t:
     # Barzilai-Borwein: recent values, a ring.
     double *recent
     int n_recent
-    # L-BFGS: pairs s, y and s.y, a ring; Adam: the two means.
+    # L-BFGS: pairs s, y and 1 / s.y, a ring of one more than are remembered, which s and y above are written to; the
+    # slot that is next, and s.y / y.y of the last pair. Adam: the two means.
     double *pairs_s
     double *pairs_y
-    double *pairs_sy
+    double *reciprocals
     double *shares
     int n_pairs
-    int first_pair
+    int next_pair
+    double last_share
     double t
     long long turns
 
 
 cdef inline double dot(int n, const double *a, const double *b) noexcept nogil:
-    cdef double total = 0.0
+    cdef double total = a[0] * b[0]
     cdef Py_ssize_t i
-    for i in range(n):
+    for i in range(1, n):
         total += a[i] * b[i]
     return total
+
+
+cdef inline void fill(int n, double *a, double value) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        a[i] = value
 
 
 cdef inline double largest(int n, const double *a) noexcept nogil:
@@ -153,10 +166,10 @@ cdef double at(run_t *r, double alpha) noexcept nogil:
     return f
 
 
-cdef void keep_best(run_t *r) noexcept nogil:
-    """Write the best point down before the ray that it lies on goes."""
+cdef inline void keep_best(run_t *r) noexcept nogil:
+    """Write the best point down before the ray that it lies on goes; x itself, at 0, stays."""
     cdef Py_ssize_t i
-    if r.best_on_ray:
+    if r.best_on_ray and r.alpha_best != 0.0:
         for i in range(r.n):
             r.best[i] = r.x[i] + r.alpha_best * r.d[i]
         r.best_on_ray = False
@@ -541,66 +554,64 @@ cdef double conjugate_share(run_t *r) noexcept nogil:
     return gg / dy if dy != 0.0 else INFINITY
 
 
-cdef void remember_pair(run_t *r) noexcept nogil:
-    cdef double sy = dot(r.n, r.s, r.y), yy = dot(r.n, r.y, r.y)
-    cdef int slot, memory = r.settings.lbfgs_memory
-    if not (0.0 < yy < INFINITY and sy > 1e-10 * sqrt(dot(r.n, r.s, r.s)) * sqrt(yy)):
+cdef inline void remember_pair(run_t *r) noexcept nogil:
+    """Let the ring grow over s and y, which are in it, if they tell of a curvature."""
+    cdef double ss = dot(r.n, r.s, r.s), sy = dot(r.n, r.s, r.y), yy = dot(r.n, r.y, r.y)
+    if not (0.0 < yy < INFINITY and sy > 1e-10 * sqrt(ss) * sqrt(yy)):
         return
-    slot = (r.first_pair + r.n_pairs) % memory
-    if r.n_pairs == memory:
-        r.first_pair = (r.first_pair + 1) % memory
-    else:
+    r.reciprocals[r.next_pair] = 1.0 / sy
+    r.last_share = sy / yy
+    r.next_pair = r.next_pair + 1 if r.next_pair < r.settings.lbfgs_memory else 0
+    if r.n_pairs < r.settings.lbfgs_memory:
         r.n_pairs += 1
-    memcpy(r.pairs_s + <Py_ssize_t>slot * r.n, r.s, r.n * sizeof(double))
-    memcpy(r.pairs_y + <Py_ssize_t>slot * r.n, r.y, r.n * sizeof(double))
-    r.pairs_sy[slot] = sy
 
 
-cdef void two_loops(run_t *r) noexcept nogil:
-    cdef int k, slot, memory = r.settings.lbfgs_memory
+cdef inline void two_loops(run_t *r, int n) noexcept nogil:
+    cdef int _, slot = r.next_pair, last = r.settings.lbfgs_memory
     cdef double share, norm
     cdef double *s
     cdef double *y
     cdef Py_ssize_t i
     if r.n_pairs == 0:
-        norm = sqrt(dot(r.n, r.g, r.g))
-        for i in range(r.n):
-            r.d[i] = -r.g[i] / fmax(norm, 1.0)
+        norm = fmax(sqrt(dot(n, r.g, r.g)), 1.0)
+        for i in range(n):
+            r.d[i] = -r.g[i] / norm
         return
-    for i in range(r.n):
+    for i in range(n):
         r.d[i] = -r.g[i]
-    for k in range(r.n_pairs - 1, -1, -1):
-        slot = (r.first_pair + k) % memory
-        s, y = r.pairs_s + <Py_ssize_t>slot * r.n, r.pairs_y + <Py_ssize_t>slot * r.n
-        share = dot(r.n, s, r.d) / r.pairs_sy[slot]
+    for _ in range(r.n_pairs):
+        slot = slot - 1 if slot > 0 else last
+        s, y = r.pairs_s + <Py_ssize_t>slot * n, r.pairs_y + <Py_ssize_t>slot * n
+        share = dot(n, s, r.d) * r.reciprocals[slot]
         r.shares[slot] = share
-        for i in range(r.n):
+        for i in range(n):
             r.d[i] -= share * y[i]
-    slot = (r.first_pair + r.n_pairs - 1) % memory
-    y = r.pairs_y + <Py_ssize_t>slot * r.n
-    share = r.pairs_sy[slot] / dot(r.n, y, y)
-    for i in range(r.n):
-        r.d[i] *= share
-    for k in range(r.n_pairs):
-        slot = (r.first_pair + k) % memory
-        s, y = r.pairs_s + <Py_ssize_t>slot * r.n, r.pairs_y + <Py_ssize_t>slot * r.n
-        share = r.shares[slot] - dot(r.n, y, r.d) / r.pairs_sy[slot]
-        for i in range(r.n):
+    for i in range(n):
+        r.d[i] *= r.last_share
+    for _ in range(r.n_pairs):
+        s, y = r.pairs_s + <Py_ssize_t>slot * n, r.pairs_y + <Py_ssize_t>slot * n
+        share = r.shares[slot] - dot(n, y, r.d) * r.reciprocals[slot]
+        for i in range(n):
             r.d[i] += share * s[i]
+        slot = slot + 1 if slot < last else 0
 
 
 cdef void turn(run_t *r) noexcept nogil:
     cdef const settings_t *settings = r.settings
     cdef double share, t, v, mean_left, square_left
-    cdef double *mean = r.pairs_s
-    cdef double *square = r.pairs_y
+    cdef double *mean = r.pairs_s + r.n
+    cdef double *square = r.pairs_y + r.n
     cdef Py_ssize_t i
     if settings.direction == LBFGS:
         if r.has_last:
             remember_pair(r)
         else:
             r.n_pairs = 0
-        two_loops(r)
+        # For two variables the loops are short enough to be unrolled, which halves their time.
+        if r.n == 2:
+            two_loops(r, 2)
+        else:
+            two_loops(r, r.n)
         return
     if settings.direction == ADAM:
         if not r.has_last:
@@ -655,17 +666,35 @@ cdef void look_at_signals(control_t *control) noexcept with gil:
         set_flag(control.stop)
 
 
-cdef void step_to(run_t *r, double alpha, double f) noexcept nogil:
+cdef void watch(control_t *control) noexcept nogil:
+    """Look at the clock and, if it is time, for signals; the faster the iterations, the fewer the looks."""
+    cdef double now = clock()
+    control.stride = min(2 * control.stride, LONGEST_STRIDE) if now - control.last_look < FAST else 1
+    control.countdown = control.stride
+    control.last_look = now
+    if now >= control.next_look:
+        control.next_look = now + SIGNAL_INTERVAL
+        look_at_signals(control)
+
+
+cdef inline void step_to(run_t *r, double alpha, double f) noexcept nogil:
     """Make the trial at alpha, whose gradient is in g_trial, the iterate; s and y are how it got there."""
     cdef double x
     cdef Py_ssize_t i
-    keep_best(r)
+    if r.settings.direction == LBFGS:
+        r.s, r.y = r.pairs_s + <Py_ssize_t>r.next_pair * r.n, r.pairs_y + <Py_ssize_t>r.next_pair * r.n
+    if r.alpha_best != alpha:
+        if r.best_on_ray and r.alpha_best == 0.0:
+            memcpy(r.best, r.x, r.n * sizeof(double))
+            r.best_on_ray = False
+        keep_best(r)
+    r.alpha_best = 0.0
     for i in range(r.n):
         x = r.x[i] + alpha * r.d[i]
         r.s[i] = x - r.x[i]
         r.y[i] = r.g_trial[i] - r.g[i]
         r.x[i] = x
-    memcpy(r.g, r.g_trial, r.n * sizeof(double))
+    r.g, r.g_trial = r.g_trial, r.g
     r.has_last = alpha != 0.0
     r.last_step, r.last_slope, r.last_f = alpha, r.slope, r.f
     r.f = f
@@ -723,9 +752,10 @@ cdef int descend(run_t *r, const double *steps, int n_steps, control_t *control)
         if control != NULL:
             if read(control.stop):
                 return INTERRUPTED
-            if control.main and clock() >= control.next_look:
-                control.next_look = clock() + SIGNAL_INTERVAL
-                look_at_signals(control)
+            if control.main:
+                control.countdown -= 1
+                if control.countdown <= 0:
+                    watch(control)
         if r.f_best <= settings.target:
             go_to_best(r)
             return TARGET
@@ -767,16 +797,30 @@ cdef int descend(run_t *r, const double *steps, int n_steps, control_t *control)
         arrived = True
 
 
+cdef Py_ssize_t ring_of(const settings_t *settings) noexcept nogil:
+    """How many pairs of arrays s and y a run needs: the next one and those that are remembered."""
+    return 1 + (settings.lbfgs_memory if settings.direction == LBFGS else 1 if settings.direction == ADAM else 0)
+
+
+cdef double *workspace(int n, const settings_t *settings) noexcept nogil:
+    """Take the memory of a run, which may serve the next one as it is; NULL if there is none."""
+    cdef Py_ssize_t slots = ring_of(settings)
+    return <double *>malloc(((6 + 2 * slots) * n + 2 * slots + max(settings.memory, 1)) * sizeof(double))
+
+
 cdef int start(
-    run_t *r, value_t value, gradient_t gradient, void *data, int n, double *x, const settings_t *settings
+    run_t *r,
+    value_t value,
+    gradient_t gradient,
+    void *data,
+    int n,
+    double *x,
+    const settings_t *settings,
+    double *block,
 ) noexcept nogil:
-    """Take memory and evaluate the start."""
-    cdef Py_ssize_t pairs = settings.lbfgs_memory if settings.direction == LBFGS else settings.direction == ADAM
-    cdef double *block
+    """Set up a run in a workspace and evaluate the start."""
+    cdef Py_ssize_t slots = ring_of(settings)
     memset(r, 0, sizeof(run_t))
-    block = <double *>calloc((8 + 2 * pairs) * <Py_ssize_t>n + 2 * pairs + max(settings.memory, 1), sizeof(double))
-    if block == NULL:
-        return -1
     r.value, r.gradient, r.data, r.n, r.settings = value, gradient, data, n, settings
     r.x = block
     r.g = block + n
@@ -784,19 +828,19 @@ cdef int start(
     r.trial = r.d + n
     r.g_trial = r.trial + n
     r.best = r.g_trial + n
-    r.s = r.best + n
-    r.y = r.s + n
-    r.pairs_s = r.y + n
-    r.pairs_y = r.pairs_s + pairs * n
-    r.pairs_sy = r.pairs_y + pairs * n
-    r.shares = r.pairs_sy + pairs
-    r.recent = r.shares + pairs
+    r.s = r.pairs_s = r.best + n
+    r.y = r.pairs_y = r.pairs_s + slots * n
+    r.reciprocals = r.pairs_y + slots * n
+    r.shares = r.reciprocals + slots
+    r.recent = r.shares + slots
     memcpy(r.x, x, n * sizeof(double))
     memcpy(r.best, x, n * sizeof(double))
     memcpy(r.trial, x, n * sizeof(double))
     r.f = r.f_best = value(n, r.trial, data)
     r.nfev = 1
     if not isfinite(r.f):
+        r.scale = NAN
+        fill(n, r.g, NAN)
         return NOT_FINITE
     memcpy(r.trial, x, n * sizeof(double))
     gradient(n, r.trial, r.g, data)
@@ -817,21 +861,18 @@ cdef int controlled(
     int n_steps,
     report_t *report,
     control_t *control,
+    double *block,
 ) noexcept nogil:
     cdef run_t r
-    cdef int status = start(&r, value, gradient, data, n, x, settings)
+    cdef int status = start(&r, value, gradient, data, n, x, settings, block)
     if status == FOUND:
         status = descend(&r, steps, n_steps, control)
         go_to_best(&r)
-    if status != -1:
-        memcpy(x, r.x, n * sizeof(double))
-        if g != NULL:
-            memcpy(g, r.g, n * sizeof(double))
-    report.fun = r.f
-    report.optimality = r.scale if r.njev > 0 else NAN
-    report.status = status
+    memcpy(x, r.x, n * sizeof(double))
+    if g != NULL:
+        memcpy(g, r.g, n * sizeof(double))
+    report.fun, report.optimality, report.status = r.f, r.scale, status
     report.nit, report.nfev, report.njev = r.nit, r.nfev, r.njev
-    free(r.x)
     return status
 
 
@@ -846,7 +887,11 @@ cdef int minimize(
     int n_steps,
     report_t *report,
 ) noexcept nogil:
-    cdef int status = controlled(value, gradient, data, n, x, NULL, settings, steps, n_steps, report, NULL)
+    cdef double *block = workspace(n, settings)
+    cdef int status = -1
+    if block != NULL:
+        status = controlled(value, gradient, data, n, x, NULL, settings, steps, n_steps, report, NULL, block)
+        free(block)
     if status == BAD_START:
         status = report.status = NOT_FINITE
     return status
@@ -928,15 +973,22 @@ ctypedef struct batch_t:
     int next
     int done
     int stop
+    int no_memory
     void *errors
 
 
 cdef void work(batch_t *batch, bint main) noexcept nogil:
     cdef control_t control
     cdef Py_ssize_t i, offset
+    cdef double *block = workspace(batch.n, &batch.settings)
+    if block == NULL:
+        set_flag(&batch.no_memory)
+        set_flag(&batch.stop)
     control.stop = &batch.stop
     control.main = main
-    control.next_look = clock() + SIGNAL_INTERVAL
+    control.stride = control.countdown = 1
+    control.last_look = clock()
+    control.next_look = control.last_look + SIGNAL_INTERVAL
     control.errors = batch.errors
     while not read(&batch.stop):
         i = take(&batch.next)
@@ -955,8 +1007,10 @@ cdef void work(batch_t *batch, bint main) noexcept nogil:
             batch.n_steps,
             batch.reports + i,
             &control,
+            block,
         )
         take(&batch.done)
+    free(block)
     # Signals reach the calling thread alone: it watches until the others have finished.
     while main and read(&batch.done) < batch.m and not read(&batch.stop):
         nap()
@@ -970,48 +1024,66 @@ def data_address(capsule):
     return <size_t>PyCapsule_GetContext(capsule)
 
 
+def signature(capsule):
+    """The signature in a LowLevelCallable's capsule, as bytes."""
+    cdef const char *name = PyCapsule_GetName(capsule)
+    return b"" if name == NULL else name
+
+
+cdef class Settings:
+    """All settings of a loop but the stops, from a dictionary such as `defaults` gives."""
+
+    cdef settings_t fields
+
+    def __init__(self, dict fields):
+        self.fields = fields
+
+
 def run(
     value,
     gradient,
-    dict settings,
+    Settings settings not None,
+    double tol,
+    double xtol,
+    double ftol,
+    double target,
+    double max_time,
+    int maxiter,
     const double[::1] steps not None,
     int threads,
     double[:, ::1] x not None,
     double[:, ::1] g_out not None,
+    report_t[::1] reports_out not None,
 ):
-    """Descend from each row of x, which becomes the best point; g_out gets the gradients there.
+    """Descend from each row of x, which becomes the best point; g_out gets the gradients there, reports_out the rest.
 
-    value and gradient are the capsules of two LowLevelCallables with the same user_data. Returns a list of reports.
+    value and gradient are the capsules of two LowLevelCallables with the same user_data.
     """
     cdef batch_t batch
-    cdef Py_ssize_t i
-    cdef int m = <int>x.shape[0]
     cdef bint empty = x.shape[0] == 0 or x.shape[1] == 0 or steps.shape[0] == 0
-    if empty or g_out.shape[0] != x.shape[0] or g_out.shape[1] != x.shape[1]:
-        raise ValueError("x and g_out must have the same shape, and steps one element at least")
+    if empty or not (g_out.shape[0] == reports_out.shape[0] == x.shape[0] and g_out.shape[1] == x.shape[1]):
+        raise ValueError("x, g_out and reports_out must have the same shape, and steps one element at least")
     errors = []
     memset(&batch, 0, sizeof(batch_t))
     batch.value = <value_t>PyCapsule_GetPointer(value, PyCapsule_GetName(value))
     batch.gradient = <gradient_t>PyCapsule_GetPointer(gradient, PyCapsule_GetName(gradient))
     batch.data = PyCapsule_GetContext(value)
-    batch.m, batch.n = m, <int>x.shape[1]
+    batch.m, batch.n = <int>x.shape[0], <int>x.shape[1]
     batch.x = &x[0, 0]
     batch.g = &g_out[0, 0]
-    batch.settings = settings
+    batch.settings = settings.fields
+    batch.settings.tol, batch.settings.xtol, batch.settings.ftol = tol, xtol, ftol
+    batch.settings.target, batch.settings.max_time, batch.settings.maxiter = target, max_time, maxiter
     batch.steps, batch.n_steps = &steps[0], <int>steps.shape[0]
     batch.errors = <void *>errors
-    batch.reports = <report_t *>calloc(m, sizeof(report_t))
-    if batch.reports == NULL:
+    batch.reports = &reports_out[0]
+    with nogil:
+        if threads == 1:
+            work(&batch, True)
+        else:
+            with parallel(num_threads=threads):
+                work(&batch, threadid() == 0)
+    if errors:
+        raise errors[0]
+    if batch.no_memory:
         raise MemoryError
-    try:
-        with nogil:
-            if threads == 1:
-                work(&batch, True)
-            else:
-                with parallel(num_threads=threads):
-                    work(&batch, threadid() == 0)
-        if errors:
-            raise errors[0]
-        return [batch.reports[i] for i in range(m)]
-    finally:
-        free(batch.reports)

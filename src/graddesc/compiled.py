@@ -6,6 +6,7 @@ import math
 import re
 
 import numpy as np
+from scipy import LowLevelCallable
 from scipy.optimize import OptimizeResult
 
 from graddesc import cython_descent
@@ -33,22 +34,30 @@ _MESSAGES = {
     6: "The target is reached.",
 }
 _BAD_START = 101
+# What stands for the table of a schedule where there is none.
+_NO_TABLE = np.zeros(1)
 
 
-@functools.cache
+# report_t of cython_descent.pxd.
+_REPORT = np.dtype(
+    [("fun", "d"), ("optimality", "d"), ("status", "i"), ("nit", "q"), ("nfev", "q"), ("njev", "q")], align=True
+)
+
+
+@functools.lru_cache(1000)
 def _types(signature):
     """A signature without names of parameters, spaces and const, which make no difference."""
-    return "".join(re.findall(r"\b(?:int|double|void|long|float|char)\b|[*(),]", signature))
+    return "".join(re.findall(r"\b(?:int|double|void|long|float|char)\b|[*(),]", signature.decode()))
 
 
 def _capsule(name, function, wanted):
     """Return the capsule of a LowLevelCallable after a look at its signature."""
-    signature = getattr(function, "signature", None)
-    if signature is None:
+    if not isinstance(function, LowLevelCallable):
         raise TypeError(f"{name} must be a scipy.LowLevelCallable of {wanted}, got {function!r}")
-    if _types(signature) != wanted:
-        raise ValueError(f"{name} must have the signature {wanted}, got {signature}")
-    return tuple.__getitem__(function, 0)
+    capsule = tuple.__getitem__(function, 0)
+    if _types(cython_descent.signature(capsule)) != wanted:
+        raise ValueError(f"{name} must have the signature {wanted}, got {function.signature}")
+    return capsule
 
 
 def _table(step, maxiter):
@@ -106,18 +115,14 @@ def _capsules(fun, jac):
     return capsules
 
 
-def _kind(name, value, kinds):
-    kind = type(value).__name__
-    if kind not in kinds:
+def _require_kind(name, value, kinds):
+    if type(value).__name__ not in kinds:
         raise ValueError(f"{name} must be one of {', '.join(kinds)} for compiled objectives, got {value!r}")
-    return kinds[kind]
 
 
 def _step_settings(step):
-    if not hasattr(step, "begin"):
-        return {"step": cython_descent.STEPS["schedule"]}
-    own = {"step": _kind("step", step, cython_descent.STEPS), **vars(step)}
-    if own.pop("slopes", None) is False:
+    own = {"step": cython_descent.STEPS[type(step).__name__], **vars(step)}
+    if "slopes" in own and own.pop("slopes") is False:
         own["step"] = cython_descent.BY_VALUES
     if "initial" in own:
         own["has_initial"] = own["initial"] is not None
@@ -130,7 +135,7 @@ def _step_settings(step):
 
 
 def _direction_settings(direction):
-    own = {"direction": _kind("direction", direction, cython_descent.DIRECTIONS), **vars(direction)}
+    own = {"direction": cython_descent.DIRECTIONS[type(direction).__name__], **vars(direction)}
     if "momentum" in own:
         own["growing_momentum"] = own["momentum"] is None
         own["momentum"] = own["momentum"] or 0.0
@@ -141,7 +146,14 @@ def _direction_settings(direction):
     return own
 
 
-def descend(fun, x0, jac, step, direction, *, threads, maxiter, max_time, **stops):
+@functools.lru_cache(100)
+def _settings(step, direction):
+    """Return the settings of a search, or None for a schedule, and a direction."""
+    own = {"step": cython_descent.STEPS["schedule"]} if step is None else _step_settings(step)
+    return cython_descent.Settings(cython_descent.defaults() | own | _direction_settings(direction))
+
+
+def descend(fun, x0, jac, step, direction, *, threads, tol, xtol, ftol, target, maxiter, max_time):
     """Run the compiled loop from x0 of shape (n,) or from each row of x0 of shape (m, n).
 
     Parameters
@@ -151,10 +163,8 @@ def descend(fun, x0, jac, step, direction, *, threads, maxiter, max_time, **stop
         the same user data.
     x0 : ndarray of shape (n,) or (m, n)
         Finite; not changed.
-    step, direction, threads, maxiter, max_time
+    step, direction, threads, tol, xtol, ftol, target, maxiter, max_time
         As for `graddesc.minimize`.
-    **stops
-        ``tol``, ``xtol``, ``ftol`` and ``target``.
 
     Returns
     -------
@@ -163,27 +173,57 @@ def descend(fun, x0, jac, step, direction, *, threads, maxiter, max_time, **stop
         is the index of the lowest value.
     """
     capsules = _capsules(fun, jac)
-    table = np.zeros(1) if hasattr(step, "begin") else _table(step, maxiter)
-    settings = cython_descent.defaults() | _step_settings(step) | _direction_settings(direction) | stops
-    settings["maxiter"] = min(maxiter, 2**31 - 1)
-    settings["max_time"] = math.inf if max_time is None else max_time
-    x = np.array(np.atleast_2d(x0), order="C")
-    g = np.full_like(x, np.nan)
-    reports = cython_descent.run(*capsules, settings, table, team_size(threads), x, g)
+    _require_kind("direction", direction, cython_descent.DIRECTIONS)
+    if hasattr(step, "begin"):
+        _require_kind("step", step, cython_descent.STEPS)
+        settings, table = _settings(step, direction), _NO_TABLE
+    else:
+        settings, table = _settings(None, direction), _table(step, maxiter)
+    max_time = math.inf if max_time is None else max_time
+    x = np.array(x0 if x0.ndim == 2 else x0[np.newaxis], order="C")
+    g = np.empty_like(x)
+    reports = np.empty(len(x), _REPORT)
+    cython_descent.run(
+        *capsules,
+        settings,
+        tol,
+        xtol,
+        ftol,
+        target,
+        max_time,
+        min(maxiter, 2**31 - 1),
+        table,
+        team_size(threads),
+        x,
+        g,
+        reports,
+    )
     if x0.ndim == 1:
-        return _single(reports[0], x[0], g[0])
-    columns = {name: np.array([report[name] for report in reports]) for name in reports[0]}
-    columns["status"][columns["status"] == _BAD_START] = 3
-    success = np.isin(columns["status"], (0, 6))
+        return _single(reports, x[0], g[0])
+    columns = {name: reports[name].copy() for name in _REPORT.names}
+    status = columns["status"] = columns["status"].astype(int)
+    status[status == _BAD_START] = 3
+    success = (status == 0) | (status == 6)
     best = int(np.argmin(np.where(np.isfinite(columns["fun"]), columns["fun"], np.inf)))
     message = f"{success.sum()} of {success.size} starts have converged."
     return OptimizeResult(x=x, jac=g, **columns, success=success, best=best, message=message)
 
 
-def _single(report, x, g):
-    status = report.pop("status")
+def _single(reports, x, g):
+    fun, optimality, status, nit, nfev, njev = reports.item()
     if status == _BAD_START:
         i = np.flatnonzero(~np.isfinite(g))
         i = i[0] if i.size else np.argmax(np.abs(g))
         raise ValueError(f"jac must be finite at x0, got {g[i]} for variable {i}")
-    return OptimizeResult(x=x, jac=g, **report, status=status, success=status in (0, 6), message=_MESSAGES[status])
+    return OptimizeResult(
+        x=x,
+        jac=g,
+        fun=fun,
+        optimality=optimality,
+        status=status,
+        nit=nit,
+        nfev=nfev,
+        njev=njev,
+        success=status in (0, 6),
+        message=_MESSAGES[status],
+    )

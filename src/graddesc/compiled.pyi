@@ -22,7 +22,10 @@ def descend(
     direction: _Direction,
     *,
     threads: int,
+    tol: float,
+    xtol: float,
+    ftol: float,
+    target: float,
     maxiter: int,
     max_time: float | None,
-    **stops: float,
 ) -> OptimizeResult: ...

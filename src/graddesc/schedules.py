@@ -45,6 +45,8 @@ def _require_positive(name, value):
 
 
 def _require_nonnegative(name, value):
+    if type(value) is float and 0.0 <= value < math.inf:
+        return  # as it mostly is: the question whether it is a number takes a microsecond
     _require(name, value, "a non-negative finite number", lambda v: v >= 0)
 
 
