@@ -19,6 +19,7 @@ from graddesc import (
     Polyak,
     Steepest,
     StrongWolfe,
+    line_search,
     minimize,
 )
 from graddesc.problems import (
@@ -307,8 +308,9 @@ def test_exact_search_by_slopes_ends_where_the_slope_does(problem):
     for k, (x, f, g, d, trial) in enumerate(run(problem, ExactLineSearch(slopes=True), maxiter=30)[0]):
         start_of(problem, x, f, g)
         assert trial.f <= f
-        # Root within 1.48e-8 of the step; the first ray is searched by values, which are flat around a minimum.
-        assert abs(trial.g.dot(d)) <= (1e-7 if k else 1e-4) * abs(g.dot(d)) + 1e-13 * abs(f)
+        # Within twice the tolerance there is a change of sign; the first ray is searched by values.
+        below, above = (problem.gradient(x + share * trial.alpha * d).dot(d) for share in (1.0 - 3e-8, 1.0 + 3e-8))
+        assert k == 0 or below < 0.0 < above
 
 
 def test_exact_search_by_slopes_needs_few_evaluations():
@@ -320,6 +322,17 @@ def test_exact_search_by_slopes_needs_few_evaluations():
     assert by_slopes.nit == by_values.nit == 500
     assert by_slopes.nfev + by_slopes.njev < 0.35 * (by_values.nfev + by_values.njev)
     assert by_slopes.fun == pytest.approx(by_values.fun, rel=0.1)
+
+
+def test_exact_search_tries_slopes_more_rarely_where_they_fail(monkeypatch):
+    tried = []
+    monkeypatch.setattr(line_search, "_root_of_slope", lambda ray, *_: tried.append(ray.iteration))
+    problem = Rosenbrock()
+    settings = {"jac": problem.gradient, "maxiter": 300}
+    result = minimize(problem, [-2.0, -2.0], step=ExactLineSearch(slopes=True), **settings)
+    expected = minimize(problem, [-2.0, -2.0], step=ExactLineSearch(), **settings)
+    np.testing.assert_array_equal(result.x, expected.x)
+    assert tried == [1, 3, 7, 15, 31, 63, 127, 228]
 
 
 def test_exact_search_goes_by_values_where_bounds_bend_the_ray():

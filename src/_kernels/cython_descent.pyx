@@ -56,6 +56,8 @@ cdef double GOLDEN_SECTION = 0.3819660
 # Trials by slopes before values must do, and the share of the first slope from which on rounding may keep it up.
 cdef int SLOPES = 12
 cdef double NEARLY = 1e-3
+# The share of the first slope from which on a trial is far away from the root.
+cdef double STEEP = 10.0
 cdef double SIGNAL_INTERVAL = 0.05
 cdef int LONGEST_STRIDE = 16
 cdef double FAST = 1e-4
@@ -391,12 +393,15 @@ cdef int exact_by_slopes(run_t *r, double *alpha, double *f) noexcept nogil:
             square = ahead * ahead - 4.0 * su * bend
             secant = u - su / curvature if curvature != 0.0 else NAN
             v = u - 2.0 * su / (ahead + sqrt(square)) if square >= 0.0 and ahead > 0.0 else secant
+        if low == 0.0 and su > -STEEP * r.slope:
+            # The function grows faster than a cubic, which would come back by a third or a quarter only.
+            v = fmin(v, RETREAT * u)
         if high == INFINITY:
             v = fmin(v, 10.0 * u) if v > u else 4.0 * u
             if not v < far:
                 break
         elif not low < v < high:
-            v = 0.5 * (low + high)
+            v = sqrt(low * high) if low > 0.0 else 0.5 * high
         if v == u or v == a:
             break
         c, a, sa, u = a, u, su, v

@@ -437,6 +437,8 @@ def _brent(ray, low, middle, high, tolerance, max_trials):
 # Trials by slopes before values must do, and the share of the first slope from which on rounding may keep it up.
 _SLOPES = 12
 _NEARLY = 1e-3
+# The share of the first slope from which on a trial is far away from the root.
+_STEEP = 10.0
 # The most iterations by values after slopes have failed.
 _MOST_SKIPPED = 100
 
@@ -480,12 +482,15 @@ def _root_of_slope(ray, tolerance, max_trials):
                 v = u - 2.0 * su / (ahead + math.sqrt(square))
             else:
                 v = u - su / curvature if curvature != 0.0 else math.nan
+        if low == 0.0 and su > -_STEEP * ray.slope:
+            # The function grows faster than a cubic, which would come back by a third or a quarter only.
+            v = min(v, _RETREAT * u)
         if high == _INFINITY:
             v = min(v, 10.0 * u) if v > u else 4.0 * u
             if not v < longest:
                 return None
         elif not low < v < high:
-            v = 0.5 * (low + high)
+            v = math.sqrt(low * high) if low > 0.0 else 0.5 * high
         if v in (u, a):
             return None
         c, a, sa, u = a, u, su, v
