@@ -584,7 +584,7 @@ def test_user_data_must_be_shared(library):
 
 def test_the_kernel_does_not_crash_on_the_wrong_shapes():
     capsules = [tuple.__getitem__(part, 0) for part in NUMBA]
-    settings = cython_descent.Settings(cython_descent.defaults())
+    settings = cython_descent.Settings(cython_descent.defaults() | {"step": cython_descent.STEPS["schedule"]})
     for *shapes, count in [
         ((1, 2), (2, 2), 1, 1),
         ((0, 2), (0, 2), 1, 0),

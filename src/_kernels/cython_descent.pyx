@@ -1054,7 +1054,7 @@ def run(
     double target,
     double max_time,
     int maxiter,
-    const double[::1] steps not None,
+    const double[::1] steps,
     int threads,
     double[:, ::1] x not None,
     double[:, ::1] g_out not None,
@@ -1062,12 +1062,14 @@ def run(
 ):
     """Descend from each row of x, which becomes the best point; g_out gets the gradients there, reports_out the rest.
 
-    value and gradient are the capsules of two LowLevelCallables with the same user_data.
+    value and gradient are the capsules of two LowLevelCallables with the same user_data; steps may be None unless the
+    step of the settings is a schedule.
     """
     cdef batch_t batch
-    cdef bint empty = x.shape[0] == 0 or x.shape[1] == 0 or steps.shape[0] == 0
+    cdef bint scheduled = settings.fields.step == SCHEDULE
+    cdef bint empty = x.shape[0] == 0 or x.shape[1] == 0 or (scheduled and (steps is None or steps.shape[0] == 0))
     if empty or not (g_out.shape[0] == reports_out.shape[0] == x.shape[0] and g_out.shape[1] == x.shape[1]):
-        raise ValueError("x, g_out and reports_out must have the same shape, and steps one element at least")
+        raise ValueError("x, g_out and reports_out must have the same shape, and a schedule one step at least")
     errors = []
     memset(&batch, 0, sizeof(batch_t))
     batch.value = <value_t>PyCapsule_GetPointer(value, PyCapsule_GetName(value))
@@ -1079,7 +1081,8 @@ def run(
     batch.settings = settings.fields
     batch.settings.tol, batch.settings.xtol, batch.settings.ftol = tol, xtol, ftol
     batch.settings.target, batch.settings.max_time, batch.settings.maxiter = target, max_time, maxiter
-    batch.steps, batch.n_steps = &steps[0], <int>steps.shape[0]
+    if scheduled:
+        batch.steps, batch.n_steps = &steps[0], <int>steps.shape[0]
     batch.errors = <void *>errors
     batch.reports = &reports_out[0]
     with nogil:

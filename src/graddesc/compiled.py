@@ -34,8 +34,6 @@ _MESSAGES = {
     6: "The target is reached.",
 }
 _BAD_START = 101
-# What stands for the table of a schedule where there is none.
-_NO_TABLE = np.zeros(1)
 
 
 # report_t of cython_descent.pxd.
@@ -162,7 +160,7 @@ def descend(fun, x0, jac, step, direction, *, threads, tol, xtol, ftol, target, 
         ``double (int n, double *x, void *data)`` and ``void (int n, double *x, double *gradient, void *data)``, with
         the same user data.
     x0 : ndarray of shape (n,) or (m, n)
-        Finite; not changed.
+        Finite and C-contiguous; overwritten, as the result's ``x``.
     step, direction, threads, tol, xtol, ftol, target, maxiter, max_time
         As for `graddesc.minimize`.
 
@@ -176,11 +174,11 @@ def descend(fun, x0, jac, step, direction, *, threads, tol, xtol, ftol, target, 
     _require_kind("direction", direction, cython_descent.DIRECTIONS)
     if hasattr(step, "begin"):
         _require_kind("step", step, cython_descent.STEPS)
-        settings, table = _settings(step, direction), _NO_TABLE
+        settings, table = _settings(step, direction), None
     else:
         settings, table = _settings(None, direction), _table(step, maxiter)
     max_time = math.inf if max_time is None else max_time
-    x = np.array(x0 if x0.ndim == 2 else x0[np.newaxis], order="C")
+    x = x0 if x0.ndim == 2 else x0[np.newaxis]
     g = np.empty_like(x)
     reports = np.empty(len(x), _REPORT)
     cython_descent.run(

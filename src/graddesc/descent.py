@@ -332,13 +332,13 @@ def minimize(
 
 def _start(x0, compiled):
     try:
-        x0 = np.atleast_1d(np.array(x0, dtype=float))
+        x0 = np.array(x0, dtype=float, order="C", ndmin=1)
     except (TypeError, ValueError):
         raise TypeError(f"x0 must be an array of numbers, got {x0!r}") from None
     if x0.size == 0 or x0.ndim > (2 if compiled else 1):
         wanted = "(n,) or (m, n)" if compiled else "(n,)"
         raise ValueError(f"x0 must have shape {wanted} with n >= 1, got {x0.shape}")
-    if not np.isfinite(x0).all():
+    if not np.logical_and.reduce(np.isfinite(x0), axis=None):
         raise ValueError(
             f"x0 must be finite, got {x0[~np.isfinite(x0)][0]} at index {np.flatnonzero(~np.isfinite(x0))[0]}"
         )
