@@ -266,6 +266,9 @@ def rosenbrock(options):
         "graddesc.minimize, compiled": lambda: (
             graddesc.minimize(fun, start, jac=jac, step=ExactLineSearch(), maxiter=20_000).nit
         ),
+        "graddesc.minimize, compiled, by values alone": lambda: (
+            graddesc.minimize(fun, start, jac=jac, step=ExactLineSearch(slopes=False), maxiter=20_000).nit
+        ),
     }
     seconds = {name: [] for name in jobs}
     for _ in range(options.rounds):

@@ -241,10 +241,11 @@ def minimize(
     Values that differ by rounding alone count as equal in the choice of the best point. If a run converges where the
     value is higher than one seen before, it goes on from the best point. What ``fun`` and ``jac`` raise passes through.
 
-    A compiled ``fun`` runs by the same rules in a compiled loop, which takes no ``args``, ``bounds``, ``fixed``,
-    ``projection``, ``callback`` or ``history`` and no `HagerZhang`; it looks at the time after every iteration. For m
-    starts every entry of the result but ``message`` has m elements, and ``best`` is the index of the lowest value.
-    Cython users find the loop in ``graddesc.cython_descent``.
+    A compiled ``fun`` runs by the same rules in a compiled loop, where `ExactLineSearch` looks for the root of the
+    slope unless told otherwise. It takes no ``args``, ``bounds``, ``fixed``, ``projection``, ``callback`` or
+    ``history`` and no `HagerZhang`; it looks at the time after every iteration. For m starts every entry of the result
+    but ``message`` has m elements, and ``best`` is the index of the lowest value. Cython users find the loop in
+    ``graddesc.cython_descent``.
 
     It is a method of SciPy's as it stands: ``scipy.optimize.minimize(..., method=graddesc.minimize, options={...})``.
 
