@@ -283,6 +283,32 @@ def test_ctypes_callables_with_data_are_counted_exactly(library, step, direction
     assert result.fun < 52.75
 
 
+@pytest.mark.parametrize("step", [*STEPS, Constant(2e-3)], ids=name)
+@pytest.mark.parametrize("direction", [Steepest(), HeavyBall(0.9), Nesterov(), LBFGS(), Adam()], ids=name)
+def test_the_result_is_the_best_point_evaluated(step, direction):
+    doubles = ctypes.POINTER(ctypes.c_double)
+    seen = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, doubles, ctypes.c_void_p)
+    def value(n, x, data):
+        seen.append(Rosenbrock()(np.array([x[0], x[1]])))
+        return seen[-1]
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int, doubles, doubles, ctypes.c_void_p)
+    def gradient(n, x, out, data):
+        out[0], out[1] = Rosenbrock().gradient(np.array([x[0], x[1]]))
+
+    fun, jac = LowLevelCallable(value), LowLevelCallable(gradient)
+    for maxiter in (1, 2, 7, 40):
+        seen.clear()
+        result = minimize(fun, [-1.2, 1.0], jac=jac, step=step, direction=direction, maxiter=maxiter)
+        finite = min(f for f in seen if np.isfinite(f))
+        # Values that differ by rounding count as equal.
+        assert finite <= result.fun <= finite + 2e-15 * finite
+        assert result.fun == Rosenbrock()(result.x)
+        np.testing.assert_array_equal(result.jac, Rosenbrock().gradient(result.x))
+
+
 CYTHON_SOURCE = """
 from graddesc.cython_descent cimport BACKTRACKING, LBFGS, default_settings, minimize, report_t, settings_t
 
