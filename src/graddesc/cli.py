@@ -230,18 +230,17 @@ def _restore(arguments):
         options = {"step": classic_step, "init": "image", "max_iter": _CLASSIC_ITERATIONS, **options}
     import scipy.optimize  # noqa: F401 - what the report needs, before the clock starts
 
+    options |= {"mask": mask, "channel_axis": picture.channel_axis, "threads": arguments.threads}
+    # The solver starts from a better image than the corrupt one, "texture" from one that is restored already: what is
+    # shown of the others is a run of its own, from the corrupt image itself.
+    apart = recorder is not None and not arguments.classic and options.get("loss") != "texture"
     start = time.perf_counter()
     with _progress(options.get("max_iter")) as progress:
-        restored, info = graddesc.restore(
-            picture.pixels,
-            mask,
-            channel_axis=picture.channel_axis,
-            threads=arguments.threads,
-            callback=_both(recorder, progress),
-            full_output=True,
-            **options,
-        )
-    seconds = time.perf_counter() - start
+        callback = progress if apart else _both(recorder, progress)
+        restored, info = graddesc.restore(picture.pixels, callback=callback, full_output=True, **options)
+        seconds = time.perf_counter() - start
+        if apart:
+            graddesc.restore(picture.pixels, callback=recorder, init="image", **options)
 
     result = images.Picture(restored, picture.alpha, picture.metadata)
     contents = {arguments.output: images.encode(arguments.output, result)}
