@@ -364,6 +364,12 @@ class TestRestore:
         assert (info.status, info.nit) == (1, 1)
         assert_allclose(restored, graddesc.restore(truth, mask), atol=1e-3)
 
+        # No step at all: what it would start from, not what its first step makes of that.
+        for init in ("pyramid", "nearest", "image"):
+            restored, info = graddesc.restore(truth, mask, loss="texture", init=init, max_iter=0, full_output=True)
+            assert (info.status, info.nit) == (1, 0)
+            assert_array_equal(restored, graddesc.restore(truth, mask, loss="edge", init=init, max_iter=0))
+
         def stop(intermediate_result):
             if intermediate_result.nit == 5:
                 raise StopIteration

@@ -649,6 +649,8 @@ class _StagedRun(_Run):
             if limits.expired():
                 raise _OutOfTime
 
+        if limits.max_iter == 0:
+            return _MESSAGES["iterations"]
         k = 0
         together = len(self.free) == 1
         parts = [np.s_[:]] if together else [np.s_[c : c + 1] for c in range(len(self.free))]
