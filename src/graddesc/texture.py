@@ -15,6 +15,7 @@ _kriging = kernels("kriging")
 _patches = kernels("patches")
 
 _HELD_OUT = 0.2  # of the known pixels
+_NEIGHBOURHOOD = 3.0  # pixels, the standard deviation that a density of known pixels is averaged over
 _LEAST_SIDE = 12  # of an image, and
 _LEAST_KNOWN = 100  # known pixels of it: below these it stays as "edge" has it
 
@@ -154,11 +155,14 @@ def _while_showing(image, work):
 
 
 def _trusted(known, rest, held):
-    """How far what held-out pixels tell holds at each pixel: not much further from known ones than they are."""
-    from scipy.ndimage import distance_transform_edt
+    """How far what held-out pixels tell holds at each pixel: where known ones are hardly sparser than around those."""
+    from scipy.ndimage import gaussian_filter
 
-    reach = np.quantile(distance_transform_edt(~rest)[held], 0.99)
-    return np.clip(2 - distance_transform_edt(~known) / reach, 0, 1).astype(np.float32)
+    def density(mask):
+        return gaussian_filter(mask.astype(np.float32), _NEIGHBOURHOOD)
+
+    sparsest = np.quantile(density(rest)[held], 0.01)
+    return np.clip(2 * density(known) / max(sparsest, 1e-6) - 1, 0, 1)
 
 
 # ---- windows and their spectra ----
