@@ -20,7 +20,8 @@ _LEAST_SIDE = 12  # of an image, and
 _LEAST_KNOWN = 100  # known pixels of it: below these it stays as "edge" has it
 
 # Windows, by the sides of their tori: enough known pixels to learn from, and few enough to invert their covariances. A
-# torus that is larger than 4/3 of the window restores less: its spectrum has more to learn from the same pixels.
+# torus that is larger than 4/3 of the window restores less: its spectrum has more to learn from the same pixels. What
+# is regular wants the large windows; what changes from place to place, the two next smaller ones.
 _SIDES = (12, 16, 24, 32)
 _KNOWN_IN_WINDOW = 60
 _CAPACITY = 128
@@ -35,13 +36,13 @@ _SHARES = (0.3, 0.1, 0.03)  # of the power law in its mixtures with the periodog
 _ERROR_FLOOR = 1e-5
 
 # Steps of expectation-maximisation, and those after which neighbouring windows' spectra are averaged.
-_PILOT = 8, (3, 4, 5, 6)
-_FULL = 3, (0,)
+_PILOT = 8, (2, 3, 4, 5, 6, 7)
+_FULL = 3, (0, 1)
 _MORE = 10, (0, 1, 4, 5)
 
-_THRESHOLDS = 0.1, 0.005
-_ITERATIONS = 10
-_MATCHES = 5  # iterations between searches for similar patches
+_THRESHOLDS = 0.085, 0.005
+_ITERATIONS = 16
+_MATCHES = 8  # iterations between searches for similar patches
 _PATCH_STRIDE = 4
 _REACH = 10
 _BAND = 16  # rows of patches: 64 rows of pixels, further apart than 2 * (_REACH + side of a patch)
@@ -120,30 +121,40 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
     places = np.flatnonzero(known)
     rest.flat[rng.permutation(places)[: round(_HELD_OUT * len(places))]] = False
     held = known & ~rest
-    edge_of_rest = solve((~rest).astype(np.uint8))
     trusted = _trusted(known, rest, held)
+    # From here on each image is a pair: what all known pixels tell, and what the rest tells.
+    edges = edge, solve((~rest).astype(np.uint8))
 
-    def fix(image, known):
-        return np.where(known, x, np.clip(image, low, high)).astype(np.float32)
+    def choose(firsts, seconds, doubt, lean=0.0):
+        gate = Gate(firsts[1], seconds[1], x, held, doubt, lean)
+        return [gate(first, second) for first, second in zip(firsts, seconds, strict=True)]
 
-    kriged, kriged_of_rest = [], []
-    for start in range(0, len(x), _CHANNELS):
-        some = np.s_[start : start + _CHANNELS]
-        pair = yield from _while_showing(
-            edge, _krige(x[some], free, known, rest, edge[some], edge_of_rest[some], noise, threads, pause)
-        )
-        kriged.append(pair[0])
-        kriged_of_rest.append(pair[1])
-    kriged, kriged_of_rest = np.concatenate(kriged), np.concatenate(kriged_of_rest)
-    gate = Gate(edge_of_rest, kriged_of_rest, x, held, doubt=0.5)
-    mixed = fix(edge + trusted * (gate(edge, kriged) - edge), known)
-    mixed_of_rest = fix(gate(edge_of_rest, kriged_of_rest), rest)
-    yield mixed
-    seeds = rng.spawn(2)
-    polished = yield from _while_showing(mixed, _polish(mixed, known, fix, seeds[0], threads, pause))
-    polished_of_rest = yield from _while_showing(mixed, _polish(mixed_of_rest, rest, fix, seeds[1], threads, pause))
-    gate = Gate(edge_of_rest, polished_of_rest, x, held, doubt=0.2)
-    yield fix(edge + trusted * (gate(edge, polished) - edge), known)
+    def fix(images):
+        chosen = edge + trusted * (images[0] - edge), images[1]
+        return [_fix(image, x, where, low, high) for image, where in zip(chosen, (known, rest), strict=True)]
+
+    kriged = None
+    for sides in _sides(known):
+        parts = []
+        for start in range(0, len(x), _CHANNELS):
+            some = np.s_[start : start + _CHANNELS]
+            work = _krige(sides, x[some], free, known, rest, [image[some] for image in edges], noise, threads, pause)
+            parts.append((yield from _while_showing(edge, work)))
+        images = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        kriged = images if kriged is None else choose(kriged, images, doubt=0.5)
+    # Without the held-out pixels "edge" loses more than kriging does, which makes this one look better than it is.
+    mixed = fix(choose(edges, kriged, doubt=0.7, lean=0.1))
+    yield mixed[0]
+    polished = []
+    for image, where, seed in zip(mixed, (known, rest), rng.spawn(2), strict=True):
+        work = _polish(image, lambda new, where=where: _fix(new, x, where, low, high), seed, threads, pause)
+        polished.append((yield from _while_showing(mixed[0], work)))
+    yield fix(choose(mixed, polished, doubt=0.2))[0]
+
+
+def _fix(image, x, known, low, high):
+    """An image within its range, with the known pixels of x."""
+    return np.where(known, x, np.clip(image, low, high)).astype(np.float32)
 
 
 def _while_showing(image, work):
@@ -168,21 +179,46 @@ def _trusted(known, rest, held):
 # ---- windows and their spectra ----
 
 
-def _krige(x, free, known, rest, edge, edge_of_rest, noise, threads, pause):
-    """Yield pairs of images, of which the last is kriged from all known pixels and from the rest alone."""
-    windows = Windows(free, len(x), noise, threads, pause)
-    windows.know(x, rest)
-    windows.begin(edge_of_rest)
-    estimates = windows.estimates()
-    for _ in windows.learn(windows.order, *_PILOT, estimates):
-        yield edge, edge_of_rest
-    of_rest = windows.merge(estimates, edge_of_rest)
-    windows.know(x, known)
-    for _ in windows.learn(windows.order, *_FULL, estimates):
-        yield edge, of_rest
-    for _ in windows.learn(windows.order[windows.textured[windows.order]], *_MORE, estimates):
-        yield edge, of_rest
-    yield windows.merge(estimates, edge), of_rest
+def _sides(known):
+    """The sides of the tori to take, those of large windows first."""
+    wanted = math.sqrt(_KNOWN_IN_WINDOW * known.size / np.count_nonzero(known))
+    best = min(range(len(_SIDES)), key=lambda k: abs(math.log(3 * _SIDES[k] / 4 / wanted)))
+    return [sides for sides in (_SIDES[best : best + 1], _SIDES[max(best - 2, 0) : best]) if sides]
+
+
+def _krige(sides, x, free, known, rest, edges, noise, threads, pause):
+    """Yield now and then, at last the pair of images that is kriged from all known pixels and from the rest."""
+    merged = [Merged(edge) for edge in edges]
+    for side in sides:
+        windows = Windows(side, free, len(x), noise, threads, pause)
+        windows.know(x, rest)
+        windows.begin(edges[1])
+        estimates = windows.estimates()
+        yield from windows.learn(windows.order, *_PILOT, estimates)
+        merged[1].add(windows, estimates)
+        windows.know(x, known)
+        yield from windows.learn(windows.order, *_FULL, estimates)
+        yield from windows.learn(windows.order[windows.textured[windows.order]], *_MORE, estimates)
+        merged[0].add(windows, estimates)
+    yield [image.mean(x, where) for image, where in zip(merged, (known, rest), strict=True)]
+
+
+class Merged:
+    """The mean of what windows make of each pixel, those with small errors weighing more."""
+
+    def __init__(self, otherwise):
+        self._otherwise = otherwise
+        self._sums, self._weights = np.zeros_like(otherwise), np.zeros(otherwise.shape[1:], np.float32)
+
+    def add(self, windows, estimates):
+        """Add the estimates of windows."""
+        windows.merge(estimates, self._sums, self._weights)
+
+    def mean(self, x, known):
+        """Return the mean, the other image where there is no window, and x where it is known."""
+        image = self._otherwise.copy()
+        np.divide(self._sums, self._weights, out=image, where=self._weights > 0)
+        return np.where(known, x, image)
 
 
 def _power_law(side, exponent):
@@ -205,10 +241,9 @@ class Windows:
         The windows whose known pixels are best explained by a spectrum that falls slowly.
     """
 
-    def __init__(self, free, channels, noise, threads, pause):
-        self._channels, self._variance, self._threads, self._pause = channels, noise**2, threads, pause
-        wanted = math.sqrt(_KNOWN_IN_WINDOW / (1 - np.count_nonzero(free) / free.size))
-        self._side = min(_SIDES, key=lambda side: abs(math.log(3 * side / 4 / wanted)))
+    def __init__(self, side, free, channels, noise, threads, pause):
+        self._side, self._channels, self._variance = side, channels, noise**2
+        self._threads, self._pause = threads, pause
         self._size = min(3 * self._side // 4, *free.shape)
         tops, lefts = (_places(extent, self._size, self._size // 3) for extent in free.shape)
         self._grid = len(tops), len(lefts)
@@ -283,13 +318,9 @@ class Windows:
                 self._spectra[order] = self._tied[order]
             yield
 
-    def merge(self, estimates, otherwise):
-        """The mean of what the windows make of each pixel; `otherwise` where there is no window."""
-        sums, weights = np.zeros_like(otherwise), np.zeros(otherwise.shape[1:], np.float32)
+    def merge(self, estimates, sums, weights):
+        """Add what each window makes of its pixels, and its weights, to sums and weights."""
         _kriging.merge(estimates, self._errors, self._corners, self.order, self._taper, _ERROR_FLOOR, sums, weights)
-        merged = otherwise.copy()
-        np.divide(sums, weights, out=merged, where=weights > 0)
-        return np.where(self._known, self._x, merged)
 
 
 def _places(extent, size, stride):
@@ -305,13 +336,13 @@ class Gate:
     """Where the first of two images is to be preferred, learned from pixels that were held out from both.
 
     The weight of the first is linear in the difference of the two around a pixel, the coherence and the strength of
-    the first one's structure tensor, fitted by ridge regression towards the constant `doubt`.
+    the first one's structure tensor, fitted by ridge regression towards the constant `doubt`, and more by `lean`.
     """
 
-    _RIDGE = 100.0
+    _RIDGE = 300.0
     _CLIP = 2.5
 
-    def __init__(self, first, second, x, held, doubt):
+    def __init__(self, first, second, x, held, doubt, lean=0.0):
         features = [feature[held] for feature in self._features(first, second)]
         self._means = [feature.mean() for feature in features]
         self._deviations = [feature.std() + 1e-9 for feature in features]
@@ -324,6 +355,7 @@ class Gate:
         right = basis @ (weights * difference * error).sum(0)
         right[0] += self._RIDGE * scale * doubt
         self._coefficients = np.linalg.solve(matrix, right)
+        self._coefficients[0] += lean
 
     def __call__(self, first, second):
         """Mix two images."""
@@ -371,7 +403,7 @@ def _cosines(n):
     return matrix.astype(np.float32)
 
 
-def _polish(image, known, fix, rng, threads, pause):
+def _polish(image, fix, rng, threads, pause):
     """Shrink groups of similar patches, again and again by a lower threshold; yield the image after each time."""
     side, group, floats = _patches.layout()
     cosines = _cosines(side), _cosines(group)
@@ -396,7 +428,7 @@ def _polish(image, known, fix, rng, threads, pause):
             sums, weights = np.zeros_like(plane), np.zeros_like(plane)
             _patches.shrink(plane, places, _BAND, *cosines, threshold, threads, workspace, sums, weights)
             np.divide(sums, weights, out=out)
-        image = fix(shrunken, known)
+        image = fix(shrunken)
         yield image
 
 
