@@ -1,5 +1,6 @@
 """The loss "texture": its kernels against slow twins, and what restore() makes of it."""
 
+import itertools
 import time
 
 import numpy as np
@@ -154,6 +155,47 @@ def test_merge_weighs_the_windows_by_their_errors():
     assert_allclose(merged[0], np.where(case.free, sums / weights, case.x[0]), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("share", "sides"),
+    [
+        (0.05, [(32,), (16, 24)]),
+        (0.1, [(32,), (16, 24)]),
+        (0.2, [(24,), (12, 16)]),
+        (0.5, [(16,), (12,)]),
+        (1, [(12,)]),
+    ],
+)
+def test_windows_shrink_as_known_pixels_become_dense(share, sides):
+    known = np.zeros((40, 50), bool)
+    known.flat[: round(share * known.size)] = True
+    assert texture._sides(known) == sides
+
+
+def test_where_windows_have_no_known_pixel_the_other_image_stays():
+    case = Case(0.9)
+    merged = texture.Merged(case.x)
+    windows = case.windows
+    windows.order = windows.order[windows._corners[windows.order, 0] == 0]
+    estimates = np.full_like(windows.estimates(), 2.0)
+    merged.add(windows, estimates)
+    mean = merged.mean(case.x + 1, case.free == 0)[0]
+    unknown, top = case.free == 1, np.arange(len(mean))[:, np.newaxis] < windows._size
+    assert_allclose(mean[unknown & top], 2.0, rtol=1e-6)
+    assert_array_equal(mean[unknown & ~top], case.x[0][unknown & ~top])
+    assert_array_equal(mean[~unknown], case.x[0][~unknown] + 1)
+
+
+def test_held_out_pixels_are_trusted_where_known_ones_are_as_dense_as_around_them():
+    known = np.zeros((80, 200), bool)
+    known[:, :150] = ~corrupt((80, 150), 0.8)
+    rest = known & ~corrupt(known.shape, 0.2, seed=1)
+    trusted = texture._trusted(known, rest, known & ~rest)
+    assert trusted.dtype == np.float32
+    assert (trusted[:, 20:130] > 0.9).mean() > 0.99
+    assert not trusted[:, 165:].any()
+    assert 0 < trusted[:, 150:160].mean() < 1
+
+
 @pytest.mark.parametrize("side", [12, 16, 24, 32])
 def test_power_law_has_mean_one(side):
     law = texture._power_law(side, 2.0)
@@ -222,6 +264,8 @@ class TestGate:
         x = np.stack([stripes()])
         gate = texture.Gate(x, x, x, corrupt(x.shape[1:]), doubt=0.2)
         assert_allclose(gate(x, x + 1), x + 0.8, atol=1e-6)
+        leaning = texture.Gate(x, x, x, corrupt(x.shape[1:]), doubt=0.2, lean=0.1)
+        assert_allclose(leaning(x, x + 1), x + 0.7, atol=1e-6)
 
 
 class TestLoss:
@@ -392,6 +436,58 @@ class TestRestore:
         restored, info = graddesc.restore(truth, corrupt(truth.shape), loss="texture", max_time=50, full_output=True)
         assert info.status in (0, 5)
         assert np.isfinite(restored).all()
+
+    def test_looks_at_the_clock_between_any_two_pieces_of_work(self, monkeypatch):
+        x = np.stack([stripes(150, 100)] * 2).astype(np.float32)
+        free = corrupt(x.shape[1:]).astype(np.uint8)
+        monkeypatch.setattr(texture, "_PIXELS", 1)
+        monkeypatch.setattr(texture, "_CHUNK", 40)
+        events = []
+
+        def watched(name, function):
+            def call(*args):
+                events.append(name)
+                # No more windows, or rows of patches, at once than those after which it looks again.
+                longest = {"begin": 40, "step": 40, "match": texture._BAND, "shrink": texture._BANDS * texture._BAND}
+                place = {"begin": 4, "step": 3, "match": 1, "shrink": 1}
+                assert len(args[place[name]]) <= longest[name]
+                return function(*args)
+
+            return call
+
+        for kernels, names in ((texture._kriging, ("begin", "step")), (texture._patches, ("match", "shrink"))):
+            for name in names:
+                monkeypatch.setattr(kernels, name, watched(name, getattr(kernels, name)))
+        arguments = free, lambda free: x, 0.0, 1.0, 0.01, np.random.default_rng(0), 1, lambda: events.append("pause")
+        list(texture.restore_texture(x, *arguments))
+        assert set(events) == {"pause", "begin", "step", "match", "shrink"}
+        for first, second in itertools.pairwise(events):
+            assert "pause" in (first, second)
+
+    @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
+    def test_ends_at_once_wherever_it_is_interrupted(self, share):
+        x = stripes(50, 60)[np.newaxis].astype(np.float32)
+        free = corrupt(x.shape[1:], 0.8).astype(np.uint8)
+
+        def count_pauses(limit):
+            count = 0
+
+            def pause():
+                nonlocal count
+                if count == limit:
+                    raise KeyboardInterrupt
+                count += 1
+
+            arguments = free, lambda free: x, 0.0, 1.0, 0.01, np.random.default_rng(0), 1, pause
+            try:
+                list(texture.restore_texture(x, *arguments))
+            except KeyboardInterrupt:
+                assert count == limit
+            else:
+                assert limit is None
+            return count
+
+        count_pauses(round(share * (count_pauses(None) - 1)))
 
     def test_plain_steps_descend_its_value(self):
         truth = stripes(30, 40)

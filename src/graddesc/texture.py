@@ -46,6 +46,8 @@ _MATCHES = 8  # iterations between searches for similar patches
 _PATCH_STRIDE = 4
 _REACH = 10
 _BAND = 16  # rows of patches: 64 rows of pixels, further apart than 2 * (_REACH + side of a patch)
+_PIXELS = 2**19  # in bands of patches between looks at the clock, or
+_BANDS = 4  # of them, two for each of two threads
 
 
 _LOSS_SIDE, _LOSS_SIZE, _LOSS_STRIDE = 32, 24, 8  # torus and windows of the loss
@@ -126,8 +128,13 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
     edges = edge, solve((~rest).astype(np.uint8))
 
     def choose(firsts, seconds, doubt, lean=0.0):
+        pause()
         gate = Gate(firsts[1], seconds[1], x, held, doubt, lean)
-        return [gate(first, second) for first, second in zip(firsts, seconds, strict=True)]
+        mixtures = []
+        for first, second in zip(firsts, seconds, strict=True):
+            pause()
+            mixtures.append(gate(first, second))
+        return mixtures
 
     def fix(images):
         chosen = edge + trusted * (images[0] - edge), images[1]
@@ -409,6 +416,7 @@ def _polish(image, fix, rng, threads, pause):
     cosines = _cosines(side), _cosines(group)
     _, rows, cols = image.shape
     workspace = np.empty((threads, max(floats, 2 * cols)), np.float32)
+    rows_at_once = _BAND * max(_BANDS, _PIXELS // (_BAND * _PATCH_STRIDE * cols))
     for k, threshold in enumerate(np.geomspace(*_THRESHOLDS, _ITERATIONS)):
         if k % _MATCHES == 0:
             # The grid lies elsewhere each time; its first and last patches are flush with the border.
@@ -424,9 +432,11 @@ def _polish(image, fix, rng, threads, pause):
                 _patches.match(image, tops[some], lefts, _REACH, threads, workspace, distances[some], places[some])
         shrunken = np.empty_like(image)
         for plane, out in zip(image, shrunken, strict=True):
-            pause()
             sums, weights = np.zeros_like(plane), np.zeros_like(plane)
-            _patches.shrink(plane, places, _BAND, *cosines, threshold, threads, workspace, sums, weights)
+            for start in range(0, len(tops), rows_at_once):
+                pause()
+                some = places[start : start + rows_at_once]
+                _patches.shrink(plane, some, _BAND, *cosines, threshold, threads, workspace, sums, weights)
             np.divide(sums, weights, out=out)
         image = fix(shrunken)
         yield image
