@@ -122,6 +122,39 @@ def test_channels_share_a_spectrum():
         results.append(estimates)
     for channel in (0, 1):
         assert_allclose(results[1][:, channel], results[0][:, 0], atol=1e-3)
+    order = once.windows.order
+    assert_allclose(twice.windows._errors[order], once.windows._errors[order], rtol=0.05)
+
+
+def test_of_more_known_pixels_than_there_is_room_for_every_other_is_taken(monkeypatch):
+    case = Case(0.9)
+    monkeypatch.setattr(texture, "_CAPACITY", 40)
+    windows = case.windows
+    windows.know(case.x, case.free == 0)
+    twins = {window: case.twin(window) for window in windows.order}
+    estimates = windows.estimates()
+    list(windows.learn(windows.order, 1, (), estimates))
+    for window, twin in twins.items():
+        every = -(-len(twin.values) // 40)
+        spectrum = twin.spectrum
+        some = reference.Krige(spectrum, twin.positions[::every], twin.values[::every], NOISE)
+        assert_allclose(estimates[window, 0], some.estimate(windows._size), atol=2e-4)
+    assert max(len(twin.values) for twin in twins.values()) > 40
+
+
+def test_learning_is_step_by_step_with_averages_between_and_estimates_at_last():
+    at_once, stepwise = Case(0.9), Case(0.9)
+    estimates = [case.windows.estimates() for case in (at_once, stepwise)]
+    list(at_once.windows.learn(at_once.windows.order, 3, (1,), estimates[0]))
+    windows, order = stepwise.windows, stepwise.windows.order
+    list(windows.learn(order, 1, (), estimates[1]))
+    list(windows.learn(order, 1, (), estimates[1]))
+    tied = np.empty_like(windows._spectra)
+    texture._kriging.tie(windows._spectra, windows._valid, order, 1, tied)
+    windows._spectra[order] = tied[order]
+    list(windows.learn(order, 1, (), estimates[1]))
+    assert_array_equal(at_once.windows._spectra[order], windows._spectra[order])
+    assert_array_equal(estimates[0][order], estimates[1][order])
 
 
 def test_tie_is_the_mean_of_the_valid_neighbours():
@@ -188,12 +221,16 @@ def test_where_windows_have_no_known_pixel_the_other_image_stays():
 def test_held_out_pixels_are_trusted_where_known_ones_are_as_dense_as_around_them():
     known = np.zeros((80, 200), bool)
     known[:, :150] = ~corrupt((80, 150), 0.8)
-    rest = known & ~corrupt(known.shape, 0.2, seed=1)
-    trusted = texture._trusted(known, rest, known & ~rest)
+    rest, held = held_out(known)
+    trusted = texture._trusted(known, rest, held, 3.0, 0.5)
     assert trusted.dtype == np.float32
     assert (trusted[:, 20:130] > 0.9).mean() > 0.99
     assert not trusted[:, 165:].any()
     assert 0 < trusted[:, 150:160].mean() < 1
+    strict = texture._trusted(known, rest, held, 3.0, 0.75)
+    assert (strict <= trusted).all()
+    assert_allclose(strict[trusted > 0.5], 2 * trusted[trusted > 0.5] - 1, atol=1e-5)
+    assert not strict[trusted <= 0.5].any()
 
 
 @pytest.mark.parametrize("side", [12, 16, 24, 32])
@@ -260,6 +297,29 @@ class TestGate:
         for side in (np.s_[:, :, 4:32], np.s_[:, :, 40:68]):
             assert np.abs(mixed - x)[side].mean() < 0.35 * np.abs(noise)[side].mean()
 
+    def test_fit_is_that_of_least_squares(self):
+        rng = np.random.default_rng(0)
+        first, second, x = (stripes()[np.newaxis] + 0.2 * rng.standard_normal((1, 64, 72)) for _ in range(3))
+        held = corrupt(x.shape[1:], 0.1)
+        gate = texture.Gate(first, second, x, held, doubt=0.3)
+        basis = gate._standardise([feature[held] for feature in gate._features(first, second)])
+        assert_allclose(basis[1:].mean(axis=1), 0, atol=0.05)  # but for what is clipped
+        difference, error = (first - second)[0, held], (x - second)[0, held]
+        weights = 1 / (1 + difference**2 / (3 * np.mean(difference**2)))
+        ridge = np.sqrt(gate._RIDGE * np.mean(weights * difference**2))
+        rows = np.concatenate([(np.sqrt(weights) * difference * basis).T, ridge * np.eye(4)])
+        wanted = np.concatenate([np.sqrt(weights) * error, [0.3 * ridge, 0, 0, 0]])
+        assert_allclose(gate._coefficients, np.linalg.lstsq(rows, wanted)[0], rtol=1e-6)
+
+    def test_never_goes_beyond_the_two(self):
+        x = np.stack([stripes()])
+        held = corrupt(x.shape[1:], 0.5)
+        noise = np.random.default_rng(0).standard_normal(x.shape)
+        for beyond, nearest in ((x + noise, 0), (x - 2 * noise, 1)):
+            pair = x, x - noise
+            gate = texture.Gate(*pair, beyond, held, doubt=0.5)
+            assert_allclose(gate(*pair), pair[nearest], atol=1e-5)
+
     def test_is_in_doubt_without_evidence(self):
         x = np.stack([stripes()])
         gate = texture.Gate(x, x, x, corrupt(x.shape[1:]), doubt=0.2)
@@ -307,6 +367,12 @@ class TestLoss:
             losses.TextureAdaptive(seed=0.5)
         with pytest.raises(ValueError, match="seed must not be negative, got -1"):
             losses.TextureAdaptive(seed=-1)
+
+
+def held_out(known):
+    """Known pixels less a random fifth of them, and these."""
+    rest = known & ~corrupt(known.shape, 0.2)
+    return rest, known & ~rest
 
 
 def psnr(x, truth):
@@ -368,6 +434,17 @@ class TestRestore:
         mask = corrupt(truth.shape, missing)
         restored = graddesc.restore(truth, mask, loss="texture")
         assert psnr(restored, truth) > psnr(graddesc.restore(truth, mask), truth) - 0.1
+
+    def test_lines_over_something_smooth_are_not_polished_by_what_lone_pixels_tell(self):
+        # A smooth image with a grain: what is right for a lone pixel among known ones blurs the middle of a line.
+        i, j = np.mgrid[:96, :96]
+        truth = 0.5 + 0.2 * np.sin(i / 20) * np.cos(j / 25) + 0.004 * np.random.default_rng(0).standard_normal((96, 96))
+        mask = np.zeros(truth.shape, bool)
+        mask[4::8] = mask[5::8] = mask[6::8] = True
+        trusted = texture._trusted(~mask, *held_out(~mask), *texture._NEAR_FOR_PATCHES)
+        assert not trusted[5::8].any()
+        edge = graddesc.restore(truth, mask)
+        assert psnr(graddesc.restore(truth, mask, loss="texture"), truth) > psnr(edge, truth) - 0.05
 
     def test_holes_and_corners(self):
         truth = stripes(90, 100)
@@ -463,6 +540,27 @@ class TestRestore:
         assert set(events) == {"pause", "begin", "step", "match", "shrink"}
         for first, second in itertools.pairwise(events):
             assert "pause" in (first, second)
+
+    @pytest.mark.parametrize("choice", [0, 1], ids=["first", "second"])
+    def test_each_gate_has_its_say(self, choice, monkeypatch):
+        x = stripes(50, 60)[np.newaxis].astype(np.float32)
+        free = corrupt(x.shape[1:]).astype(np.uint8)
+        edge = np.where(free, np.float32(0.4), x)
+        doubts = []
+
+        class Gate:
+            def __init__(self, first, second, x, held, doubt, lean):
+                doubts.append(doubt)
+                assert np.abs(first - second).max() > 0
+
+            def __call__(self, *images):
+                return images[choice]
+
+        monkeypatch.setattr(texture, "Gate", Gate)
+        arguments = free, lambda free: edge, 0.0, 1.0, 0.01, np.random.default_rng(0), 1, never
+        stages = list(texture.restore_texture(x, *arguments))
+        assert doubts == [0.5, 0.7, 0.2]  # large and small windows, "edge" and both, these and similar patches
+        assert (np.abs(stages[-1] - edge).max() < 1e-6) == (choice == 0)
 
     @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
     def test_ends_at_once_wherever_it_is_interrupted(self, share):

@@ -15,7 +15,10 @@ _kriging = kernels("kriging")
 _patches = kernels("patches")
 
 _HELD_OUT = 0.2  # of the known pixels
-_NEIGHBOURHOOD = 3.0  # pixels, the standard deviation that a density of known pixels is averaged over
+# Over what standard deviation, in pixels, the density of known pixels is averaged, and how much of that around held-out
+# pixels there must be for their evidence to count. Similar patches fill a lone pixel better than the middle of a line.
+_NEAR_FOR_KRIGING = 3.0, 0.5
+_NEAR_FOR_PATCHES = 1.0, 0.75
 _LEAST_SIDE = 12  # of an image, and
 _LEAST_KNOWN = 100  # known pixels of it: below these it stays as "edge" has it
 
@@ -123,7 +126,6 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
     places = np.flatnonzero(known)
     rest.flat[rng.permutation(places)[: round(_HELD_OUT * len(places))]] = False
     held = known & ~rest
-    trusted = _trusted(known, rest, held)
     # From here on each image is a pair: what all known pixels tell, and what the rest tells.
     edges = edge, solve((~rest).astype(np.uint8))
 
@@ -136,8 +138,8 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
             mixtures.append(gate(first, second))
         return mixtures
 
-    def fix(images):
-        chosen = edge + trusted * (images[0] - edge), images[1]
+    def fix(images, otherwise, near):
+        chosen = otherwise + _trusted(known, rest, held, *near) * (images[0] - otherwise), images[1]
         return [_fix(image, x, where, low, high) for image, where in zip(chosen, (known, rest), strict=True)]
 
     kriged = None
@@ -150,13 +152,13 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
         images = [np.concatenate(part) for part in zip(*parts, strict=True)]
         kriged = images if kriged is None else choose(kriged, images, doubt=0.5)
     # Without the held-out pixels "edge" loses more than kriging does, which makes this one look better than it is.
-    mixed = fix(choose(edges, kriged, doubt=0.7, lean=0.1))
+    mixed = fix(choose(edges, kriged, doubt=0.7, lean=0.1), edge, _NEAR_FOR_KRIGING)
     yield mixed[0]
     polished = []
     for image, where, seed in zip(mixed, (known, rest), rng.spawn(2), strict=True):
         work = _polish(image, lambda new, where=where: _fix(new, x, where, low, high), seed, threads, pause)
         polished.append((yield from _while_showing(mixed[0], work)))
-    yield fix(choose(mixed, polished, doubt=0.2))[0]
+    yield fix(choose(mixed, polished, doubt=0.2), mixed[0], _NEAR_FOR_PATCHES)[0]
 
 
 def _fix(image, x, known, low, high):
@@ -172,15 +174,18 @@ def _while_showing(image, work):
     return result
 
 
-def _trusted(known, rest, held):
-    """How far what held-out pixels tell holds at each pixel: where known ones are hardly sparser than around those."""
+def _trusted(known, rest, held, spread, least):
+    """How far what held-out pixels tell holds at each pixel, by the density of known pixels around.
+
+    It is 1 where they are as dense as around the sparsest held-out pixels, and 0 where they are but `least` times so.
+    """
     from scipy.ndimage import gaussian_filter
 
     def density(mask):
-        return gaussian_filter(mask.astype(np.float32), _NEIGHBOURHOOD)
+        return gaussian_filter(mask.astype(np.float32), spread)
 
-    sparsest = np.quantile(density(rest)[held], 0.01)
-    return np.clip(2 * density(known) / max(sparsest, 1e-6) - 1, 0, 1)
+    sparsest = max(np.quantile(density(rest)[held], 0.01), 1e-6)
+    return np.clip((density(known) / sparsest - least) / (1 - least), 0, 1)
 
 
 # ---- windows and their spectra ----
