@@ -675,9 +675,10 @@ class TextureAdaptive:
     `restore` does not descend it from one image to the next, which would end in the nearest of its many minima, but
     learns each window's spectrum from its known pixels alone, by expectation-maximisation [1]_ of the likelihood that
     these have under it, and takes the conditional mean of the others (kriging). The windows shrink as the known pixels
-    become dense, so that each has about 60. A fifth of the known pixels is held out first, and a ridge regression on
-    them decides where this is to be preferred to "edge". Then groups of similar patches are shrunk [2]_, and what they
-    give is gated in the same way. It is the work of a few seconds for 512 x 512 pixels.
+    become dense, so that each has about 60, and two smaller sizes are tried beside. A fifth of the known pixels is held
+    out first, and a ridge regression on them decides where small windows are better than large ones, and where either
+    is to be preferred to "edge". Then groups of similar patches are shrunk [2]_, and what they give is taken where it
+    is better still. It is the work of a few seconds for 512 x 512 pixels.
 
     References
     ----------

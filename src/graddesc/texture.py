@@ -1,8 +1,8 @@
 """What the loss "texture" does: local spectra learned from known pixels, gated against "edge", and similar patches.
 
-`restore_texture` is the whole of it. `Windows` krige an image from the spectra of its windows, `Gate` learns from
-pixels that were known but held out where one image is to be preferred to another, and similar patches are shrunk
-together.
+`restore_texture` is the whole of it. `Windows` krige an image from the spectra of its windows, of one size; `Merged`
+gathers what windows of several sizes make of it; `Gate` learns from pixels that were known but held out where one image
+is to be preferred to another; and similar patches are shrunk together.
 """
 
 import math
