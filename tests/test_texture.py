@@ -191,9 +191,9 @@ def test_merge_weighs_the_windows_by_their_errors():
 @pytest.mark.parametrize(
     ("share", "sides"),
     [
-        (0.05, [(32,), (16, 24)]),
-        (0.1, [(32,), (16, 24)]),
-        (0.2, [(24,), (12, 16)]),
+        (0.05, [(32,), (24,)]),
+        (0.1, [(32,), (24,)]),
+        (0.2, [(24,), (16,)]),
         (0.5, [(16,), (12,)]),
         (1, [(12,)]),
     ],
@@ -489,7 +489,7 @@ class TestRestore:
         mask = corrupt(truth.shape)
         restored, info = graddesc.restore(truth, mask, loss="texture", max_iter=1, full_output=True)
         assert (info.status, info.nit) == (1, 1)
-        assert_allclose(restored, graddesc.restore(truth, mask), atol=1e-3)
+        assert_allclose(restored, graddesc.restore(truth, mask, tol=0.1), atol=1e-3)
 
         # No step at all: what it would start from, not what its first step makes of that.
         for init in ("pyramid", "nearest", "image"):

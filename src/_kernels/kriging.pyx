@@ -519,7 +519,7 @@ cdef void update(Shape s, Work *w, const float *prior, float mix) noexcept nogil
     cdef float t[LANES]
     cdef const float *power = w.response
     cdef const float *q = w.response + s.side * s.half * LANES
-    cdef float area = <float> (s.side * s.side), z, weight
+    cdef float share = <float> (1.0 / (s.side * s.side)), kept = 1 - mix, square, z, weight
     cdef Py_ssize_t i, j, k
     cdef int v
     for v in range(LANES):
@@ -529,19 +529,20 @@ cdef void update(Shape s, Work *w, const float *prior, float mix) noexcept nogil
             weight = 1 if j == 0 or 2 * j == s.side else 2
             k = (i * s.half + j) * LANES
             for v in range(LANES):
-                z = w.spectrum[k + v] - w.spectrum[k + v] * w.spectrum[k + v] * q[k + v] / area
+                square = share * w.spectrum[k + v] * w.spectrum[k + v]
+                z = w.spectrum[k + v] - square * q[k + v]
                 z = z if z > 0 else 0
-                z = z + w.spectrum[k + v] * w.spectrum[k + v] * power[k + v] / area
+                z = z + square * power[k + v]
                 t[v] = z * z / w.spectrum[k + v]
             for v in range(LANES):
                 total[v] += weight * t[v]
             for v in range(LANES):
                 w.spectrum[k + v] = t[v]
     for v in range(LANES):
-        total[v] = mix * total[v] / area
+        total[v] = mix * share * total[v]
     for k in range(s.side * s.half):
         for v in range(LANES):
-            t[v] = (1 - mix) * w.spectrum[k * LANES + v] + prior[k] * total[v]
+            t[v] = kept * w.spectrum[k * LANES + v] + prior[k] * total[v]
             t[v] = t[v] if t[v] > <float> 1e-12 else <float> 1e-12
         for v in range(LANES):
             w.spectrum[k * LANES + v] = t[v]
@@ -567,7 +568,8 @@ cdef void step_batch(
     cdef double logarithm[LANES]
     cdef Py_ssize_t count, c, i, j, k, r, lane, window, at, mirror
     cdef const float *ones
-    cdef float area = <float> (s.side * s.side)
+    # Variables: Cython would write a literal as a double, and what it meets with it.
+    cdef float area = <float> (s.side * s.side), half = <float> 0.5, share = <float> (1.0 / s.channels)
     cdef int v
     values = workspace + lay_out(s, workspace, &w)
     read_known(
@@ -613,9 +615,9 @@ cdef void step_batch(
                 # Of F = transform(a + i b): the transform of a is (F(k) + conj F(-k)) / 2; b's has the real part
                 # (Im F(k) + Im F(-k)) / 2.
                 for v in range(LANES):
-                    t[v] = (w.re[at + v] + w.re[mirror + v]) / 2
-                    u[v] = (w.im[at + v] - w.im[mirror + v]) / 2
-                    t[v] = (t[v] * t[v] + u[v] * u[v]) / s.channels
+                    t[v] = half * (w.re[at + v] + w.re[mirror + v])
+                    u[v] = half * (w.im[at + v] - w.im[mirror + v])
+                    t[v] = share * (t[v] * t[v] + u[v] * u[v])
                     u[v] = w.im[at + v] + w.im[mirror + v] + trace[v]
                     u[v] = u[v] if u[v] > 0 else 0
                 if c == 0:
@@ -636,8 +638,8 @@ cdef void step_batch(
                     if r < at and (j == 0 or 2 * j == s.side):
                         continue  # was written with its mirror image
                     for v in range(LANES):
-                        t[v] = w.spectrum[k + v] * (w.re[at + v] + w.re[r + v]) / 2
-                        u[v] = w.spectrum[k + v] * (w.im[at + v] - w.im[r + v]) / 2
+                        t[v] = half * w.spectrum[k + v] * (w.re[at + v] + w.re[r + v])
+                        u[v] = half * w.spectrum[k + v] * (w.im[at + v] - w.im[r + v])
                     for v in range(LANES):
                         w.re[at + v] = t[v]
                     for v in range(LANES):

@@ -41,6 +41,8 @@ _OFFERS = "sweeps", "sweeps_of", "stages"
 
 _ROWS_AT_ONCE = 64  # of which NumPy's temporary arrays are made
 
+_EDGE_TOL = 0.1  # of the restorations by "edge" in "texture", of whose time they are little
+
 _CONFIDENCE_SEED = 0x5EED  # of the held-out pixels
 
 _MESSAGES = {
@@ -640,7 +642,7 @@ class _StagedRun(_Run):
             def solve(free):
                 return restore(
                     np.ascontiguousarray(self.x[channels], np.float32), free, loss=self._loss.edge, channel_axis=0,
-                    bounds=self.scale.bounds(), max_time=limits.remaining(), threads=self._threads,
+                    bounds=self.scale.bounds(), tol=_EDGE_TOL, max_time=limits.remaining(), threads=self._threads,
                 )  # fmt: skip
 
             return solve

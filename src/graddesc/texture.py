@@ -44,7 +44,7 @@ _FULL = 3, (0, 1)
 _MORE = 10, (0, 1, 4, 5)
 
 _THRESHOLDS = 0.085, 0.005
-_ITERATIONS = 16
+_ITERATIONS = 12
 _MATCHES = 8  # iterations between searches for similar patches
 _PATCH_STRIDE = 4
 _REACH = 10
@@ -195,7 +195,7 @@ def _sides(known):
     """The sides of the tori to take, those of large windows first."""
     wanted = math.sqrt(_KNOWN_IN_WINDOW * known.size / np.count_nonzero(known))
     best = min(range(len(_SIDES)), key=lambda k: abs(math.log(3 * _SIDES[k] / 4 / wanted)))
-    return [sides for sides in (_SIDES[best : best + 1], _SIDES[max(best - 2, 0) : best]) if sides]
+    return [sides for sides in (_SIDES[best : best + 1], _SIDES[max(best - 1, 0) : best]) if sides]
 
 
 def _krige(sides, x, free, known, rest, edges, noise, threads, pause):
