@@ -472,10 +472,11 @@ def test_constant_image_stays_constant(image_dtype):
     assert_allclose(info.fun, 0, atol=1e-6)
 
 
-def test_widest_range_of_a_dtype(dtype):
+@pytest.mark.parametrize("loss", ["line", "harmonic", "tv", "edge"])
+def test_widest_range_of_a_dtype(loss, dtype):
     top = np.finfo(dtype).max
     image = np.array([[-top, 0, 0, top], [top, 0, 0, -top]], dtype)
-    restored, info = restore(image, np.array([[0, 1, 1, 0]] * 2), full_output=True)
+    restored, info = restore(image, np.array([[0, 1, 1, 0]] * 2), loss=loss, full_output=True)
     assert np.isfinite(restored).all()
     assert info.success
     assert -0.5 * top < restored[0, 1] < restored[0, 2] < 0.5 * top
@@ -803,11 +804,12 @@ class TestChannelsThatShareAMask:
             low, high = bounds or (0, 1)
             assert low <= restored[:, mask].min() <= restored[:, mask].max() <= high
 
-    def test_what_is_unknown_does_not_matter(self, loss):
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e308, (np.inf, -np.inf, np.nan)], ids=str)
+    def test_what_is_unknown_does_not_matter(self, loss, value):
         grey, mask = self.coloured()
         image = np.stack([grey, 1 - grey, grey**2])
         expected = graddesc.restore(image, mask, loss=loss, channel_axis=0)
-        image[:, mask] = np.nan
+        image[:, mask] = np.reshape(value, (-1, 1))
         assert_array_equal(graddesc.restore(image, mask, loss=loss, channel_axis=0), expected)
 
     def test_history_and_callback_see_the_image(self, loss):

@@ -358,7 +358,8 @@ class _Scale:
 
     Integers are divided by the greatest value of their dtype. Floats are taken as they are unless their squares might
     overflow or vanish (and a loss of the caller's always sees them so). With `unit`, for losses whose parameters are
-    contrasts, floats that do not lie in [0, 1] are shifted and scaled so that the known ones do.
+    contrasts, floats that do not lie in [0, 1] are shifted and scaled so that the known ones do, unless the range of
+    these is beyond their dtype's.
     """
 
     def __init__(self, planes, free, bounds, as_is, unit):
@@ -374,9 +375,9 @@ class _Scale:
             if not (math.isfinite(least) and math.isfinite(greatest)):
                 _refuse_nonfinite(planes, free)
             top = max(abs(least), abs(greatest))
-            extent = greatest / 2 - least / 2
-            if unit and not 0 <= least <= greatest <= 1 and 0 < extent < math.inf:
-                self.offset, self.factor = least, min(2 * extent, np.finfo(np.float64).max)
+            half = greatest / 2 - least / 2
+            if unit and not 0 <= least <= greatest <= 1 and 0 < half <= np.finfo(self.work_dtype).max / 2:
+                self.offset, self.factor = least, 2 * half
             else:
                 self.factor = self._power_of_two(top, as_is)
         self.given = bounds is not None
@@ -839,9 +840,10 @@ def _mix(x, matrix):
     for start in range(0, x.shape[1], _ROWS_AT_ONCE):
         block = x[:, start : start + _ROWS_AT_ONCE]
         sums = np.zeros_like(block)
-        for weights, out in zip(matrix, sums, strict=True):  # not by BLAS, whose order of summation is its own
-            for weight, plane in zip(weights, block, strict=True):
-                out += weight * plane
+        with np.errstate(all="ignore"):  # a corrupt value may be anything
+            for weights, out in zip(matrix, sums, strict=True):  # not by BLAS, whose order of summation is its own
+                for weight, plane in zip(weights, block, strict=True):
+                    out += weight * plane
         block[...] = sums
 
 
