@@ -822,3 +822,14 @@ class TestChannelsThatShareAMask:
         assert_array_equal(seen[-1], restored)
         assert_array_equal(seen[0][~mask], image[~mask])
         assert info.fun == info.history[-1]
+
+    def test_loss_is_that_of_the_clamped_image(self):
+        image = np.random.default_rng(0).random((3, 30, 40))
+        mask = np.random.default_rng(1).random(image.shape[1:]) < 0.8
+        seen = []
+        restored, info = graddesc.restore(
+            image, mask, loss="biharmonic", channel_axis=0, full_output=True, callback=seen.append
+        )
+        assert (restored[:, mask] == 1).any()
+        for state in (*seen, info):
+            assert_allclose(state.fun, sum(losses.Biharmonic().value(channel) for channel in state.x), rtol=1e-12)

@@ -415,13 +415,13 @@ class StencilSweeps:
     def _advance(self):
         self.iterates, self._previous, self._next = self._next, self.iterates, self._previous
 
-    def loss(self):
-        """The loss of the image as it stands."""
+    def loss(self, x):
+        """The loss of an image of the shape and dtype of this one."""
         weights = self._weights
         if self._spread is not None:
-            weights = _Weights(weights.operator, self.iterates.shape, self.iterates.dtype, self._threads)
-            weights.orient(self.iterates, _SPREAD)
-        return weights.energy(self.iterates)
+            weights = _Weights(weights.operator, x.shape, x.dtype, self._threads)
+            weights.orient(x, _SPREAD)
+        return weights.energy(x)
 
 
 def _tensor_spread(free, threads):

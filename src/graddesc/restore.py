@@ -136,11 +136,10 @@ def restore(
     info : scipy.optimize.OptimizeResult
         Only with `full_output`: ``x`` (the restored image), ``fun`` (its loss), ``nit`` (iterations), ``success``,
         ``status`` (0 settled, 1 iterations, 3 not finite, 5 time, 99 callback; with a callable loss also those of
-        `minimize`),
-        ``message`` and ``history`` (the loss after each iteration). The loss is that of the image in its own units for
-        floats, scaled to [0, 1] for integers. With `confidence` also ``confidence``: float32, shape (rows, cols), or
-        that of the image where channels have masks of their own; 1 where a pixel is known, towards 0 the larger its
-        expected squared error is beside the variance of the known pixels, at which it is 1/2.
+        `minimize`), ``message`` and ``history`` (the loss after each iteration; its unit: see Notes). With `confidence`
+        also ``confidence``: float32, shape (rows, cols), or that of the image where channels have masks of their own;
+        1 where a pixel is known, towards 0 the larger its expected squared error is beside the variance of the known
+        pixels, at which it is 1/2.
 
     Raises
     ------
@@ -155,12 +154,13 @@ def restore(
     point, and momentum that starts afresh when it points uphill [2]_; its start is pull-push interpolation [3]_.
     With "line" it holds, beside the image, at most four arrays of the image's size, in float32 (in float64 for float64
     images). The other losses are run on coarse levels first; their weights are renewed every 12 iterations, and they
-    hold at most twelve arrays. Their parameters are contrasts of an image in [0, 1]: floats outside are scaled so that
-    the known ones lie in it. Channels that share a mask are descended as their cosine transform, the mean and ever
+    hold at most twelve arrays. Channels that share a mask are descended as their cosine transform, the mean and ever
     finer differences, each until it has settled, and clamped at the end; with `bounds`, and where channels have masks
     of their own, as they are, clamped in each step.
 
-    A step size has the unit of the image for floats; integers are scaled to [0, 1].
+    Integers are scaled to [0, 1]. "line" and callables take floats in their own units, which are those of the steps of
+    a schedule and of the loss that is told. The parameters of the other losses are contrasts of an image in [0, 1]:
+    floats outside are shifted and scaled so that the known ones fill it, and steps and losses are the scaled image's.
 
     References
     ----------
@@ -610,16 +610,21 @@ class _StencilRun(_Run):
         return self._sweeps.change
 
     def loss(self):
-        """The loss of the image as it stands, scaled to [0, 1] as the loss sees it."""
-        return self._sweeps.loss()
+        """The loss of the image as it stands, clamped and scaled to [0, 1] as the loss sees it."""
+        x = self._channels()
+        return self._sweeps.loss(x if self._mixing is None else np.clip(x, *self.scale.bounds(), out=x))
 
     def iterates(self):
         """The channels as they stand."""
+        x = self._channels()
+        return x.swapaxes(1, 2) if self._turned else x
+
+    def _channels(self):
         x = self._sweeps.iterates
         if self._mixing is not None:
             x = x.copy()
             _mix(x, self._mixing.T)
-        return x.swapaxes(1, 2) if self._turned else x
+        return x
 
 
 class _StagedRun(_Run):
