@@ -78,6 +78,25 @@ class TestKernels:
             # The error of the quotient is h^4 times a fifth derivative.
             assert_allclose(gradient[-1][place], quotient, atol=1e-6)
 
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_weights_are_one_over_the_root_of_the_square(self, kind, shape, channels):
+        case = Case(kind, shape, channels=channels)
+        square = np.mean([reference.stencil_square(kind, plane, *case.tensor) for plane in case.x], axis=0)
+        expected = PARAMETERS["scale"] / np.sqrt(PARAMETERS["epsilon"] ** 2 + square)
+        if kind == EDGE:
+            expected[[0, -1]] = expected[:, [0, -1]] = 0
+        assert_allclose(case.weights[0], expected, rtol=1e-12)
+
+    def test_tiles_leave_no_seam(self, kind):
+        # The part lies across the corner where four tiles meet, and is a tile of its own.
+        case, part = Case(kind, (300, 2300)), np.s_[:, 100:200, 1000:1300]
+        assert case.kernels.count_tiles(300, 2300) == 4
+        whole = case.gradient(case.x), case.steps(np.ones(case.x.shape, np.uint8))
+        case.x, case.weights = case.x[part].copy(), case.weights[part].copy()
+        alone = case.gradient(case.x), case.steps(np.ones(case.x.shape, np.uint8))
+        for expected, found in zip(alone, whole, strict=True):
+            assert_array_equal(found[part][:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2])
+
     def test_steps_are_one_over_the_diagonal(self, kind, shape):
         case = Case(kind, shape)
         steps = case.steps(np.ones((1, *shape), np.uint8))
