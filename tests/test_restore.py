@@ -1,6 +1,7 @@
 """restore(): what it keeps, what it reaches, what it refuses."""
 
 import functools
+import importlib
 import itertools
 import tracemalloc
 
@@ -535,6 +536,80 @@ def test_a_loss_that_overflows_is_told():
     _, info = restore(image, mask, init=start, bounds=(-np.inf, np.inf), full_output=True)
     assert (info.status, info.success) == (3, False)
     assert "not finite" in info.message
+
+
+def test_channels_go_on_up_to_the_last_that_moves():
+    above = importlib.import_module("graddesc.restore")._last_above
+    assert above([0.0, 0.5], 0.5) == 0
+    assert above([2.0, 0.1, 1.0, 0.1], 0.5) == 3
+    assert above([0.1, np.nan, 0.1], 0.5) == 2
+
+
+def test_change_yet_to_come_is_a_geometric_series_once_changes_fall():
+    course = importlib.import_module("graddesc.restore")._Course()
+    falling = [0.9**k for k in range(12)]
+    expected = [course.expected(change, False) for change in falling]
+    assert_allclose(expected[:8], np.multiply(50, falling[:8]))
+    assert_allclose(expected[8:], [0.9**k * 9 for k in range(8, 12)])
+    assert course.expected(1.0, False) == 50  # growing
+    assert course.expected(0.3, True) == 15  # its momentum has started afresh
+
+
+class Parts:
+    """A run that claims to have changed so much, beside a contrast that has fallen to a tenth since it was measured."""
+
+    restarted = False
+
+    def __init__(self, *changes):
+        self.changes, self.kept, self.measured = list(changes), [], 0
+
+    def contrast(self, renew=False):
+        self.measured += renew
+        return 0.1 if self.measured else 1.0
+
+    def keep(self, parts):
+        self.kept.append(parts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "settled", "kept", "measured"),
+    [
+        ([1.0], False, [], 0),
+        ([0.005], False, [], 1),  # of the contrast as it was, this would do
+        ([0.0005], True, [], 1),
+        ([1.0, 0.005, 0.0005, 0.0], False, [2], 1),
+        ([0.0005, 1.0, 0.0005], False, [2], 1),
+        ([0.0005, 1.0], False, [], 0),
+    ],
+)
+def test_what_has_settled_is_left_alone(changes, settled, kept, measured):
+    limits = importlib.import_module("graddesc.restore")._Limits(None, 0.5, None, None, 0.0, None)
+    run = Parts(*changes)
+    assert limits.settled(run, None) == settled
+    assert (run.kept, run.measured) == (kept, measured)
+
+
+def test_bounds_are_not_those_of_an_image_clamped_at_the_end():
+    # Each channel of a quadratic goes its own way, whether the others have its mask or not.
+    grey = scene(50, 60)
+    mask = np.random.default_rng(3).random(grey.shape) < 0.85
+    image = np.stack([grey, 1 - grey, grey**2])
+    settings = {"loss": "biharmonic", "channel_axis": 0, "bounds": (0.4, 0.5), "tol": 1e-4}
+    apart = np.stack([mask] * 3)
+    expected = graddesc.restore(image, apart, **settings)
+    assert_allclose(graddesc.restore(image, mask, **settings), expected, atol=1e-4)
+    free = graddesc.restore(image, mask, **settings | {"bounds": None})
+    assert np.abs(np.clip(free, 0.4, 0.5) - expected)[:, mask].max() > 0.01
+
+
+@pytest.mark.parametrize("loss", ["harmonic", "biharmonic", "tv", "hessian-tv"])
+def test_coarse_levels_do_most_of_the_work(loss):
+    image = scene(96, 90)
+    mask = np.random.default_rng(0).random(image.shape) < 0.95
+    start, first, best = (
+        losses.by_name(loss).value(graddesc.restore(image, mask, loss=loss, max_iter=n, tol=0)) for n in (0, 1, 300)
+    )
+    assert best < first < best + 0.6 * (start - best)
 
 
 def test_a_step_of_zero_is_no_sign_of_rest():

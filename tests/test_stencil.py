@@ -151,6 +151,19 @@ def test_known_around_is_the_mean_of_windows(shape):
     assert_allclose(found, expected, rtol=1e-12)
 
 
+class Momentum:
+    """The same weight in each step."""
+
+    weight = 0.5
+    restarted = False
+
+    def next(self):
+        return self.weight
+
+    def restart(self):
+        self.restarted = True
+
+
 def image(rows=70, cols=90):
     i, j = np.mgrid[:rows, :cols]
     return 0.5 + 0.25 * np.sin(0.17 * i + 0.1 * j) + 0.2 * (i + j > 80)
@@ -234,6 +247,15 @@ class TestLosses:
         assert_array_equal(restored[~mask], x[~mask])
         assert loss.value(restored) < loss.value(start)
         assert np.sqrt(np.mean((restored - x)[mask] ** 2)) < 1.1 * np.sqrt(np.mean((start - x)[mask] ** 2))
+
+    def test_history_is_the_value_of_the_image(self, name):
+        x, loss = image(33, 40), losses.by_name(name)
+        mask = np.random.default_rng(1).random(x.shape) < 0.8
+        seen = []
+        _, info = graddesc.restore(x, mask, loss=loss, full_output=True, callback=seen.append)
+        assert len(seen) == info.nit
+        for state in (*seen, info):
+            assert_allclose(state.fun, loss.value(state.x), rtol=1e-12)
 
     def test_plain_steps_and_channels(self, name):
         x = np.stack([image(20, 24), 1 - image(20, 24)], axis=-1)
@@ -319,13 +341,81 @@ def test_memory_is_bounded():
 
 def test_density_of_the_known_pixels_sets_the_spread():
     # A window in the middle has 48 neighbours; in the corner of the image only 15.
-    free = np.ones((1, 600, 20), np.uint8)
-    free[0, ::4, ::5] = 0
+    free = np.ones((2, 600, 20), np.uint8)
+    free[0, ::4, ::5] = free[1, ::7, ::2] = 0
     shares = []
-    for i, j in np.argwhere(free[0]):
-        window = free[0, max(i - 3, 0) : i + 4, max(j - 3, 0) : j + 4]
+    for c, i, j in np.argwhere(free):
+        window = free[c, max(i - 3, 0) : i + 4, max(j - 3, 0) : j + 4]
         shares.append((window == 0).sum() / (window.size - 1))
     assert_allclose(losses._tensor_spread(free, 2), 4 * (0.1 / np.mean(shares)) ** 0.4, rtol=1e-12)
+
+
+def test_spread_is_bounded():
+    free = np.ones((1, 40, 40), np.uint8)
+    free[0, 20, 20] = 0
+    assert losses._tensor_spread(free, 1) == 10
+    assert_allclose(losses._tensor_spread(1 - free, 1), 4 * 0.1**0.4)  # all that is around is known
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestSweeps:
+    """What the sweeps tell of themselves, and which channels they leave alone."""
+
+    def sweeps(self, name, masks, dtype=np.float64):
+        rng = np.random.default_rng(0)
+        x, free = rng.random((3, 30, 41)).astype(dtype), (rng.random((masks, 30, 41)) < 0.7).astype(np.uint8)
+        sweeps = losses.by_name(name).sweeps_of(x.copy(), free, 0.0, 1.0)
+        sweeps.refresh()
+        return sweeps, x, np.broadcast_to(free, x.shape) == 1
+
+    @pytest.mark.parametrize("masks", [1, 3])
+    @pytest.mark.parametrize("plain", [True, False])
+    def test_change_and_contrast_are_root_mean_squares(self, name, masks, plain):
+        sweeps, x, free = self.sweeps(name, masks)
+        differences = np.concatenate([np.diff(x, axis=axis).ravel() for axis in (1, 2)])
+        assert_allclose(sweeps.contrast, np.sqrt(np.mean(differences**2)), rtol=1e-12)
+        if plain:
+            sweeps.descend(1e-3)
+        else:
+            sweeps.accelerate(Momentum())
+        moves = sweeps.iterates - x
+        assert (moves[~free] == 0).all()
+        assert_allclose(sweeps.change, np.sqrt(np.mean(moves[free] ** 2)), rtol=1e-12)
+        shares = np.sqrt(np.sum(moves**2, axis=(1, 2)) / free.sum())
+        assert_allclose(sweeps.changes, shares, rtol=1e-12)
+
+    def test_plain_steps_are_clamped(self, name):
+        sweeps, x, free = self.sweeps(name, 1)
+        sweeps.descend(1e3)
+        moved = sweeps.iterates[free]
+        assert set(moved[moved != x[free]]) == {0, 1}
+
+    def test_all_channels_decide_whether_momentum_points_uphill(self, name):
+        sweeps, x, _ = self.sweeps(name, 1)
+        momentum = Momentum()
+        sweeps.accelerate(momentum)
+        # The first channel rests, the others come from where they were about to go.
+        sweeps._previous[0] = sweeps.iterates[0]
+        sweeps._previous[1:] += 2 * (sweeps.iterates - x)[1:]
+        momentum.weight = 5.0
+        assert not sweeps.accelerate(momentum)
+        assert not momentum.restarted
+        assert sweeps._sums[0, 1] < 0 < sweeps._sums[:, 1].sum()
+        assert sweeps.accelerate(momentum)
+        assert momentum.restarted
+
+    def test_channels_that_are_not_kept_stay(self, name):
+        sweeps, _, _ = self.sweeps(name, 1)
+        momentum = Momentum()
+        for _ in range(4):
+            sweeps.accelerate(momentum)
+        last = sweeps.iterates.copy()
+        sweeps.keep(2)
+        for _ in range(4):
+            sweeps.accelerate(momentum)
+            assert len(sweeps.changes) == 2
+            assert_array_equal(sweeps.iterates[2], last[2])
+            assert (sweeps.iterates[:2] != last[:2]).any()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -347,15 +437,27 @@ def one_sided_gradient(x, axis):
     return np.gradient(x, axis=axis) if x.shape[axis] > 1 else np.zeros_like(x)
 
 
+def slow_tensor(x, contrast):
+    gy, gx = (np.stack([one_sided_gradient(plane, axis) for plane in x]) for axis in (0, 1))
+    xx, xy, yy = (np.mean(product, axis=0) for product in (gx * gx, gx * gy, gy * gy))
+    damping = 1 / np.sqrt(1 + (xx + yy) / contrast**2)
+    return np.stack([block_means(damping * product) for product in (xx, xy, yy)])
+
+
+def slow_orientation(tensor, shape, strength):
+    everywhere = np.ones(shape, bool)
+    jxx, jxy, jyy = (reference.push(plane, np.zeros(shape), everywhere) for plane in tensor)
+    length, trace = np.hypot(jxx - jyy, 2 * jxy), jxx + jyy
+    s = trace * (length / trace) ** 4 / strength**2
+    return (jxx - jyy) / length, 2 * jxy / length, s / (1 + s)
+
+
 class TestTensor:
     """The structure tensor, its Gaussian and what is read off it, each against a slow twin."""
 
     def test_tensor_is_the_damped_product_of_the_gradients(self, shape):
         x, contrast = np.random.default_rng(0).random((2, *shape)), 0.3
-        gy, gx = (np.stack([one_sided_gradient(plane, axis) for plane in x]) for axis in (0, 1))
-        xx, xy, yy = (np.mean(product, axis=0) for product in (gx * gx, gx * gy, gy * gy))
-        damping = 1 / np.sqrt(1 + (xx + yy) / contrast**2)
-        expected = np.stack([block_means(damping * product) for product in (xx, xy, yy)])
+        expected = slow_tensor(x, contrast)
         out = np.empty((3, *((side + 1) // 2 for side in shape)))
         isa.kernels("stencil").tensor(x, contrast, 1, out)
         assert_allclose(out, expected, atol=1e-14)
@@ -377,13 +479,18 @@ class TestTensor:
         halves = tuple((side + 1) // 2 for side in shape)
         gx, gy = rng.standard_normal((2, 3, *halves))
         tensor = np.stack([(a * b).mean(0) for a, b in ((gx, gx), (gx, gy), (gy, gy))])
-        everywhere = np.ones(shape, bool)
-        jxx, jxy, jyy = (reference.push(plane, np.zeros(shape), everywhere) for plane in tensor)
-        length, trace = np.hypot(jxx - jyy, 2 * jxy), jxx + jyy
-        s = trace * (length / trace) ** 4 / strength**2
         weights = np.zeros((4, *shape))
         isa.kernels("stencil").orient(tensor, strength, 1, weights)
         assert_array_equal(weights[0], 0)
-        assert_allclose(weights[1], (jxx - jyy) / length, atol=1e-10)
-        assert_allclose(weights[2], 2 * jxy / length, atol=1e-10)
-        assert_allclose(weights[3], s / (1 + s), atol=1e-10)
+        assert_allclose(weights[1:], slow_orientation(tensor, shape, strength), atol=1e-10)
+
+    def test_edge_is_made_of_these(self):
+        from scipy.ndimage import gaussian_filter
+
+        x, loss = image(30, 41), losses.EdgeAligned(0.02, 0.3, 0.1, 0.7, 1.5)
+        tensor = [gaussian_filter(plane, 4 / 2, truncate=3) for plane in slow_tensor(x[np.newaxis], 0.3)]
+        orientation = slow_orientation(tensor, x.shape, 0.02)
+        expected = reference.stencil_energy(
+            EDGE, x[np.newaxis], *orientation, epsilon=0.1, scale=0.1, mu=0.7, kappa=1.5
+        )
+        assert_allclose(loss.value(x), expected, rtol=1e-10)

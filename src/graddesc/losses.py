@@ -429,7 +429,7 @@ def _tensor_spread(free, threads):
     sums, scratch = np.empty(free.shape[1]), np.empty(free.shape[1:], np.uint8)
     known = math.fsum(_stencil.known_around(plane, threads, sums, scratch) for plane in free)
     density = max(known / max(np.count_nonzero(free), 1), 0.005)
-    return min(max(_SPREAD * (0.1 / density) ** 0.4, 1.0), 10.0)
+    return min(_SPREAD * (0.1 / density) ** 0.4, 10.0)
 
 
 class _Stencil:
