@@ -313,6 +313,20 @@ def test_parameters_are_checked(cls):
         cls(epsilon=0)
     with pytest.raises(TypeError, match="epsilon must be a number, got 'x'"):
         cls(epsilon="x")
+    with pytest.raises(ValueError, match="epsilon must be at least 1e-15, got 1e-16"):
+        cls(epsilon=1e-16)
+
+
+@pytest.mark.parametrize("value", [1e-15, 1e15])
+@pytest.mark.parametrize("name", ["edge_strength", "contrast", "epsilon", "first_order", "mixed"])
+def test_extreme_parameters_restore_numbers(name, value):
+    x = np.full((12, 20), 0.5, np.float32)
+    mask = np.random.default_rng(1).random(x.shape) < 0.6
+    for truth in (x, np.random.default_rng(0).random(x.shape, np.float32)):
+        loss = losses.EdgeAligned(**{name: value})
+        restored, info = graddesc.restore(truth, mask, loss=loss, max_iter=20, full_output=True)
+        assert np.isfinite(restored).all()
+        assert np.isfinite(info.history).all()
 
 
 def test_every_level_sweeps_alike(monkeypatch):
@@ -385,10 +399,10 @@ class TestSweeps:
         assert_allclose(sweeps.changes, shares, rtol=1e-12)
 
     def test_plain_steps_are_clamped(self, name):
-        sweeps, x, free = self.sweeps(name, 1)
+        sweeps, _, free = self.sweeps(name, 1)
         sweeps.descend(1e3)
         moved = sweeps.iterates[free]
-        assert set(moved[moved != x[free]]) == {0, 1}
+        assert (moved.min(), moved.max()) == (0, 1)
 
     def test_all_channels_decide_whether_momentum_points_uphill(self, name):
         sweeps, x, _ = self.sweeps(name, 1)

@@ -471,12 +471,17 @@ class _Stencil:
         return _Weights(self.operator, (1, *x.shape), x.dtype, 1)
 
 
+_LEAST = 1e-15  # of a parameter: the square of a much smaller one, or its inverse, does not fit into float32
+
+
 def _require_positive(**parameters):
     for name, value in parameters.items():
         if not isinstance(value, numbers.Real):
             raise TypeError(f"{name} must be a number, got {value!r}")
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be a positive finite number, got {value!r}")
+        if value < _LEAST:
+            raise ValueError(f"{name} must be at least {_LEAST}, got {value!r}")
 
 
 @dataclass(frozen=True)
