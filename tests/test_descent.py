@@ -353,7 +353,8 @@ def test_any_projection(step, direction):
         maxiter=500,
     )
     for x in counted.points:
-        assert x.sum() == pytest.approx(1.0, abs=1e-12)
+        # Steps of up to 1e7, where the curvature is lost to rounding, are projected with a rounding of their size.
+        assert x.sum() == pytest.approx(1.0, abs=1e-9)
         assert (x >= 0.0).all()
     assert result.success, result.message
     np.testing.assert_allclose(result.x, onto_simplex(target), atol=1e-7)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import Bounds, minimize_scalar
 
 from graddesc import (
     LBFGS,
@@ -23,7 +23,10 @@ from graddesc import (
     minimize,
 )
 from graddesc.problems import (
+    PROBLEMS,
     Beale,
+    BrownBadlyScaled,
+    BrownDennis,
     BroydenTridiagonal,
     DixonPrice,
     Himmelblau,
@@ -386,7 +389,7 @@ def test_evaluations_are_counted_exactly(search, direction):
     assert (result.nfev, result.njev) == (calls["f"], calls["g"])
 
 
-# Survival
+# Projected rays
 
 
 @dataclass(frozen=True)
@@ -395,6 +398,171 @@ class Uphill:
 
     def begin(self):
         return lambda g, s, y, step: g.copy()
+
+
+def onto_ball(x):
+    return x / max(1.0, math.sqrt(x.dot(x)))
+
+
+def onto_halfspace(x):
+    return x - max(x.sum() - 1.0, 0.0) / x.size
+
+
+class Box(Bounds):
+    def __call__(self, x):
+        return np.clip(x, self.lb, self.ub)
+
+
+@pytest.mark.parametrize("project", [Box(-0.5, [0.7, 2.0, 0.1, 0.3]), onto_ball, onto_halfspace], ids=str)
+@pytest.mark.parametrize("direction", [Steepest(), ConjugateGradient(), LBFGS()], ids=name)
+def test_slopes_are_those_of_the_projected_path(project, direction):
+    problem, rng, h = Wood(), np.random.default_rng(0), 1e-7
+    kinds = set()
+
+    class Probing:
+        def begin(self):
+            return self.look
+
+        def look(self, ray):
+            for alpha in 10.0 ** rng.uniform(-4, 1, 20) / np.abs(ray.d).max():
+                trial = ray.at(alpha)
+                ends = [problem(project(ray.x + (alpha + sign * h * alpha) * ray.d)) for sign in (1, -1)]
+                expected = (ends[0] - ends[1]) / (2.0 * h * alpha)
+                assert ray.slope_at(trial) == pytest.approx(expected, rel=2e-3, abs=1e-6 * abs(ray.slope))
+                kinds.add(bool((trial.x != ray.x + alpha * ray.d).any()))
+            return ray.at(1e-2 / np.abs(ray.d).max())
+
+    region = {"bounds": project} if isinstance(project, Box) else {"projection": project}
+    start = project(np.array([0.4, -0.3, 0.1, 0.2]))
+    minimize(problem, start, jac=problem.gradient, step=Probing(), direction=direction, maxiter=8, **region)
+    assert kinds == {False, True}
+
+
+@pytest.mark.parametrize("search", [StrongWolfe(), StrongWolfe(curvature=0.1), HagerZhang()], ids=name)
+@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+def test_a_corner_is_found_at_once(search, direction):
+    # Beyond the last bound the path stands still: its slope is zero, though that of the chord is not.
+    slopes = np.array([1.0, -3.0, 0.1])
+    result = minimize(
+        lambda x: float(slopes @ x),
+        np.zeros(3),
+        jac=lambda x: slopes,
+        step=search,
+        direction=direction,
+        bounds=[(-1, 2)] * 3,
+    )
+    assert result.status == 0
+    np.testing.assert_array_equal(result.x, [-1.0, 2.0, -1.0])
+    assert result.nfev <= 12
+
+
+def test_a_kink_of_the_path_ends_the_search():
+    # Down to the bound of the first variable, up beyond it: no step flattens the slope.
+    def f(x):
+        return float(-10.0 * x[0] - x[1])
+
+    def g(x):
+        return np.array([-10.0, -1.0])
+
+    @dataclass(frozen=True)
+    class Along(Uphill):
+        def begin(self):
+            return lambda g, s, y, step: np.array([1.0, -2.0])
+
+    search = Watched(StrongWolfe(curvature=0.1))
+    minimize(f, [0.0, 0.0], jac=g, step=search, direction=Along(), bounds=[(0, 0.3), (-5, 5)], maxiter=1)
+    ((_, _, _, _, trial),) = search.steps
+    assert trial.f <= 0.9 * -2.4
+
+
+def cutting(problem):
+    """A box around the minimum that cuts off every other variable of it, seen from the start."""
+    minimum = minimize(
+        problem, problem.start, jac=problem.gradient, step=StrongWolfe(), direction=LBFGS(), maxiter=3000, tol=1e-9
+    ).x
+    width = np.maximum(np.abs(minimum - problem.start), 0.5)
+    low, high = minimum - 3.0 * width, minimum + 3.0 * width
+    cut, above = np.arange(problem.n) % 2 == 0, problem.start >= minimum
+    return Bounds(
+        np.where(cut & above, minimum + 0.2 * width, low), np.where(cut & ~above, minimum - 0.2 * width, high)
+    )
+
+
+@pytest.mark.parametrize(
+    ("search", "direction", "most"),
+    [
+        (StrongWolfe(curvature=0.2), ConjugateGradient(), 4.0),
+        (HagerZhang(), ConjugateGradient(), 2.5),
+        (StrongWolfe(), LBFGS(), 1.5),
+        (HagerZhang(), LBFGS(), 1.5),
+    ],
+    ids=name,
+)
+def test_bounds_cost_few_trials_and_the_certificate_ends_the_run(search, direction, most):
+    trials = []
+    for problem in PROBLEMS:
+        bounds = cutting(problem)
+        result = minimize(
+            problem, problem.start, jac=problem.gradient, step=search, direction=direction, bounds=bounds, maxiter=1000
+        )
+        x, g = result.x, problem.gradient(result.x)
+        size = np.abs(x - np.clip(x - g, bounds.lb, bounds.ub)).max()
+        # The rounding of values as large as 2e5 and 2e11 hides what gradients of 1e-4 have left to give.
+        assert result.status == 0 or isinstance(problem, (BrownDennis, BrownBadlyScaled))
+        assert size < (1e-5 if result.status == 0 else 1e-3)
+        trials.append(result.nfev / result.nit)
+    assert np.median(trials) <= most
+    assert max(trials) <= 10.0
+
+
+def onto_simplex(x):
+    u = np.sort(x)[::-1]
+    excess = (np.cumsum(u) - 1.0) / np.arange(1, x.size + 1)
+    return np.maximum(x - excess[np.flatnonzero(u > excess)[-1]], 0.0)
+
+
+@pytest.mark.parametrize("search", [StrongWolfe(), HagerZhang()], ids=name)
+@pytest.mark.parametrize("projection", [onto_simplex, onto_ball])
+def test_directions_that_a_projection_turns_uphill_cost_no_trials(search, projection):
+    for problem in (Rosenbrock(6), StyblinskiTang(8), DixonPrice(5)):
+        start = projection(problem.start + np.linspace(0.0, 0.3, problem.n))
+        result = minimize(
+            problem, start, jac=problem.gradient, step=search, direction=LBFGS(), projection=projection, maxiter=500
+        )
+        assert result.status == 0
+        x, g = result.x, problem.gradient(result.x)
+        assert np.abs(x - projection(x - g)).max() < 1e-5
+        assert result.nfev <= 12 * result.nit
+
+
+def test_slopes_lead_strong_wolfe_where_values_do_not_tell():
+    # At a gradient of 1e-3 the steps of conjugate gradients change the value, 85822, by less than its rounding.
+    problem = BrownDennis()
+    result = minimize(
+        problem,
+        problem.start,
+        jac=problem.gradient,
+        step=StrongWolfe(curvature=0.2),
+        direction=ConjugateGradient(),
+        bounds=Bounds(-100, 100),
+    )
+    assert result.status == 0
+    assert result.nfev < 5 * result.nit
+
+
+@pytest.mark.parametrize("rise", [1.0, 100.0])
+def test_strong_wolfe_takes_no_step_that_rises_beyond_rounding(rise):
+    # The gradient promises less than the rounding of the value; what happens is a little more, or a lot.
+    def f(x):
+        return 1.0 + rise * 1e-15 * float(x[0] != 0.0)
+
+    result = minimize(
+        f, [0.0], jac=lambda x: np.where(x == 0.0, 1e-9, 0.0), step=StrongWolfe(), bounds=Bounds(-1e-7, 1), tol=1e-12
+    )
+    assert result.status == (0 if rise == 1.0 else 2)
+
+
+# Survival
 
 
 @dataclass(frozen=True)

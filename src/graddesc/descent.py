@@ -38,6 +38,8 @@ _DEFAULT_MAXITER = 10_000
 _PATIENCE = 100
 # Gradients from here on count as not finite: the square of their length would overflow.
 _HUGE = 1e145
+# How much further a step goes to see where a projection leads: far enough for the differences to outlive rounding.
+_AHEAD = 2.0**-10
 # SciPy's names for schemes of finite differences.
 _SCHEMES = ("2-point", "3-point", "cs")
 
@@ -435,6 +437,7 @@ class _Everywhere:
     """No bounds at all."""
 
     project = None
+    velocity = None
     pinned = None
 
     @staticmethod
@@ -460,6 +463,14 @@ class _Box:
         # x - clip(x - g), without its cancellation.
         return np.minimum(np.maximum(g, x - self.high), x - self.low)
 
+    def velocity(self, ray, trial):
+        """Return how fast the projected path moves at a trial, for each unit of the step."""
+        return self.admit(trial.x, ray.d)
+
+    def admit(self, x, d):
+        """Return a direction without the components that point out of the box at a point."""
+        return np.where(((d < 0.0) & (x <= self.low)) | ((d > 0.0) & (x >= self.high)), 0.0, d)
+
     def binding(self, x, g, scale):
         """Tell which variables are close to a bound and pushed against it, as Bertsekas defines them."""
         near = min(scale, 1e-3)
@@ -480,6 +491,16 @@ class _ConvexSet:
         if nearest.shape != x.shape:
             raise ValueError(f"projection must return an array of shape {x.shape}, got {nearest.shape}")
         return nearest
+
+    def velocity(self, ray, trial):
+        """Return how fast the projected path moves at a trial, for each unit of the step."""
+        ahead = _AHEAD * trial.alpha
+        return (self.project(ray.x + (trial.alpha + ahead) * ray.d) - trial.x) / ahead
+
+    def descends(self, x, g, d):
+        """Whether the projected path goes down at its start; the direction's slope does not tell."""
+        ahead = _AHEAD**2 * max(1.0, _largest(x)) / _largest(d)
+        return g.dot(self.project(x + ahead * d) - x) < 0.0
 
     def projected_gradient(self, x, g):
         return x - self.project(x - g)
@@ -503,6 +524,7 @@ class _Objective:
             raise TypeError(f"jac must be callable, bool or None, got {jac!r}")
         self._region = region
         self.project = region.project
+        self.velocity = region.velocity
         self.target = target
         self._deadline = math.inf if max_time is None else perf_counter() + max_time
         self._untimed = max_time is None
@@ -619,8 +641,11 @@ class _Run:
         self.look = step.begin() if self.searches else follow(step)
         self.turn = direction.begin()
         self.scaled = direction.scaled
-        # Where the region has bounds, directions other than the steepest must know which of them hold.
-        self.two_metrics = isinstance(region, _Box) and not isinstance(direction, Steepest)
+        # Where the region has bounds, directions other than the steepest must know which of them hold; in any other
+        # set, whether they lead down at all.
+        self.boxed = isinstance(region, _Box)
+        self.two_metrics = self.boxed and not isinstance(direction, Steepest)
+        self.curved = isinstance(region, _ConvexSet) and not isinstance(direction, Steepest)
         self.tol = tol
         self.xtol = xtol
         self.ftol = ftol
@@ -679,8 +704,10 @@ class _Run:
                 return ITERATIONS, "The iterations are used up."
 
             d = self._direction(current, last)
+            if self.boxed and self.searches:
+                d = self.region.admit(x, d)
             slope = float(g.dot(d))
-            if math.isfinite(slope) and (slope < 0.0 or not self.searches):
+            if math.isfinite(slope) and (not self.searches or (slope < 0.0 and self._descends(x, g, d, last))):
                 try:
                     trial = self._settle(Ray(objective, current, d, slope, self.nit, self.scaled, last))
                 except _TargetReached as reached:
@@ -745,6 +772,10 @@ class _Run:
         d = self.turn(g * free, *((s, y) if s is None else (s * free, y * free)), step)
         d[binding] = -g[binding]
         return d
+
+    def _descends(self, x, g, d, last):
+        # The steepest direction, which starts a run and follows every failure, always does.
+        return last is None or not self.curved or self.region.descends(x, g, d)
 
     def _settle(self, ray):
         """Look along a ray; return a trial with a finite gradient, which a step that found none is shortened to."""

@@ -34,6 +34,10 @@ _LONGEST_MOVE = 1e150
 _ROUNDING = 8 * math.ulp(1.0)
 # Where there is nothing finite, every trial is this much shorter than the last.
 _RETREAT = 0.1
+# Values that differ by no more than this, relative to themselves, differ by rounding.
+_ROUNDING = 8 * 2.0**-52
+# The share of the decrease so far that is not worth another trial where a projected path bends.
+_NEGLIGIBLE = 0.1
 # The most steps of a schedule, one after the other, that may be shortened because the function is not finite.
 _LOST = 20
 
@@ -101,9 +105,11 @@ class Ray:
     x, f, g : ndarray, float, ndarray
         The iterate where the ray starts, the value and the gradient there.
     d : ndarray
-        The direction.
+        The direction; zero where it points out of the bounds.
     slope : float
         ``g.d``, negative for every search.
+    bends : bool
+        Whether trials are projected.
     iteration : int
         The number of completed iterations.
     scaled : bool
@@ -115,11 +121,12 @@ class Ray:
         the first iteration and after a restart.
     """
 
-    __slots__ = ("_objective", "_project", "d", "f", "g", "iteration", "last", "scale", "scaled", "slope", "x")
+    __slots__ = ("_objective", "_project", "bends", "d", "f", "g", "iteration", "last", "scale", "scaled", "slope", "x")
 
     def __init__(self, objective, start, d, slope, iteration, scaled, last):
         self._objective = objective
         self._project = objective.project
+        self.bends = self._project is not None
         self.x = start.x
         self.f = start.f
         self.g = start.g
@@ -144,15 +151,16 @@ class Ray:
         return self._objective.trial(alpha, x, float(self.g.dot(x - self.x)))
 
     def slope_at(self, trial):
-        """Tell how fast the function changes at a trial, for each unit of alpha; infinity where it is not finite."""
+        """Tell how fast the function changes at a trial, for each unit of alpha; infinity where it is not finite.
+
+        On a projected ray that is the slope along the path, ahead of the trial where the path bends.
+        """
         if trial.f == _INFINITY:
             return _INFINITY
         if self._objective.measure(trial) == _INFINITY:
             trial.f = _INFINITY
             return _INFINITY
-        if self._project is None:
-            return float(trial.g.dot(self.d))
-        return float(trial.g.dot(trial.x - self.x)) / trial.alpha
+        return float(trial.g.dot(self.d if self._project is None else self._objective.velocity(self, trial)))
 
     def moves(self, trial):
         """Whether a trial differs from the start at all."""
@@ -176,6 +184,19 @@ def _first_trial(ray):
     same_slope = step * slope / ray.slope
     same_change = 2.0 * (ray.f - f) / ray.slope
     return min(max(same_change, 0.1 * same_slope), 10.0 * same_slope)
+
+
+def _exhausted(ray, low, slope_low, high):
+    """Whether no step between two trials lowers the function much further than the lower one has done.
+
+    If the function is convex along the ray, the slope at the lower trial bounds what there is. Where a projected path
+    bends at a bound, the slope may jump across zero, so that no step flattens it.
+    """
+    width = abs(high.alpha - low.alpha)
+    if not ray.bends:
+        return width <= 1e-15 * max(low.alpha, high.alpha)
+    gain = abs(slope_low) * width
+    return low.f - gain == low.f or (high.f < _INFINITY and gain <= _NEGLIGIBLE * (ray.f - low.f))
 
 
 def _cannot_move(ray):
@@ -625,10 +646,16 @@ class StrongWolfe:
     with safeguards closes in on it ([1]_, algorithms 3.5 and 3.6). If rounding, noise or bounds leave only the first
     condition within reach, a step that fulfils it is taken.
 
+    On a projected ray, ``g(x + alpha d).d`` is the slope along the path, and ``g.d`` that of its chord. Where the slope
+    jumps across zero at a bound [2]_, the search ends as soon as little is left to gain; where the chord promises less
+    than the rounding of the value, that must not rise beyond its rounding.
+
     References
     ----------
     .. [1] J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, section 3.5,
        :doi:`10.1007/978-0-387-40065-5`
+    .. [2] M. W. Ferry, "Projected-Search Methods for Box-Constrained Optimization", Ph.D. thesis, University of
+       California, San Diego 2011
 
     Examples
     --------
@@ -675,7 +702,7 @@ class StrongWolfe:
                     continue
                 else:
                     low, slope_low = trial, slope
-            if high is None or abs(high.alpha - low.alpha) <= 1e-15 * max(low.alpha, high.alpha):
+            if high is None or _exhausted(ray, low, slope_low, high):
                 break
             alpha = _interpolate(low, slope_low, high, slope_high)
         if low.alpha > 0.0:
@@ -683,6 +710,10 @@ class StrongWolfe:
         raise _cannot_move(ray)
 
     def _decreases(self, ray, trial):
+        rounding = _ROUNDING * abs(ray.f)
+        if ray.bends and -rounding < trial.linear < 0.0:
+            # So short a step changes the value by less than its rounding; the slopes still tell.
+            return trial.f <= ray.f + rounding
         return trial.linear < 0.0 and trial.f <= ray.f + self.sufficient_decrease * trial.linear
 
     @staticmethod

@@ -38,12 +38,13 @@ class Trial:
     def __init__(self, alpha: float, x: _Vector, f: float, g: _Vector | None, linear: float) -> None: ...
 
 class Ray:
-    __slots__ = ("_objective", "_project", "d", "f", "g", "iteration", "last", "scale", "scaled", "slope", "x")
+    __slots__ = ("_objective", "_project", "bends", "d", "f", "g", "iteration", "last", "scale", "scaled", "slope", "x")
     x: _Vector
     f: float
     g: _Vector
     d: _Vector
     slope: float
+    bends: bool
     iteration: int
     scaled: bool
     scale: float
