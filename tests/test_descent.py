@@ -701,6 +701,39 @@ def test_values_that_are_not_finite_at_the_start():
         np.testing.assert_array_equal(result.x, [1.0])
 
 
+@pytest.mark.parametrize("bounds", [None, [(0.0, 1.0)] * 40])
+def test_time_is_looked_at_within_a_gradient_by_differences(monkeypatch, bounds):
+    now = [0.0]
+    monkeypatch.setattr("graddesc.descent.perf_counter", lambda: now[0])
+
+    def f(x):
+        now[0] += 1.0
+        return float((x - 0.5) @ (x - 0.5))
+
+    for seconds in (10, 90, 200):
+        now[0] = 0.0
+        result = minimize(f, np.zeros(40), step=StrongWolfe(), bounds=bounds, max_time=seconds)
+        assert result.status == 5
+        assert seconds <= result.nfev <= seconds + 1
+        assert result.njev == (result.nfev - 1) // 81
+        assert result.fun == f(result.x)
+        assert np.isnan(result.jac).all()
+    # The trial of the second gradient is the best point, though it has none.
+    assert 0 < result.x[0] < 1
+
+
+def test_points_of_differences_are_no_candidates():
+    spikes = []
+
+    def f(x):
+        spikes.append(abs(x[0] - 1.0) not in (0.0, 1.0))
+        return -9.0 if spikes[-1] else float(x[0] ** 2)
+
+    result = minimize(f, [1.0], step=Constant(0.5), maxiter=0, target=-5.0)
+    assert sum(spikes) == 2
+    assert (result.x[0], result.fun, result.status) == (1.0, 1.0, 0)
+
+
 @pytest.mark.parametrize(("value", "max_time", "status"), [(math.nan, None, 3), (math.nan, 0, 5), (2.0, 0, 5)])
 def test_the_history_of_a_run_that_ends_at_its_start_holds_the_start(value, max_time, status):
     x0 = [1.0, 4.0]

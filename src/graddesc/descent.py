@@ -181,7 +181,7 @@ def minimize(
     maxiter : int, default 10 000
         The most iterations.
     max_time : float, optional
-        The most seconds; looked at after every trial.
+        The most seconds; looked at after every trial, and for every variable of a gradient by finite differences.
     target : float, optional
         The run ends when a value is at most this, or at most the target of `Polyak`.
     callback : callable, optional
@@ -200,7 +200,8 @@ def minimize(
     Returns
     -------
     scipy.optimize.OptimizeResult
-        ``x``, ``fun``: the best point evaluated and the value there, exactly ``fun(x)``; ``jac``: the gradient there;
+        ``x``, ``fun``: the best point tried and the value there, exactly ``fun(x)``, where the points beside it that
+        serve finite differences do not count; ``jac``: the gradient there, NaN if the time ended a run without it;
         ``nit``: completed iterations, that is, steps taken; ``nfev``, ``njev``: evaluations of the value and of the
         gradient; ``optimality``: the largest component of the projected gradient; ``success``, ``status`` and
         ``message``. With ``history``, also ``history``, an OptimizeResult with ``x`` of shape (nit + 1, n), ``fun`` and
@@ -528,6 +529,8 @@ class _Objective:
         self.target = target
         self._deadline = math.inf if max_time is None else perf_counter() + max_time
         self._untimed = max_time is None
+        # Whether the time ended before a gradient that would have taken 2 n values.
+        self.late = False
         self.nfev = self.njev = 0
         self.best = None
         self.not_finite = math.nan
@@ -557,18 +560,25 @@ class _Objective:
             self.best = trial
             if f <= self.target:
                 raise _TargetReached(trial)
-        if not self._untimed and perf_counter() >= self._deadline:
-            raise _OutOfTime
+        self._watch()
         return trial
 
+    def _watch(self):
+        if not self._untimed and perf_counter() >= self._deadline:
+            self.late = self._jac is None and not self._both
+            raise _OutOfTime
+
     def gradient(self, trial):
-        """Return the gradient at a trial, evaluated unless it is known."""
+        """Return the gradient at a trial, evaluated unless it is known; NaN where no time is left for differences."""
         if trial.g is None:
-            self.njev += 1
             if self._jac is not None:
+                self.njev += 1
                 trial.g = self._check(self._jac(trial.x.copy(), *self._args), trial.x)
+            elif self.late:
+                trial.g = np.full_like(trial.x, math.nan)
             else:
                 trial.g = self._differences(trial)
+                self.njev += 1
         return trial.g
 
     def measure(self, trial):
@@ -591,11 +601,16 @@ class _Objective:
         return g
 
     def _differences(self, trial):
-        """Central differences; at a bound, those of the parabola through the point and two on its inner side."""
+        """Central differences; at a bound, those of the parabola through the point and two on its inner side.
+
+        Their points are no candidates: they lie closer to the trial than the gradient can tell, and one that is lower
+        by that little would keep a run that has converged from its end.
+        """
         x, f = trial.x, trial.f
         g = np.zeros_like(x)
         box = self._region if isinstance(self._region, _Box) else None
         for i, xi in enumerate(x):
+            self._watch()
             h = np.finfo(float).eps ** (1 / 3) * max(1.0, abs(xi))
             low, high = (-math.inf, math.inf) if box is None else (box.low[i], box.high[i])
             h = min(h, 0.25 * (high - low))
@@ -745,7 +760,7 @@ class _Run:
         for best in (self.objective.best, self.lowest):
             if self.current.f - best.f <= _ROUNDING * abs(best.f):
                 return self.current
-            if self.objective.measure(best) < math.inf:
+            if self.objective.measure(best) < math.inf or self.objective.late:
                 return best
         return self.current
 
