@@ -351,7 +351,8 @@ def test_any_image_and_mask(data):
         "strided": np.repeat(image, 2, axis=0)[::2],
     }[layout]
     axis = None if channels is None else -1
-    restored = restore(given_image, mask, channel_axis=axis, max_iter=15)
+    loss = data.draw(st.sampled_from(["line", "harmonic", "hessian-tv", "edge"]))
+    restored = restore(given_image, mask, loss=loss, channel_axis=axis, max_iter=15)
     assert restored.dtype == dtype
     assert restored.shape == shape
     assert_array_equal(restored[~wide], image[~wide])
@@ -610,6 +611,30 @@ def test_coarse_levels_do_most_of_the_work(loss):
         losses.by_name(loss).value(graddesc.restore(image, mask, loss=loss, max_iter=n, tol=0)) for n in (0, 1, 300)
     )
     assert best < first < best + 0.6 * (start - best)
+
+
+@pytest.mark.parametrize("loss", ["harmonic", "tv", "hessian-tv"])
+def test_plain_steps_are_those_of_the_gradient(loss):
+    image = scene(24, 31)
+    mask = np.random.default_rng(3).random(image.shape) < 0.6
+    settings = {"step": graddesc.Constant(2e-3), "max_iter": 4}
+    function = losses.by_name(loss).value_and_gradient
+    restored = graddesc.restore(image, mask, loss=loss, **settings)
+    assert_allclose(restored, graddesc.restore(image, mask, loss=function, **settings), rtol=1e-12)
+    # Of several channels each is clamped in each step.
+    image, settings = np.stack([image, 1 - image]), {"step": graddesc.Constant(0.4), "max_iter": 4, "channel_axis": 0}
+    shared = graddesc.restore(image, mask, loss="harmonic", **settings)
+    assert_array_equal(shared, graddesc.restore(image, np.stack([mask, mask]), loss="harmonic", **settings))
+
+
+def test_momentum_is_bounded_and_starts_afresh():
+    momentum = importlib.import_module("graddesc.restore")._Momentum(start=20.0, most=0.96)
+    weights = [momentum.next() for _ in range(100)]
+    assert_allclose(weights[0], 19 / ((1 + np.sqrt(1601)) / 2))
+    assert (np.diff(weights) >= 0).all()
+    assert max(weights) == 0.96
+    momentum.restart()
+    assert momentum.next() == weights[0]
 
 
 def test_a_step_of_zero_is_no_sign_of_rest():

@@ -141,6 +141,12 @@ def test_contrast_is_the_sum_of_squared_differences(shape):
     assert_allclose(isa.kernels("stencil").contrast(x, 1, np.empty(3 * shape[0])), expected, rtol=1e-12)
 
 
+def test_known_around_a_pixel_with_one_neighbour():
+    for shape in ((1, 2), (2, 1)):
+        free = np.reshape(np.array([0, 1], np.uint8), shape)
+        assert isa.kernels("stencil").known_around(free, 1, np.empty(shape[0]), np.empty(shape, np.uint8)) == 1
+
+
 def test_known_around_is_the_mean_of_windows(shape):
     free = (np.random.default_rng(0).random(shape) < 0.7).astype(np.uint8)
     expected = 0.0
