@@ -104,8 +104,9 @@ def restore(
     tol : float, optional
         Stop when the corrupt pixels are expected to change by less than this fraction of the difference between
         neighbouring pixels, both in the root mean square: by default 0.1 for "line", 0.15 for "hessian-tv", 0.25 for
-        the others, where a photograph is 0.05 dB at most from what it would become. With a schedule, when they change
-        by less in an iteration; by default it runs to its end.
+        the others, where a photograph of which pixels are missing at random is 0.05 dB at most from what it would
+        become; the middle of a large hole has further to go. With a schedule, when they change by less in an iteration;
+        by default it runs to its end.
     max_time : float, optional
         Seconds at most; looked at after each iteration.
     bounds : pair of float, optional
@@ -245,7 +246,7 @@ def _confidence(run, image, channel_axis, settings):
 
     def of(x, free):
         def solve(free):
-            return restore(x, free, channel_axis=0, bounds=run.scale.bounds(), **settings)
+            return restore(x, free, channel_axis=0, bounds=run.scale.wanted(), **settings)
 
         return estimate(x, free, solve, rng)
 
@@ -405,6 +406,10 @@ class _Scale:
     def bounds(self):
         """The bounds in units of the run."""
         return (self.low - self.offset) / self.factor, (self.high - self.offset) / self.factor
+
+    def wanted(self):
+        """The bounds in units of the run if the caller gave any: for a restoration of the run's own image."""
+        return self.bounds() if self.given else None
 
     def to_image(self, x):
         """A copy of x, in units of the run, in those of the image and inside the bounds; still a float array."""
@@ -648,7 +653,7 @@ class _StagedRun(_Run):
             def solve(free):
                 return restore(
                     np.ascontiguousarray(self.x[channels], np.float32), free, loss=self._loss.edge, channel_axis=0,
-                    bounds=self.scale.bounds(), tol=_EDGE_TOL, max_time=limits.remaining(), threads=self._threads,
+                    bounds=self.scale.wanted(), tol=_EDGE_TOL, max_time=limits.remaining(), threads=self._threads,
                 )  # fmt: skip
 
             return solve
