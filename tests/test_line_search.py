@@ -562,6 +562,209 @@ def test_strong_wolfe_takes_no_step_that_rises_beyond_rounding(rise):
     assert result.status == (0 if rise == 1.0 else 2)
 
 
+# The interval steps of W. W. Hager and H. Zhang, SIAM Journal on Optimization 16 (2005) 170-192,
+# doi:10.1137/030601880, section 4, recomputed from scratch
+
+
+def more_thuente():
+    """The six functions of More and Thuente, ACM Transactions on Mathematical Software 20 (1994) 286-307."""
+
+    def rational(a):
+        return -a / (a * a + 2.0)
+
+    def power(a):
+        return (a + 0.004) ** 5 - 2.0 * (a + 0.004) ** 4
+
+    def wavy(a, beta=0.01, pieces=39):
+        if a <= 1.0 - beta:
+            bend = 1.0 - a
+        elif a >= 1.0 + beta:
+            bend = a - 1.0
+        else:
+            bend = ((a - 1.0) ** 2 / beta + beta) / 2.0
+        return bend + 2.0 * (1.0 - beta) / (pieces * math.pi) * math.sin(pieces * math.pi * a / 2.0)
+
+    def yanai(first, second):
+        one, two = (math.sqrt(1.0 + b * b) - b for b in (first, second))
+        return lambda a: one * math.hypot(1.0 - a, second) + two * math.hypot(a, first)
+
+    return {
+        "rational": rational,
+        "power": power,
+        "wavy": wavy,
+        "yanai 1e-3 1e-3": yanai(1e-3, 1e-3),
+        "yanai 1e-2 1e-3": yanai(1e-2, 1e-3),
+        "yanai 1e-3 1e-2": yanai(1e-3, 1e-2),
+    }
+
+
+def walled(phi, wall):
+    return lambda a: phi(a) if a < wall else math.nan
+
+
+ONE_DIMENSIONAL = more_thuente() | {
+    "flat": lambda a: 1.0 - 1e-3 * math.tanh(a),
+    "shelf": lambda a: -a if a < 0.1 else -0.1 + 1e-4 * (a - 0.1),
+    "bump": lambda a: (a - 4.0) ** 2 - 6.0 * math.sin(3.0 * a),
+    "steep": walled(lambda a: math.exp(3.0 * a) - 9.0 * a, 200.0),
+    "noisy": lambda a: 1e3 + (a - 1.3) ** 2 + 1e-7 * math.sin(1e5 * a),
+    "rising waves": lambda a: 2.0 * a - 3.0 * math.sin(3.0 * a),
+    "rising ripples": lambda a: 1.5 * a - math.sin(7.0 * a),
+    "waves below the blur": lambda a: 1e3 + 1e-5 * (2.0 * a - 3.0 * math.sin(3.0 * a)),
+    "ripples below the blur": lambda a: 1e3 + 1e-5 * (0.5 * a - math.sin(7.0 * a)),
+    "NaN around 1": lambda a: math.nan if abs(a - 1.0) < 0.1 else (a - 1.0) ** 2,
+    "NaN beyond 0.4": walled(lambda a: (a - 3.0) ** 2, 0.4),
+    "NaN beyond 1.2": walled(lambda a: math.cosh(3.0 * (a - 1.0)), 1.2),
+    "barrier": lambda a: -math.log(1.0 - a) - 5.0 * a if a < 1.0 else math.nan,
+}
+
+
+def derivative(phi):
+    def slope(a):
+        h = 1e-6 * max(1.0, abs(a))
+        return (phi(a + h) - phi(a - h)) / (2.0 * h)
+
+    return slope
+
+
+def by_the_paper(phi, slope, first, search, theta=0.5, gamma=0.66, rho=5.0, retreat=0.1):
+    """The trials of one search, as the paper writes its steps, and whether the last one is accepted."""
+    delta, sigma = search.sufficient_decrease, search.curvature
+    f0, s0 = phi(0.0), slope(0.0)
+    epsilon = search.blur * abs(f0)
+    trials = []
+
+    class Accept(Exception):
+        pass
+
+    def evaluate(a):
+        if len(trials) == search.max_trials:
+            raise Accept
+        trials.append(a)
+        f = phi(a)
+        s = slope(a) if math.isfinite(f) else math.inf
+        if not (math.isfinite(f) and math.isfinite(s)):
+            return math.inf, math.inf
+        wolfe = f - f0 <= delta * a * s0 and s >= sigma * s0
+        approximate = (2.0 * delta - 1.0) * s0 >= s >= sigma * s0 and f <= f0 + epsilon
+        if wolfe or approximate:
+            raise Accept
+        return f, s
+
+    def u3(a, b, known):
+        while True:
+            f, _ = known[b]
+            d = (1.0 - theta) * a + theta * b if f < math.inf else a + retreat * (b - a)
+            known[d] = f, s = evaluate(d)
+            if f == math.inf:
+                b = d
+            elif s >= 0.0:
+                return a, d
+            elif f <= f0 + epsilon:
+                a = d
+            else:
+                b = d
+
+    def update(a, b, c, known):
+        if not a < c < b:  # U0
+            return a, b
+        f, s = known[c]
+        if f < math.inf and s >= 0.0:  # U1
+            return a, c
+        if f <= f0 + epsilon:  # U2
+            return c, b
+        return u3(a, c, known)  # U3
+
+    def secant(a, b, known):
+        change = known[b][1] - known[a][1]
+        return (a * known[b][1] - b * known[a][1]) / change if math.isfinite(change) and change else math.nan
+
+    def secant2(a, b, known):
+        c = secant(a, b, known)  # S1
+        if not a < c < b:
+            return a, b
+        known[c] = evaluate(c)
+        low, high = update(a, b, c, known)
+        second = math.nan
+        if c == high:  # S2
+            second = secant(b, high, known)
+        elif c == low:  # S3
+            second = secant(a, low, known)
+        if not low < second < high:  # S4, U0: no reason to evaluate it
+            return low, high
+        known[second] = evaluate(second)
+        return update(low, high, second, known)
+
+    known = {0.0: (f0, s0)}
+    try:
+        a, c = 0.0, first  # B0
+        while True:
+            known[c] = f, s = evaluate(c)
+            if f == math.inf:
+                a, b = u3(a, c, known)
+            elif s >= 0.0:  # B1
+                b = c
+            elif f > f0 + epsilon:  # B2
+                a, b = u3(0.0, c, known)
+            else:  # B3
+                a, c = c, rho * c
+                continue
+            break
+        while True:
+            low, high = secant2(a, b, known)  # L1
+            if high - low > gamma * (b - a):  # L2
+                c = 0.5 * (low + high)
+                known[c] = evaluate(c)
+                low, high = update(low, high, c, known)
+            assert known[low][1] < 0.0  # the opposite slope condition
+            assert known[low][0] <= f0 + epsilon
+            assert known[high][1] >= 0.0
+            assert a <= low < high <= b
+            a, b = low, high
+    except Accept:
+        return trials
+
+
+@pytest.mark.parametrize("first", 2.0 ** np.array([-10, -6, -4, -3, -2, -1, 0, 1, 2, 3, 5, 10]))  # they scale exactly
+@pytest.mark.parametrize(
+    "search",
+    [
+        HagerZhang(),
+        HagerZhang(sufficient_decrease=0.01, curvature=0.02),
+        HagerZhang(sufficient_decrease=1e-4, curvature=1e-4, max_trials=14),
+        HagerZhang(sufficient_decrease=0.4, curvature=0.5),
+    ],
+    ids=["default", "strict", "stricter", "steep"],
+)
+@pytest.mark.parametrize("function", ONE_DIMENSIONAL)
+def test_hager_zhang_tries_the_steps_of_the_paper(function, search, first):
+    phi = ONE_DIMENSIONAL[function]
+    slope = derivative(phi)
+    expected = by_the_paper(phi, slope, first, search)
+    tried = []
+
+    @dataclass(frozen=True)
+    class Along(Uphill):
+        def begin(self):
+            return lambda g, s, y, step: np.full(1, 1.0 / first)  # the first trial moves by one
+
+    def f(x):
+        tried.append(first * x[0])
+        return phi(first * x[0])
+
+    result = minimize(
+        f,
+        [0.0],
+        jac=lambda x: first * np.full(1, slope(first * x[0])),
+        step=search,
+        direction=Along(),
+        tol=0.0,
+        maxiter=1,
+    )
+    np.testing.assert_allclose(tried[1 : 1 + len(expected)], expected, rtol=1e-9)
+    assert result.nfev == len(tried)
+
+
 # Survival
 
 

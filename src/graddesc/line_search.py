@@ -852,9 +852,7 @@ class _HagerZhangInterval:
             alpha *= self.expansion
 
     def update(self, a, b, c):
-        """U0 to U3: the part of the interval on c's side of the minimum."""
-        if not a[0].alpha < c[0].alpha < b[0].alpha:
-            return a, b
+        """U1 to U3: the part of the interval on c's side of the minimum, for c inside."""
         if c[0].f == _INFINITY or (c[1] < 0.0 and c[0].f > self.highest):
             return self.bisect(a, c)
         return (a, c) if c[1] >= 0.0 else (c, b)
@@ -876,24 +874,25 @@ class _HagerZhangInterval:
 
     def secant2(self, a, b):
         """S1 to S4: two secant steps, of which the second starts from the end that the first has moved."""
-        c = self.secant(a, b)
-        low, high = self.update(a, b, c) if c is not None else (a, b)
+        c = self.secant(a, b, within=(a, b))
         if c is None:
-            return low, high
-        if high is c and b is not c:
-            second = self.secant(b, c)
-        elif low is c and a is not c:
-            second = self.secant(a, c)
-        else:
-            second = None
+            return a, b
+        low, high = self.update(a, b, c)
+        second = None
+        if high is c:
+            second = self.secant(b, c, within=(low, high))
+        elif low is c:
+            second = self.secant(a, c, within=(low, high))
         return self.update(low, high, second) if second is not None else (low, high)
 
-    def secant(self, a, b):
+    def secant(self, a, b, within):
+        """Probe where the line through two slopes vanishes, unless that is outside of the interval (U0)."""
         change = b[1] - a[1]
         if not (math.isfinite(change) and change != 0.0):
             return None
         alpha = (a[0].alpha * b[1] - b[0].alpha * a[1]) / change
-        return self.probe(alpha) if 0.0 < alpha < self.ray.longest() else None
+        low, high = within
+        return self.probe(alpha) if low[0].alpha < alpha < high[0].alpha else None
 
 
 @dataclass(frozen=True)
