@@ -560,11 +560,12 @@ class _Objective:
             self.best = trial
             if f <= self.target:
                 raise _TargetReached(trial)
-        self._watch()
+        if not self._untimed:
+            self._watch()
         return trial
 
     def _watch(self):
-        if not self._untimed and perf_counter() >= self._deadline:
+        if perf_counter() >= self._deadline:
             self.late = self._jac is None and not self._both
             raise _OutOfTime
 
@@ -658,9 +659,12 @@ class _Run:
         self.scaled = direction.scaled
         # Where the region has bounds, directions other than the steepest must know which of them hold; in any other
         # set, whether they lead down at all.
+        steepest = isinstance(direction, Steepest)
         self.boxed = isinstance(region, _Box)
-        self.two_metrics = self.boxed and not isinstance(direction, Steepest)
-        self.curved = isinstance(region, _ConvexSet) and not isinstance(direction, Steepest)
+        self.two_metrics = self.boxed and not steepest
+        self.curved = isinstance(region, _ConvexSet) and not steepest
+        # Whether anyone asks how the gradient has changed: the steepest direction and a schedule do not.
+        self.learns = self.searches or not steepest
         self.tol = tol
         self.xtol = xtol
         self.ftol = ftol
@@ -742,10 +746,12 @@ class _Run:
                 continue
 
             s = trial.x - x
-            y = trial.g - g
-            if objective.project is not None:
-                # What a bound holds back tells nothing about curvature.
-                y[s == 0.0] = 0.0
+            y = None
+            if self.learns:
+                y = trial.g - g
+                if objective.project is not None:
+                    # What a bound holds back tells nothing about curvature.
+                    y[s == 0.0] = 0.0
             # A step of zero, which schedules may take, leaves no past to learn from.
             last = (trial.alpha, slope, f, s, y) if trial.alpha != 0.0 else None
             self.nit += 1
