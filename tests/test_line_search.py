@@ -413,7 +413,9 @@ class Box(Bounds):
         return np.clip(x, self.lb, self.ub)
 
 
-@pytest.mark.parametrize("project", [Box(-0.5, [0.7, 2.0, 0.1, 0.3]), onto_ball, onto_halfspace], ids=str)
+@pytest.mark.parametrize(
+    "project", [Box(-0.5, [0.7, 2.0, 0.1, 0.3]), onto_ball, onto_halfspace], ids=["box", "ball", "halfspace"]
+)
 @pytest.mark.parametrize("direction", [Steepest(), ConjugateGradient(), LBFGS()], ids=name)
 def test_slopes_are_those_of_the_projected_path(project, direction):
     problem, rng, h = Wood(), np.random.default_rng(0), 1e-7
