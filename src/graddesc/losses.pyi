@@ -77,6 +77,7 @@ class StencilSweeps:
     def loss(self, x: NDArray[np.floating[Any]]) -> float: ...
 
 class _Stencil:
+    default_tol: ClassVar[float] = 0.25
     @property
     def operator(self) -> Any: ...
     def value(self, x: _Plane[_Float]) -> float: ...
@@ -92,8 +93,7 @@ class _Stencil:
 class Harmonic(_Stencil): ...
 
 @dataclass(frozen=True)
-class Biharmonic(_Stencil):
-    default_tol: ClassVar[float] = 0.15
+class Biharmonic(_Stencil): ...
 
 @dataclass(frozen=True)
 class TotalVariation(_Stencil):
@@ -103,6 +103,7 @@ class TotalVariation(_Stencil):
 @dataclass(frozen=True)
 class HessianTotalVariation(_Stencil):
     epsilon: float = 0.003
+    default_tol: ClassVar[float] = 0.15
     def __post_init__(self) -> None: ...
 
 @dataclass(frozen=True)
