@@ -505,13 +505,14 @@ class TestSignals:
         data = (folder / "large.png").read_bytes()
         assert len(data) > 200_000  # more than a pipe holds: when it has gone the command has begun to read
         arguments = ["restore", "-", "out.png", "--animate", "a.gif", "--tol", "0", "--max-iter", str(10**8)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "graddesc", *arguments],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # A shell lets what it runs in the background ignore interrupts, and so whatever that runs.
-            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
-        )
+        # A shell lets what it runs in the background ignore interrupts, and so whatever that runs.
+        handler = signal.signal(number, signal.SIG_DFL)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "graddesc", *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        finally:
+            signal.signal(number, handler)
         before = sorted(os.listdir())
         process.stdin.write(data)
         process.stdin.close()
