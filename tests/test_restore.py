@@ -857,6 +857,36 @@ def test_losses_have_tolerances_of_their_own(loss, own):
     assert default == same < fine
 
 
+@pytest.mark.parametrize("loss", ["edge", "harmonic"])
+def test_edge_goes_further_in_gaps(loss):
+    image = scene(40, 60)
+    for side, own in ((7, 0.25), (16, 0.1 if loss == "edge" else 0.25)):
+        mask = np.zeros(image.shape, bool)
+        mask[12 : 12 + side, 20 : 20 + side] = True
+        default, same, other = (
+            graddesc.restore(image, mask, loss=loss, full_output=True, **tol)[1].nit
+            for tol in ({}, {"tol": own}, {"tol": 0.35 - own})
+        )
+        assert default == same
+        assert loss != "edge" or (default > other) == (side == 16)
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (7, 90), (90, 7), (9, 17), (3, 16, 24)])
+def test_gaps_are_squares_in_which_nothing_is_known(shape):
+    rng = np.random.default_rng(1)
+    for missing in (0.9, 0.99, 1.0):
+        free = (rng.random(shape if len(shape) == 3 else (1, *shape)) < missing).view(np.uint8)
+        _, rows, cols = free.shape
+        inside = sum(
+            64
+            for plane in free
+            for i in range(0, rows - 7, 8)
+            for j in range(0, cols - 7, 8)
+            if plane[i : i + 8, j : j + 8].all()
+        )
+        assert importlib.import_module("graddesc.restore")._has_gaps(free) == (inside > 0.1 * free.sum())
+
+
 class TestChannelsThatShareAMask:
     """The losses of local differences descend the sum of the channels and their differences."""
 

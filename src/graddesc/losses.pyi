@@ -78,6 +78,7 @@ class StencilSweeps:
 
 class _Stencil:
     default_tol: ClassVar[float] = 0.25
+    gap_tol: ClassVar[float] = 0.25
     @property
     def operator(self) -> Any: ...
     def value(self, x: _Plane[_Float]) -> float: ...
@@ -104,6 +105,7 @@ class TotalVariation(_Stencil):
 class HessianTotalVariation(_Stencil):
     epsilon: float = 0.003
     default_tol: ClassVar[float] = 0.15
+    gap_tol: ClassVar[float] = 0.15
     def __post_init__(self) -> None: ...
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class EdgeAligned(_Stencil):
     epsilon: float = 0.015
     first_order: float = 0.5
     mixed: float = 2.0
+    gap_tol: ClassVar[float] = 0.1
     def __post_init__(self) -> None: ...
 
 @dataclass(frozen=True)

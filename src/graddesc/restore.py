@@ -24,13 +24,18 @@ _SOLVER_TOL = 0.1
 _SPAN = 8
 _LASTING = 50
 _SCHEDULE_MAX_ITER = 500
-# The losses of local differences: coarse levels, where a run of them ends, and iterations between renewals of the
-# weights. Their momentum begins as if it had lasted, and is bounded: 36 iterations reach what 52 did from 1 on.
+# The losses of local differences: coarse levels, how much more may be yet to come where a run of them ends than where
+# one on the finest level does, and iterations between renewals of the weights. Their momentum begins as if it had
+# lasted, and is bounded: 36 iterations reach what 52 did from 1 on.
 _LEVELS = 4
-_COARSE_TOL = 0.35
+_COARSER = 1.4
+_COARSE_LEAST_TOL = 0.1
 _COARSE_MAX_ITER = 500
 _PERIOD = 12
 _STEADY = {"start": 20.0, "most": 0.96}
+# An image has gaps if more than this share of its corrupt pixels lies in squares of this side without a known one.
+_GAPS = 0.1
+_GAP = 8
 _SHORT = 32  # pixels in a row: fewer are worth turning the image
 
 # Float images whose greatest absolute value lies outside are scaled by a power of two: their squares might overflow.
@@ -105,8 +110,9 @@ def restore(
         Stop when the corrupt pixels are expected to change by less than this fraction of the difference between
         neighbouring pixels, both in the root mean square: by default 0.1 for "line", 0.15 for "hessian-tv", 0.25 for
         the others, where a photograph of which pixels are missing at random is 0.05 dB at most from what it would
-        become; the middle of a large hole has further to go. With a schedule, when they change by less in an iteration;
-        by default it runs to its end.
+        become. The middle of a gap has further to go, and "edge" gains by going there: 0.1, where more than a tenth of
+        the corrupt pixels lies in squares of 8 x 8 without a known one. With a schedule, when they change by less in an
+        iteration; by default it runs to its end.
     max_time : float, optional
         Seconds at most; looked at after each iteration.
     bounds : pair of float, optional
@@ -195,7 +201,7 @@ def restore(
     free = _check_mask(mask, known, image, planes, channel_axis)
     loss = _check_loss(loss)
     _check_step(step)
-    limits = _Limits(max_iter, tol, max_time, step, started, getattr(loss, "default_tol", _SOLVER_TOL))
+    limits = _Limits(max_iter, tol, max_time, step, started, _default_tol(loss, free))
     threads = team_size(_check_count("threads", threads, least=1))
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
@@ -569,11 +575,12 @@ class _StencilRun(_Run):
     def _settle(sweeps, limits):
         """Run the energy on a coarse grid."""
         momentum, course = _Momentum(**_STEADY), _Course()
+        tol = _COARSER * max(limits.tol, _COARSE_LEAST_TOL)
         for k in range(_COARSE_MAX_ITER):
             if k % _PERIOD == 0:
                 sweeps.refresh()
             restarted = sweeps.accelerate(momentum)
-            if course.expected(sweeps.change, restarted) <= _COARSE_TOL * sweeps.contrast or limits.expired():
+            if course.expected(sweeps.change, restarted) <= tol * sweeps.contrast or limits.expired():
                 break
 
     def descend(self, step, track_change):
@@ -957,6 +964,19 @@ def _check_loss(loss):
     if isinstance(loss, type) or not (any(hasattr(loss, name) for name in _OFFERS) or callable(loss)):
         raise TypeError(f"loss must be a name, a loss of graddesc.losses or a callable, got {loss!r}")
     return loss
+
+
+def _default_tol(loss, free):
+    return getattr(loss, "gap_tol" if _has_gaps(free) else "default_tol", _SOLVER_TOL)
+
+
+def _has_gaps(free):
+    """Whether many of the corrupt pixels have no known one anywhere near."""
+    channels, rows, cols = free.shape[0], free.shape[1] // _GAP, free.shape[2] // _GAP
+    # Eight pixels in a word, which are all corrupt where it has all of its ones.
+    words = np.ascontiguousarray(free[:, : _GAP * rows, : _GAP * cols]).view(np.uint64)
+    squares = np.bitwise_and.reduce(words.reshape(channels, rows, _GAP, cols), axis=2)
+    return np.count_nonzero(squares == 0x0101010101010101) * _GAP**2 > _GAPS * np.count_nonzero(free)
 
 
 def _check_step(step):
