@@ -439,6 +439,9 @@ class _Stencil:
     default_tol: ClassVar[float] = 0.25
     # And of an image with gaps, whose middle takes many small steps.
     gap_tol: ClassVar[float] = 0.25
+    # Where in Nesterov's sequence the momentum starts, and its greatest weight: with 1 and 1, 52 iterations of "edge"
+    # reach what 36 do.
+    momentum: ClassVar[tuple[float, float]] = 20.0, 0.96
 
     @property
     def operator(self):
@@ -473,6 +476,11 @@ class _Stencil:
         return _Weights(self.operator, (1, *x.shape), x.dtype, 1)
 
 
+class _SumOfSquares(_Stencil):
+    # Half of the iterations of the above, a photograph as near to the minimum: 46 to 56 dB.
+    momentum: ClassVar[tuple[float, float]] = 10.0, 0.94
+
+
 _LEAST = 1e-15  # of a parameter: the square of a much smaller one, or its inverse, does not fit into float32
 
 
@@ -487,7 +495,7 @@ def _require_positive(**parameters):
 
 
 @dataclass(frozen=True)
-class Harmonic(_Stencil):
+class Harmonic(_SumOfSquares):
     """The sum of squared first differences: its minimum is the harmonic interpolation, as if heat had spread.
 
     Notes
@@ -509,7 +517,7 @@ class Harmonic(_Stencil):
 
 
 @dataclass(frozen=True)
-class Biharmonic(_Stencil):
+class Biharmonic(_SumOfSquares):
     """The sum of squared second differences: a thin plate bent through the known pixels.
 
     Notes

@@ -25,14 +25,12 @@ _SPAN = 8
 _LASTING = 50
 _SCHEDULE_MAX_ITER = 500
 # The losses of local differences: coarse levels, how much more may be yet to come where a run of them ends than where
-# one on the finest level does, and iterations between renewals of the weights. Their momentum begins as if it had
-# lasted, and is bounded: 36 iterations reach what 52 did from 1 on.
+# one on the finest level does, and iterations between renewals of the weights.
 _LEVELS = 4
 _COARSER = 1.4
 _COARSE_LEAST_TOL = 0.1
 _COARSE_MAX_ITER = 500
 _PERIOD = 12
-_STEADY = {"start": 20.0, "most": 0.96}
 # An image has gaps if more than this share of its corrupt pixels lies in squares of this side without a known one.
 _GAPS = 0.1
 _GAP = 8
@@ -548,7 +546,7 @@ class _StencilRun(_Run):
         if coarse and not self.complete:
             self._descend_levels(x, free, threads, limits)
         self._sweeps = loss.sweeps_of(x, free, *self._bounds, threads)
-        self._momentum, self._iterations = _Momentum(**_STEADY), 0
+        self._momentum, self._iterations = _Momentum(*loss.momentum), 0
 
     def _descend_levels(self, x, free, threads, limits):
         """Run the energy on ever finer grids; what it finds is where the next finer one starts."""
@@ -564,7 +562,7 @@ class _StencilRun(_Run):
                 coarse_free = np.stack([pyramid[level][1] for pyramid in pyramids[: len(free)]])
                 if coarse_free.any():
                     sweeps = self._loss.sweeps_of(coarse, coarse_free, *self._bounds, threads)
-                    self._settle(sweeps, limits)
+                    self._settle(sweeps, _Momentum(*self._loss.momentum), limits)
                     for pyramid, iterate in zip(pyramids, sweeps.iterates, strict=True):
                         pyramid[level][0][...] = iterate
             for pyramid in pyramids:
@@ -572,9 +570,9 @@ class _StencilRun(_Run):
                 _pyramid.push(coarse, fine_free, threads, fine)
 
     @staticmethod
-    def _settle(sweeps, limits):
+    def _settle(sweeps, momentum, limits):
         """Run the energy on a coarse grid."""
-        momentum, course = _Momentum(**_STEADY), _Course()
+        course = _Course()
         tol = _COARSER * max(limits.tol, _COARSE_LEAST_TOL)
         for k in range(_COARSE_MAX_ITER):
             if k % _PERIOD == 0:
