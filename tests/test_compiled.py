@@ -133,10 +133,29 @@ def noise_gradient(n, x, out, data):
     out[1] = 20.0 * x[1]
 
 
+@numba.cfunc(VALUE)
+def last_bits(n, x, data):
+    """A bowl so high that a gradient of 1e-5 does not move its values, whose last bits are noise."""
+    return 1e5 + x[0] ** 2 + 10.0 * x[1] ** 2 + 8e-11 * np.sin(1e12 * (x[0] + 2.0 * x[1]))
+
+
+@numba.cfunc(VALUE)
+def lucky(n, x, data):
+    return 0.9 if x[0] == 2.0 else 1.0 + 1e-3 * x[0] ** 2
+
+
+@numba.cfunc(GRADIENT)
+def lucky_gradient(n, x, out, data):
+    out[0] = 2e-3 * x[0]
+
+
 NUMBA = LowLevelCallable(rosenbrock.ctypes), LowLevelCallable(rosenbrock_gradient.ctypes)
 NOTCH = LowLevelCallable(notch.ctypes), LowLevelCallable(notch_gradient.ctypes)
 KINKS = LowLevelCallable(kinks.ctypes), LowLevelCallable(kinks_gradient.ctypes)
 NOISE = LowLevelCallable(noise.ctypes), LowLevelCallable(noise_gradient.ctypes)
+
+LAST_BITS = LowLevelCallable(last_bits.ctypes), NOISE[1]
+LUCKY = LowLevelCallable(lucky.ctypes), LowLevelCallable(lucky_gradient.ctypes)
 
 # Descends with steps of 1e-9 for as long as it is let.
 ENDLESS = {"step": Constant(1e-9), "tol": 0.0, "maxiter": 2**31 - 1}
@@ -209,6 +228,29 @@ def test_where_slopes_have_no_root_values_decide(pair, accuracy):
         for slopes in (False, True)
     )
     assert by_slopes.fun <= by_values.fun + accuracy
+
+
+@pytest.mark.parametrize("step", [StrongWolfe(curvature=0.2), Backtracking(), BarzilaiBorwein(memory=1)], ids=name)
+@pytest.mark.parametrize("direction", [LBFGS(), ConjugateGradient()], ids=name)
+def test_slopes_lead_where_the_last_bits_of_values_are_noise(step, direction):
+    fun, jac = compiled.as_python(*LAST_BITS)
+    for start in np.random.default_rng(0).standard_normal((20, 2)):
+        arguments = {"step": step, "direction": direction, "tol": 1e-6}
+        result = minimize(LAST_BITS[0], start, jac=LAST_BITS[1], **arguments)
+        slow = minimize(fun, start, jac=jac, **arguments)
+        assert (result.status, slow.status) == (0, 0)
+        assert result.nfev <= 3 * result.nit + 5
+        assert slow.nfev <= 3 * slow.nit + 5
+
+
+def test_a_run_that_converges_above_its_best_point_again_and_again_ends():
+    arguments = {"step": BarzilaiBorwein("long", memory=10_000), "maxiter": 9000}
+    result = minimize(LUCKY[0], [3.0], jac=LUCKY[1], **arguments)
+    fun, jac = compiled.as_python(*LUCKY)
+    slow = minimize(fun, [3.0], jac=jac, **arguments)
+    assert (result.status, result.fun) == (slow.status, slow.fun) == (2, 0.9)
+    assert (result.nit, result.nfev) == (slow.nit, slow.nfev)
+    assert result.nit < 300
 
 
 def test_searches_by_slopes_that_fail_become_rare():

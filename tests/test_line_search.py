@@ -888,6 +888,78 @@ def test_slopes_lead_hager_zhang_through_noise():
     assert blurred.history.gradient_norm.min() < 1e-9 < 1e-4 < sharp.history.gradient_norm.min()
 
 
+@pytest.mark.parametrize(
+    ("search", "direction", "most"),
+    [
+        (StrongWolfe(), LBFGS(), 2.0),
+        (Backtracking(), LBFGS(), 2.0),
+        (BarzilaiBorwein(memory=1), LBFGS(), 2.0),
+        (BarzilaiBorwein(memory=1), Steepest(), 2.0),
+        (StrongWolfe(curvature=0.2), ConjugateGradient(), 6.0),
+        (Backtracking(), ConjugateGradient(), 3.0),
+    ],
+    ids=name,
+)
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_slopes_lead_where_the_last_bits_of_values_are_noise(search, direction, most, bounded, seed):
+    for problem in (Rosenbrock(6), Wood(), StyblinskiTang(8), Himmelblau()):
+
+        def f(x, problem=problem):
+            # Up to six units in the last place of 1e5, which a gradient of 1e-5 does not move.
+            value = problem(x) + 1e5
+            return float(value + (zlib.crc32(x.tobytes(), seed) % 13 - 6) * np.spacing(value))
+
+        bounds = Bounds(-5.0, np.where(np.arange(problem.n) % 2, problem.minimizers[0] - 0.1, 5.0)) if bounded else None
+        result = minimize(
+            f, problem.start, jac=problem.gradient, step=search, direction=direction, bounds=bounds, maxiter=3000
+        )
+        assert result.success, result.message
+        assert result.nfev <= most * result.nit + 5
+
+
+@pytest.mark.parametrize("search", [Backtracking(1.0, sufficient_decrease=0.3), StrongWolfe(0.3)], ids=name)
+@pytest.mark.parametrize(("share", "status"), [(0.39, 1), (0.41, 2)])
+def test_slopes_decide_where_values_are_blurred(search, share, status):
+    # No more than 1 - 2 * 0.3 of the first slope may remain, upwards; values rise by less than their rounding.
+    def g(x):
+        return np.where(x == 1.0, 1e-9, -share * 1e-9)
+
+    result = minimize(lambda x: 1.0 + 1e-15 * (x[0] != 1.0), [1.0], jac=g, step=search, maxiter=1, tol=0.0)
+    assert (result.status, result.nit) == (status, 2 - status)
+
+
+def test_where_values_are_blurred_strong_wolfe_follows_the_line_through_two_slopes():
+    search = StrongWolfe(curvature=0.01)
+    result = minimize(lambda x: 1.0, [0.0], jac=lambda x: 1e-16 * (x - 0.3), step=search, maxiter=1, tol=0.0)
+    assert (result.status, result.nit, result.nfev) == (1, 1, 3)
+
+
+def test_values_decide_where_they_change_more_than_slopes_promise():
+    # From near the top of a hill the value falls much further than the slope there tells; beyond, it rises.
+    watched = Watched(Backtracking(initial=3.3e16))
+    minimize(
+        lambda x: 2.0 + 1e-13 * math.cos(x[0]),
+        [1e-3],
+        jac=lambda x: -1e-13 * np.sin(x),
+        step=watched,
+        maxiter=1,
+        tol=0.0,
+    )
+    ((_, _, _, _, trial),) = watched.steps
+    assert trial.alpha == 3.3e16
+
+
+def test_a_run_that_converges_above_its_best_point_again_and_again_ends():
+    # The start is low by chance; the search allows for that, and comes to the stationary point each time.
+    def f(x):
+        return 0.9 if x[0] == 3.0 else 1.0 + 1e-3 * x[0] ** 2
+
+    result = minimize(f, [3.0], jac=lambda x: 2e-3 * x, step=HagerZhang(blur=1.0))
+    assert (result.status, result.fun) == (2, 0.9)
+    assert result.nit < 300
+
+
 @pytest.mark.parametrize("search", SEARCHES, ids=name)
 @pytest.mark.parametrize("direction", [Uphill(), Sideways()], ids=name)
 def test_directions_that_do_not_descend_are_replaced(search, direction):

@@ -179,10 +179,11 @@ cdef inline void keep_best(run_t *r) noexcept nogil:
 
 cdef double slope_at(run_t *r, double alpha) noexcept nogil:
     """The slope at the trial just evaluated; infinity where it is not finite."""
-    r.njev += 1
-    r.gradient(r.n, r.trial, r.g_trial, r.data)
-    r.alpha_g = alpha
-    r.scale_g = largest(r.n, r.g_trial)
+    if r.alpha_g != alpha:
+        r.njev += 1
+        r.gradient(r.n, r.trial, r.g_trial, r.data)
+        r.alpha_g = alpha
+        r.scale_g = largest(r.n, r.g_trial)
     return dot(r.n, r.g_trial, r.d) if r.scale_g < HUGE else INFINITY
 
 
@@ -223,21 +224,38 @@ cdef int finite_trial(run_t *r, double *alpha, double *f) noexcept nogil:
     return FOUND
 
 
+cdef inline bint blurred(run_t *r, double alpha, double f, double reference) noexcept nogil:
+    """Whether a trial promises no more than the rounding of the value, nor differs from the reference by more."""
+    cdef double linear = alpha * r.slope, rounding = ROUNDING * fabs(r.f)
+    return -rounding <= linear < 0.0 and fabs(f - reference) <= rounding
+
+
+cdef bint lowers(run_t *r, double alpha, double *f, double reference, double sufficient) noexcept nogil:
+    """Armijo's test of the trial just evaluated, against a reference; the approximate one where that is blurred."""
+    cdef double linear = alpha * r.slope, slope
+    if blurred(r, alpha, f[0], reference):
+        slope = slope_at(r, alpha)
+        if slope == INFINITY:
+            f[0] = INFINITY
+        return slope <= (2.0 * sufficient - 1.0) * r.slope
+    return linear < 0.0 and f[0] <= reference + sufficient * linear
+
+
 cdef int backtrack(
     run_t *r, double *alpha, double *f, double reference, double sufficient, double factor, bint parabolic
 ) noexcept nogil:
-    """Armijo's test against a reference; the next step is factor times the last, or by a parabola."""
+    """Shorten until the function is lowered; the next step is factor times the last, or by a parabola."""
     cdef double linear, curvature, share
     while True:
         f[0] = at(r, alpha[0])
-        linear = alpha[0] * r.slope
-        if linear < 0.0 and f[0] <= reference + sufficient * linear:
+        if lowers(r, alpha[0], f, reference, sufficient):
             return FOUND
         if not moves(r, alpha[0]):
             return PRECISION
         if f[0] == INFINITY:
             alpha[0] *= RETREAT
         elif parabolic:
+            linear = alpha[0] * r.slope
             curvature = f[0] - r.f - linear
             share = -0.5 * linear / curvature if curvature > 0.0 else 0.5
             alpha[0] *= fmin(fmax(share, 0.1), 0.5)
@@ -415,7 +433,7 @@ cdef double interpolate(
     double a, double fa, double sa, double b, double fb, double sb, bint has_slope
 ) noexcept nogil:
     """The minimum of the cubic, or parabola, between two trials; their middle if it has none inside."""
-    cdef double width = b - a, share = 0.5, curvature, p, q, theta, square, root
+    cdef double width = b - a, share = 0.5, curvature, change, p, q, theta, square, root
     if fb == INFINITY:
         return a + RETREAT * width
     if not has_slope:
@@ -424,7 +442,11 @@ cdef double interpolate(
             share = -0.5 * sa * width / curvature
     else:
         p, q = sa * width, sb * width
-        theta = p + q - 3.0 * (fb - fa)
+        change = fb - fa
+        if fabs(change) <= ROUNDING * fabs(fa):
+            # The slopes alone tell, by their trapezium: the cubic is then the parabola through them.
+            change = 0.5 * (p + q)
+        theta = p + q - 3.0 * change
         square = theta * theta - p * q
         if square >= 0.0:
             root = sqrt(square)
@@ -439,12 +461,15 @@ cdef int strong_wolfe(run_t *r, double *alpha, double *f) noexcept nogil:
     """Nocedal and Wright, algorithms 3.5 and 3.6, as one loop."""
     cdef double a = 0.0, fa = r.f, sa = r.slope, b = 0.0, fb = 0.0, sb = 0.0
     cdef double u = first_trial(r), fu, su, far = longest(r), width, ahead
-    cdef bint has_b = False, has_slope = False
+    cdef bint has_b = False, has_slope = False, blur
     cdef int _
     for _ in range(r.settings.max_trials):
         fu = at(r, u)
-        if fu > r.f + r.settings.sufficient_decrease * u * r.slope or (fu >= fa and a > 0.0):
-            b, fb, has_b, has_slope = u, fu, True, False
+        blur = blurred(r, u, fu, r.f)
+        if not lowers(r, u, &fu, r.f, r.settings.sufficient_decrease) or (fu >= fa and a > 0.0 and not blur):
+            b, fb, has_b, has_slope = u, fu, True, blur
+            if blur:
+                sb = slope_at(r, u)
         else:
             su = slope_at(r, u)
             if su == INFINITY:
@@ -764,21 +789,23 @@ cdef int descend(run_t *r, const double *steps, int n_steps, control_t *control)
         if r.f_best <= settings.target:
             go_to_best(r)
             return TARGET
+        improved = r.f < lowest or r.scale < flattest
+        lowest, flattest = fmin(lowest, r.f), fmin(flattest, r.scale)
+        if arrived and r.has_last:
+            idle = 0 if improved else idle + 1
         if r.scale < settings.tol or r.scale == 0.0:
             if not go_to_best(r):
                 return CONVERGED
-            arrived = False
-            continue
-        improved = r.f < lowest or r.scale < flattest
-        lowest, flattest = fmin(lowest, r.f), fmin(flattest, r.scale)
+            if idle < PATIENCE or not searches:
+                arrived = False
+                continue
+        if idle >= PATIENCE and searches:
+            return PRECISION
         if arrived and r.has_last:
             if settings.xtol > 0.0 and largest(r.n, r.s) <= settings.xtol * fmax(1.0, largest(r.n, r.x)):
                 return CONVERGED
             if settings.ftol > 0.0 and fabs(r.last_f - r.f) <= settings.ftol * fmax(1.0, fabs(r.last_f)):
                 return CONVERGED
-            idle = 0 if improved else idle + 1
-            if idle == PATIENCE and searches:
-                return PRECISION
         if r.nit >= settings.maxiter:
             return ITERATIONS
         if deadline < INFINITY and clock() >= deadline:

@@ -703,22 +703,25 @@ class _Run:
                     self.points.append(current)
                 if self.nit and self.callback is not None and self._report(current):
                     return CALLBACK, "The callback asked for the end."
+            if arrived and last is not None:
+                idle = 0 if improved else idle + 1
+            weary = idle >= _PATIENCE and self.searches
             if f <= objective.target:
                 return TARGET, "The target is reached."
             if current.scale < self.tol or current.scale == 0.0:
                 best = self._best()
                 if best is current:
                     return CONVERGED, "The projected gradient is below the tolerance."
-                # A stationary point, but a lower one has been seen: go on from there.
-                current, last, arrived = best, None, False
-                continue
+                if not weary:
+                    # A stationary point, but a lower one has been seen: go on from there.
+                    current, last, arrived = best, None, False
+                    continue
+            if weary:
+                return PRECISION, f"Neither value nor gradient has become smaller in {_PATIENCE} iterations."
             if arrived and last is not None:
                 stop = self._small_change(last, current)
                 if stop is not None:
                     return CONVERGED, stop
-                idle = 0 if improved else idle + 1
-                if idle == _PATIENCE and self.searches:
-                    return PRECISION, f"Neither value nor gradient has become smaller in {_PATIENCE} iterations."
             if self.nit >= self.maxiter:
                 return ITERATIONS, "The iterations are used up."
 

@@ -6,7 +6,8 @@ says why there is none. Anything with such a ``begin`` is a step rule.
 
 Every trial is projected, ``P(x + alpha d)``, and a test of sufficient decrease uses the displacement that remains:
 ``g.(P(x + alpha d) - x)`` in place of ``alpha g.d``. Without bounds the two are the same. A trial whose value is not
-finite counts as infinitely high, so that every search shortens its step away from it.
+finite counts as infinitely high, so that every search shortens its step away from it. Where a trial promises no more
+than the rounding of the value, slopes decide in the value's place.
 """
 
 import math
@@ -34,8 +35,6 @@ _LONGEST_MOVE = 1e150
 _ROUNDING = 8 * math.ulp(1.0)
 # Where there is nothing finite, every trial is this much shorter than the last.
 _RETREAT = 0.1
-# Values that differ by no more than this, relative to themselves, differ by rounding.
-_ROUNDING = 8 * 2.0**-52
 # The share of the decrease so far that is not worth another trial where a projected path bends.
 _NEGLIGIBLE = 0.1
 # The most steps of a schedule, one after the other, that may be shortened because the function is not finite.
@@ -196,7 +195,7 @@ def _exhausted(ray, low, slope_low, high):
     if not ray.bends:
         return width <= 1e-15 * max(low.alpha, high.alpha)
     gain = abs(slope_low) * width
-    return low.f - gain == low.f or (high.f < _INFINITY and gain <= _NEGLIGIBLE * (ray.f - low.f))
+    return low.alpha > 0.0 and (low.f - gain == low.f or (high.f < _INFINITY and gain <= _NEGLIGIBLE * (ray.f - low.f)))
 
 
 def _cannot_move(ray):
@@ -214,14 +213,30 @@ def finite_trial(ray, alpha):
     return trial
 
 
+def _blurred(ray, trial, reference):
+    """Whether a trial promises no more than the rounding of the value, nor differs from the reference by more."""
+    rounding = _ROUNDING * abs(ray.f)
+    return -rounding <= trial.linear < 0.0 and abs(trial.f - reference) <= rounding
+
+
+def _lowers(ray, trial, reference, sufficient_decrease):
+    """Whether a trial passes the test of Armijo against a reference value, the approximate one where that is blurred.
+
+    The approximate test (Hager and Zhang 2005, equation 4.1) is the same for a parabola, but it looks at slopes.
+    """
+    if _blurred(ray, trial, reference):
+        return ray.slope_at(trial) <= (2.0 * sufficient_decrease - 1.0) * (trial.linear / trial.alpha)
+    return trial.linear < 0.0 and trial.f <= reference + sufficient_decrease * trial.linear
+
+
 def _backtrack(ray, alpha, reference, sufficient_decrease, shorten):
-    """Return the first trial that passes the test of Armijo against a reference value.
+    """Return the first trial that lowers the function sufficiently against a reference value.
 
     ``shorten(trial)`` gives the next step.
     """
     while True:
         trial = ray.at(alpha)
-        if trial.linear < 0.0 and trial.f <= reference + sufficient_decrease * trial.linear:
+        if _lowers(ray, trial, reference, sufficient_decrease):
             return trial
         if not ray.moves(trial):
             raise _cannot_move(ray)
@@ -281,6 +296,8 @@ class ExactLineSearch:
     of `scipy.optimize.minimize_scalar` with its default bracket, so that the iterates are the same to the last bit.
     Without bounds, each direction of steepest descent is then at a right angle to the one before. The search goes
     uphill first if the bracket leads there, and a step may be negative. Ten to forty values for each ray, no gradient.
+    If none is lower than at the start, ever shorter steps are tried, by the test of `Backtracking` with a wanted
+    decrease of zero.
 
     By slopes: from the last step on, or from 1 where that is natural along the direction, trials approach the root of
     the slope ``f'(x + alpha d).d`` that lies downhill: first by the cubic through two values and slopes, then by the
@@ -545,12 +562,16 @@ class Backtracking:
     Notes
     -----
     Accepts the first ``alpha = initial * factor**i`` with
-    ``f(x + alpha d) <= f(x) + sufficient_decrease * alpha * g.d`` [1]_.
+    ``f(x + alpha d) <= f(x) + sufficient_decrease * alpha * g.d`` [1]_. Where ``alpha * g.d`` and the change of the
+    value are within its rounding, eight units in the last place, the test is the one that [2]_ approximate this by,
+    ``g(x + alpha d).d <= (2 sufficient_decrease - 1) * g.d``, and the value may rise by its rounding.
 
     References
     ----------
     .. [1] L. Armijo, "Minimization of functions having Lipschitz continuous first partial derivatives", Pacific
        Journal of Mathematics 16 (1966) 1-3, :doi:`10.2140/pjm.1966.16.1`
+    .. [2] W. W. Hager and H. Zhang, "A new conjugate gradient method with guaranteed descent and an efficient line
+       search", SIAM Journal on Optimization 16 (2005) 170-192, :doi:`10.1137/030601880`
 
     Examples
     --------
@@ -612,7 +633,11 @@ def _interpolate(low, slope_low, high, slope_high):
     else:
         # Nocedal and Wright, equation 3.59, with the interval mapped to [0, 1].
         p, q = slope_low * width, slope_high * width
-        theta = p + q - 3.0 * (high.f - low.f)
+        change = high.f - low.f
+        if abs(change) <= _ROUNDING * abs(low.f):
+            # The slopes alone tell, by their trapezium: the cubic is then the parabola through them.
+            change = 0.5 * (p + q)
+        theta = p + q - 3.0 * change
         square = theta * theta - p * q
         share = 0.5
         if square >= 0.0:
@@ -647,8 +672,8 @@ class StrongWolfe:
     condition within reach, a step that fulfils it is taken.
 
     On a projected ray, ``g(x + alpha d).d`` is the slope along the path, and ``g.d`` that of its chord. Where the slope
-    jumps across zero at a bound [2]_, the search ends as soon as little is left to gain; where the chord promises less
-    than the rounding of the value, that must not rise beyond its rounding.
+    jumps across zero at a bound [2]_, the search ends as soon as little is left to gain. Where values are blurred by
+    rounding, slopes take their place, as in `Backtracking`.
 
     References
     ----------
@@ -684,9 +709,10 @@ class StrongWolfe:
         alpha, longest = _first_trial(ray), ray.longest()
         for _ in range(self.max_trials):
             trial = ray.at(alpha)
-            slope = None
-            if not self._decreases(ray, trial) or (trial.f >= low.f and low.alpha > 0.0):
-                high, slope_high = trial, slope
+            blurred = _blurred(ray, trial, ray.f)
+            lowers = _lowers(ray, trial, ray.f, self.sufficient_decrease)
+            if not lowers or (trial.f >= low.f and low.alpha > 0.0 and not blurred):
+                high, slope_high = trial, ray.slope_at(trial) if blurred else None
             else:
                 slope = ray.slope_at(trial)
                 if slope == _INFINITY:
@@ -708,13 +734,6 @@ class StrongWolfe:
         if low.alpha > 0.0:
             return low
         raise _cannot_move(ray)
-
-    def _decreases(self, ray, trial):
-        rounding = _ROUNDING * abs(ray.f)
-        if ray.bends and -rounding < trial.linear < 0.0:
-            # So short a step changes the value by less than its rounding; the slopes still tell.
-            return trial.f <= ray.f + rounding
-        return trial.linear < 0.0 and trial.f <= ray.f + self.sufficient_decrease * trial.linear
 
     @staticmethod
     def _extrapolate(before, slope_before, trial, slope):
@@ -917,7 +936,8 @@ class BarzilaiBorwein:
     ``f(x + alpha d) <= max_{j < memory} f_{k-j} + sufficient_decrease * alpha * g.d`` [2]_; otherwise it is shortened
     by interpolation. On a projected ray ``P(x + alpha d)`` that is the first of the two methods of [3]_. "adaptive" is
     due to [4]_, "alternating" to [5]_. The first step is one over the largest component of the projected gradient. Most
-    iterations take one value and one gradient.
+    iterations take one value and one gradient. Where values are blurred by rounding, slopes take their place, as in
+    `Backtracking`.
 
     References
     ----------
