@@ -284,6 +284,9 @@ class TestPatches:
             assert_array_equal(result, results[0])
 
 
+EVEN = (0.5, 0, 0, 0), (0.2, 0.1, 0.1, 0.1)
+
+
 class TestGate:
     def test_prefers_what_was_right_at_the_held_out_pixels(self):
         rng = np.random.default_rng(0)
@@ -292,24 +295,59 @@ class TestGate:
         half = np.arange(72) < 36
         first, second = x + np.where(half, noise, 0), x + np.where(half, 0.0, noise)
         # The strength of the first one's tensor tells on which side a pixel lies.
-        gate = texture.Gate(first, second, x, rng.random(x.shape[1:]) < 0.4, doubt=0.5)
+        gate = texture.Gate(first, second, x, rng.random(x.shape[1:]) < 0.4, *EVEN)
         mixed = gate(first, second)
         for side in (np.s_[:, :, 4:32], np.s_[:, :, 40:68]):
             assert np.abs(mixed - x)[side].mean() < 0.35 * np.abs(noise)[side].mean()
 
-    def test_fit_is_that_of_least_squares(self):
-        rng = np.random.default_rng(0)
-        first, second, x = (stripes()[np.newaxis] + 0.2 * rng.standard_normal((1, 64, 72)) for _ in range(3))
-        held = corrupt(x.shape[1:], 0.1)
-        gate = texture.Gate(first, second, x, held, doubt=0.3)
+    def fitted(self, x, first, second, held, expected, spread):
+        """A gate, its basis at held-out pixels, and what it regresses there: difference, error and their weights."""
+        gate = texture.Gate(first, second, x, held, expected, spread)
         basis = gate._standardise([feature[held] for feature in gate._features(first, second)])
+        difference, error = (first - second)[:, held], (x - second)[:, held]
+        return gate, basis, difference, error, 1 / (1 + difference**2 / (3 * np.mean(difference**2)))
+
+    @pytest.mark.parametrize("channels", [1, 2])
+    def test_fit_lies_between_what_is_expected_and_least_squares(self, channels):
+        rng = np.random.default_rng(0)
+        x, first, second = (stripes() + 0.2 * rng.standard_normal((channels, 64, 72)) for _ in range(3))
+        held = corrupt(x.shape[1:], 0.1)
+        expected = np.array([0.3, 0.2, -0.1, 0.4])
+        wide, basis, difference, error, weights = self.fitted(x, first, second, held, expected, np.full(4, 1e4))
         assert_allclose(basis[1:].mean(axis=1), 0, atol=0.05)  # but for what is clipped
-        difference, error = (first - second)[0, held], (x - second)[0, held]
-        weights = 1 / (1 + difference**2 / (3 * np.mean(difference**2)))
-        ridge = np.sqrt(gate._RIDGE * np.mean(weights * difference**2))
-        rows = np.concatenate([(np.sqrt(weights) * difference * basis).T, ridge * np.eye(4)])
-        wanted = np.concatenate([np.sqrt(weights) * error, [0.3 * ridge, 0, 0, 0]])
-        assert_allclose(gate._coefficients, np.linalg.lstsq(rows, wanted)[0], rtol=1e-6)
+        roots = np.sqrt(weights)
+        rows = np.concatenate(list(roots[:, :, np.newaxis] * difference[:, :, np.newaxis] * basis.T))
+        least_squares = np.linalg.lstsq(rows, (roots * error).ravel())[0]
+        assert_allclose(wide._coefficients, least_squares, rtol=1e-6)
+        narrow = texture.Gate(first, second, x, held, expected, np.full(4, 1e-4))
+        assert_allclose(narrow._coefficients, expected, atol=1e-4)
+        # Between them: the mean of both, weighted by their precisions.
+        spread = np.array([0.2, 0.1, 0.05, 0.02])
+        gate = texture.Gate(first, second, x, held, expected, spread)
+        coefficients = expected
+        inverse = np.linalg.inv(rows.T @ rows)
+        for _ in range(2):
+            scores = basis * (weights * difference * (error - coefficients @ basis * difference)).sum(0)
+            precision = np.linalg.inv(inverse @ (4 * scores @ scores.T) @ inverse)
+            prior = np.diag(1 / spread**2)
+            coefficients = np.linalg.solve(precision + prior, precision @ least_squares + prior @ expected)
+        assert_allclose(gate._coefficients, coefficients, rtol=1e-6)
+        assert np.abs(coefficients - expected).max() > 0.01
+        assert np.abs(coefficients - least_squares).max() > 0.01
+
+    def test_a_few_pixels_that_differ_much_do_not_decide(self):
+        # The images differ little, and then the second is right; at six of 700 held-out pixels they differ much.
+        rng = np.random.default_rng(0)
+        second = np.zeros((1, 64, 72))
+        first = 0.01 * rng.standard_normal(second.shape)
+        x = 0.8 * first
+        held = np.zeros((64, 72), bool)
+        held.flat[rng.permutation(held.size)[:700]] = True
+        few = tuple(np.argwhere(held)[:6].T)
+        first[0][few] = 0.3
+        x[0][few] = 0
+        gate = texture.Gate(first, second, x, held, (0.8, 0, 0, 0), (0.2, 0.1, 0.1, 0.1))
+        assert np.abs(gate._coefficients - [0.8, 0, 0, 0]).max() < 0.1
 
     def test_never_goes_beyond_the_two(self):
         x = np.stack([stripes()])
@@ -317,15 +355,18 @@ class TestGate:
         noise = np.random.default_rng(0).standard_normal(x.shape)
         for beyond, nearest in ((x + noise, 0), (x - 2 * noise, 1)):
             pair = x, x - noise
-            gate = texture.Gate(*pair, beyond, held, doubt=0.5)
+            gate = texture.Gate(*pair, beyond, held, *EVEN)
             assert_allclose(gate(*pair), pair[nearest], atol=1e-5)
 
-    def test_is_in_doubt_without_evidence(self):
+    @pytest.mark.filterwarnings("error")
+    def test_is_what_is_expected_without_evidence(self):
         x = np.stack([stripes()])
-        gate = texture.Gate(x, x, x, corrupt(x.shape[1:]), doubt=0.2)
+        gate = texture.Gate(x, x, x, corrupt(x.shape[1:]), (0.2, 0, 0, 0), (0.3, 0.1, 0.1, 0.1))
         assert_allclose(gate(x, x + 1), x + 0.8, atol=1e-6)
-        leaning = texture.Gate(x, x, x, corrupt(x.shape[1:]), doubt=0.2, lean=0.1)
-        assert_allclose(leaning(x, x + 1), x + 0.7, atol=1e-6)
+        flat = np.full_like(x, 0.5)  # all features of which are the same everywhere
+        gate = texture.Gate(flat, flat + 0.1, flat, corrupt(x.shape[1:]), (0.2, 0, 0, 0), (0.3, 0.1, 0.1, 0.1))
+        assert 0.2 < gate._coefficients[0] < 1.01
+        assert_allclose(gate._coefficients[1:], 0, atol=1e-5)
 
 
 class TestLoss:
@@ -547,11 +588,11 @@ class TestRestore:
         x = stripes(50, 60)[np.newaxis].astype(np.float32)
         free = corrupt(x.shape[1:]).astype(np.uint8)
         edge = np.where(free, np.float32(0.4), x)
-        doubts = []
+        expectations = []
 
         class Gate:
-            def __init__(self, first, second, x, held, doubt, lean):
-                doubts.append(doubt)
+            def __init__(self, first, second, x, held, expected, spread):
+                expectations.append(expected[0])
                 assert np.abs(first - second).max() > 0
 
             def __call__(self, *images):
@@ -560,7 +601,7 @@ class TestRestore:
         monkeypatch.setattr(texture, "Gate", Gate)
         arguments = free, lambda free: edge, 0.0, 1.0, 0.01, np.random.default_rng(0), 1, never
         stages = list(texture.restore_texture(x, *arguments))
-        assert doubts == [0.5, 0.7, 0.2]  # large and small windows, "edge" and both, these and similar patches
+        assert expectations == [0.45, 0.7, 0.45]  # large and small windows, "edge" and both, these and similar patches
         assert (np.abs(stages[-1] - edge).max() < 1e-6) == (choice == 0)
 
     @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])

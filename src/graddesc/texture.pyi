@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class Gate:
         second: _Images,
         x: _Images,
         held: NDArray[np.bool_],
-        doubt: float,
-        lean: float = 0.0,
+        expected: Sequence[float],
+        spread: Sequence[float],
     ) -> None: ...
     def __call__(self, first: _Images, second: _Images) -> _Images: ...
