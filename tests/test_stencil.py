@@ -135,10 +135,19 @@ class TestKernels:
         assert_allclose(found, np.transpose(sums), atol=1e-12 * v.size)
 
 
-def test_contrast_is_the_sum_of_squared_differences(shape):
-    x = np.random.default_rng(0).random((3, *shape))
-    expected = sum(np.sum(np.diff(x, axis=axis) ** 2) for axis in (1, 2))
-    assert_allclose(isa.kernels("stencil").contrast(x, 1, np.empty(3 * shape[0])), expected, rtol=1e-12)
+def differences_to(free, x):
+    """The differences between neighbours of which one at least is free."""
+    free = np.broadcast_to(free, x.shape) == 1
+    either = (np.delete(free, 0, axis) | np.delete(free, -1, axis) for axis in (1, 2))
+    return np.concatenate([np.diff(x, axis=axis)[pairs] for axis, pairs in zip((1, 2), either, strict=True)])
+
+
+@pytest.mark.parametrize("masks", [1, 3])
+def test_contrast_is_the_sum_of_squared_differences_to_free_pixels(shape, masks):
+    rng = np.random.default_rng(0)
+    x, free = rng.random((3, *shape)), (rng.random((masks, *shape)) < 0.3).astype(np.uint8)
+    expected = np.sum(differences_to(free, x) ** 2)
+    assert_allclose(isa.kernels("stencil").contrast(x, free, 1, np.empty(3 * shape[0])), expected, rtol=1e-12)
 
 
 def test_known_around_a_pixel_with_one_neighbour():
@@ -392,8 +401,7 @@ class TestSweeps:
     @pytest.mark.parametrize("plain", [True, False])
     def test_change_and_contrast_are_root_mean_squares(self, name, masks, plain):
         sweeps, x, free = self.sweeps(name, masks)
-        differences = np.concatenate([np.diff(x, axis=axis).ravel() for axis in (1, 2)])
-        assert_allclose(sweeps.contrast, np.sqrt(np.mean(differences**2)), rtol=1e-12)
+        assert_allclose(sweeps.contrast, np.sqrt(np.mean(differences_to(free, x) ** 2)), rtol=1e-12)
         if plain:
             sweeps.descend(1e-3)
         else:

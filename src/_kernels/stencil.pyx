@@ -769,8 +769,10 @@ cdef double known_around_row(
     return total
 
 
-cdef double row_contrast(const real *x, const real *below, Py_ssize_t cols) noexcept nogil:
-    # The squared differences of a row's pixels to those on their right and below.
+cdef double row_contrast(
+    const real *x, const real *below, const unsigned char *free, const unsigned char *free_below, Py_ssize_t cols
+) noexcept nogil:
+    # The squared differences of a row's pixels to those on their right and below, where either is free.
     cdef real[CHUNK] sums
     cdef double[CHUNK] terms
     cdef Py_ssize_t first = 0, j
@@ -778,11 +780,11 @@ cdef double row_contrast(const real *x, const real *below, Py_ssize_t cols) noex
     clear(sums, CHUNK)
     while first < cols:
         for j in range(min(CHUNK, cols - 1 - first)):
-            across = x[first + j] - x[first + j + 1]
-            down = x[first + j] - below[first + j]
+            across = (x[first + j] - x[first + j + 1]) * <real> (free[first + j] | free[first + j + 1])
+            down = (x[first + j] - below[first + j]) * <real> (free[first + j] | free_below[first + j])
             sums[j] += across * across + down * down
         first += CHUNK
-    down = x[cols - 1] - below[cols - 1]
+    down = (x[cols - 1] - below[cols - 1]) * <real> (free[cols - 1] | free_below[cols - 1])
     sums[0] += down * down
     for j in range(CHUNK):
         terms[j] = sums[j]
@@ -985,17 +987,33 @@ def accelerate(
             sums_out[k % channels, 1] += totals[k, 1]
 
 
-def contrast(const real[:, :, ::1] x not None, int threads, double[::1] row_sums not None):
-    """Return the sum of squared differences between neighbours. row_sums, of shape (channels rows,), is scratch."""
-    cdef Py_ssize_t k, rows = x.shape[1], cols = x.shape[2], below
+def contrast(
+    const real[:, :, ::1] x not None,
+    const unsigned char[:, :, ::1] free not None,
+    int threads,
+    double[::1] row_sums not None,
+):
+    """Return the sum of squared differences between neighbours of which one at least is free (1).
+
+    free has the channels of x, or one for all. row_sums, of shape (channels rows,), is scratch.
+    """
+    cdef Py_ssize_t k, i, c, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2], below
     cdef double total = 0
-    require(x.shape[0] > 0 and rows > 0 and cols > 0, "x must not be empty")
-    require(row_sums.shape[0] == x.shape[0] * rows, "row_sums must have shape (channels rows,)")
+    require(channels > 0 and rows > 0 and cols > 0, "x must not be empty")
+    require(
+        (free.shape[0] == 1 or free.shape[0] == channels) and free.shape[1] == rows and free.shape[2] == cols,
+        "free must have the shape of x, or one channel of it",
+    )
+    require(row_sums.shape[0] == channels * rows, "row_sums must have shape (channels rows,)")
     with nogil:
-        for k in prange(x.shape[0] * rows, num_threads=threads, schedule="static"):
-            below = k if (k + 1) % rows == 0 else k + 1
-            row_sums[k] = row_contrast(&x[0, 0, 0] + k * cols, &x[0, 0, 0] + below * cols, cols)
-        for k in range(x.shape[0] * rows):
+        for k in prange(channels * rows, num_threads=threads, schedule="static"):
+            c = k // rows
+            i = k % rows
+            below = min(i + 1, rows - 1)
+            row_sums[k] = row_contrast(
+                &x[c, i, 0], &x[c, below, 0], &free[c % free.shape[0], i, 0], &free[c % free.shape[0], below, 0], cols
+            )
+        for k in range(channels * rows):
             total += row_sums[k]
     return total
 

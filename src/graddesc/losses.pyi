@@ -78,7 +78,6 @@ class StencilSweeps:
 
 class _Stencil:
     default_tol: ClassVar[float] = 0.25
-    gap_tol: ClassVar[float] = 0.25
     momentum: ClassVar[tuple[float, float]] = ...
     @property
     def operator(self) -> Any: ...
@@ -109,7 +108,6 @@ class TotalVariation(_Stencil):
 class HessianTotalVariation(_Stencil):
     epsilon: float = 0.003
     default_tol: ClassVar[float] = 0.15
-    gap_tol: ClassVar[float] = 0.15
     def __post_init__(self) -> None: ...
 
 @dataclass(frozen=True)
@@ -119,7 +117,6 @@ class EdgeAligned(_Stencil):
     epsilon: float = 0.015
     first_order: float = 0.5
     mixed: float = 2.0
-    gap_tol: ClassVar[float] = 0.1
     def __post_init__(self) -> None: ...
 
 @dataclass(frozen=True)

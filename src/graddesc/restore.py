@@ -25,15 +25,13 @@ _SPAN = 8
 _LASTING = 50
 _SCHEDULE_MAX_ITER = 500
 # The losses of local differences: coarse levels, how much more may be yet to come where a run of them ends than where
-# one on the finest level does, and iterations between renewals of the weights.
+# one on the finest level does, and iterations between renewals of the weights, or the part of all so far if that is
+# more: in large gaps, which take hundreds, renewals would keep the image from settling.
 _LEVELS = 4
 _COARSER = 1.4
 _COARSE_LEAST_TOL = 0.1
 _COARSE_MAX_ITER = 500
-_PERIOD = 12
-# An image has gaps if more than this share of its corrupt pixels lies in squares of this side without a known one.
-_GAPS = 0.1
-_GAP = 8
+_PERIOD = 12, 1 / 4
 _SHORT = 32  # pixels in a row: fewer are worth turning the image
 
 # Float images whose greatest absolute value lies outside are scaled by a power of two: their squares might overflow.
@@ -106,11 +104,10 @@ def restore(
         Number of iterations at most: by default 3000 for the solver, 500 for a schedule.
     tol : float, optional
         Stop when the corrupt pixels are expected to change by less than this fraction of the difference between
-        neighbouring pixels, both in the root mean square: by default 0.1 for "line", 0.15 for "hessian-tv", 0.25 for
-        the others, where a photograph of which pixels are missing at random is 0.05 dB at most from what it would
-        become. The middle of a gap has further to go, and "edge" gains by going there: 0.1, where more than a tenth of
-        the corrupt pixels lies in squares of 8 x 8 without a known one. With a schedule, when they change by less in an
-        iteration; by default it runs to its end.
+        neighbouring pixels (of which one at least is corrupt, except with "line" and callables), both in the root mean
+        square: by default 0.1 for "line", 0.15 for "hessian-tv", 0.25 for the others, where a photograph of which
+        pixels are missing at random is 0.05 dB at most from what it would become. With a schedule, when they change by
+        less in an iteration; by default it runs to its end.
     max_time : float, optional
         Seconds at most; looked at after each iteration.
     bounds : pair of float, optional
@@ -158,10 +155,10 @@ def restore(
     The solver is accelerated projected gradient descent [1]_ with a diagonal metric that majorises the loss at each
     point, and momentum that starts afresh when it points uphill [2]_; its start is pull-push interpolation [3]_.
     With "line" it holds, beside the image, at most four arrays of the image's size, in float32 (in float64 for float64
-    images). The other losses are run on coarse levels first; their weights are renewed every 12 iterations, and they
-    hold at most twelve arrays. Channels that share a mask are descended as their cosine transform, the mean and ever
-    finer differences, each until it has settled, and clamped at the end; with `bounds`, and where channels have masks
-    of their own, as they are, clamped in each step.
+    images). The other losses are run on coarse levels first; their weights are renewed every 12 iterations, later less
+    often, and they hold at most twelve arrays. Channels that share a mask are descended as their cosine transform, the
+    mean and ever finer differences, each until it has settled, and clamped at the end; with `bounds`, and where
+    channels have masks of their own, as they are, clamped in each step.
 
     Integers are scaled to [0, 1]. "line" and callables take floats in their own units, which are those of the steps of
     a schedule and of the loss that is told. The parameters of the other losses are contrasts of an image in [0, 1]:
@@ -199,7 +196,7 @@ def restore(
     free = _check_mask(mask, known, image, planes, channel_axis)
     loss = _check_loss(loss)
     _check_step(step)
-    limits = _Limits(max_iter, tol, max_time, step, started, _default_tol(loss, free))
+    limits = _Limits(max_iter, tol, max_time, step, started, getattr(loss, "default_tol", _SOLVER_TOL))
     threads = team_size(_check_count("threads", threads, least=1))
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
@@ -547,6 +544,7 @@ class _StencilRun(_Run):
             self._descend_levels(x, free, threads, limits)
         self._sweeps = loss.sweeps_of(x, free, *self._bounds, threads)
         self._momentum, self._iterations = _Momentum(*loss.momentum), 0
+        self._due = 0  # the iteration that renews the weights
 
     def _descend_levels(self, x, free, threads, limits):
         """Run the energy on ever finer grids; what it finds is where the next finer one starts."""
@@ -574,9 +572,11 @@ class _StencilRun(_Run):
         """Run the energy on a coarse grid."""
         course = _Course()
         tol = _COARSER * max(limits.tol, _COARSE_LEAST_TOL)
+        due = 0
         for k in range(_COARSE_MAX_ITER):
-            if k % _PERIOD == 0:
+            if k == due:
                 sweeps.refresh()
+                due = _next_renewal(k)
             restarted = sweeps.accelerate(momentum)
             if course.expected(sweeps.change, restarted) <= tol * sweeps.contrast or limits.expired():
                 break
@@ -588,8 +588,9 @@ class _StencilRun(_Run):
 
     def accelerate(self):
         """Take an accelerated step, with the weights renewed from time to time."""
-        if self._iterations % _PERIOD == 0:
+        if self._iterations == self._due:
             self._sweeps.refresh()
+            self._due = _next_renewal(self._iterations)
         self._iterations += 1
         self.restarted = self._sweeps.accelerate(self._momentum)
 
@@ -635,6 +636,12 @@ class _StencilRun(_Run):
             x = x.copy()
             _mix(x, self._mixing.T)
         return x
+
+
+def _next_renewal(k):
+    """The iteration that renews the weights after iteration k."""
+    period, share = _PERIOD
+    return k + max(period, int(k * share))
 
 
 class _StagedRun(_Run):
@@ -962,19 +969,6 @@ def _check_loss(loss):
     if isinstance(loss, type) or not (any(hasattr(loss, name) for name in _OFFERS) or callable(loss)):
         raise TypeError(f"loss must be a name, a loss of graddesc.losses or a callable, got {loss!r}")
     return loss
-
-
-def _default_tol(loss, free):
-    return getattr(loss, "gap_tol" if _has_gaps(free) else "default_tol", _SOLVER_TOL)
-
-
-def _has_gaps(free):
-    """Whether many of the corrupt pixels have no known one anywhere near."""
-    channels, rows, cols = free.shape[0], free.shape[1] // _GAP, free.shape[2] // _GAP
-    # Eight pixels in a word, which are all corrupt where it has all of its ones.
-    words = np.ascontiguousarray(free[:, : _GAP * rows, : _GAP * cols]).view(np.uint64)
-    squares = np.bitwise_and.reduce(words.reshape(channels, rows, _GAP, cols), axis=2)
-    return np.count_nonzero(squares == 0x0101010101010101) * _GAP**2 > _GAPS * np.count_nonzero(free)
 
 
 def _check_step(step):
