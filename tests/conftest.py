@@ -7,10 +7,14 @@ import pytest
 
 from graddesc import isa
 
-# On CI the same examples every time; at a desk new ones, which may find something.
-hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# On CI the same examples every time; at a desk new ones, which may find something. A busy machine fails no test.
+hypothesis.settings.register_profile(
+    "graddesc",
+    derandomize="CI" in os.environ,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("graddesc")
 
 SHAPES = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 7), (7, 1), (3, 3), (4, 5), (5, 4), (2, 33), (33, 2), (19, 64), (70, 17)]
 # Around the widths at which an image is cut into one strip more, and the height of a block of sums.

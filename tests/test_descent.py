@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize_scalar
 
@@ -257,7 +257,6 @@ def test_every_trial_respects_the_bounds(problem, step, direction):
     ],
     ids=name,
 )
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_bounded_quadratics_are_solved_as_by_an_active_set_method(step, direction, seed):
     rng = np.random.default_rng(seed)

@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from graddesc import (
@@ -131,7 +131,6 @@ def test_conjugate_gradients_end_on_a_quadratic_after_n_iterations(formula, n):
         ),
     ],
 )
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**31), step=st.floats(1e-3, 1e3))
 def test_conjugate_gradient_by_its_formula(formula, beta, seed, step):
     rng = np.random.default_rng(seed)

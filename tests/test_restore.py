@@ -321,7 +321,7 @@ def test_known_pixels_and_the_input_stay(recipe, channel_axis, image_dtype):
     assert error < (0.1 if recipe == "solver" else 0.3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_image_and_mask(data):
     rows, cols = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
