@@ -347,7 +347,7 @@ def test_any_projection(step, direction):
         projection=onto_simplex,
         step=step,
         direction=direction,
-        tol=1e-8,
+        tol=1e-7,  # Below, steps change values by less than their rounding.
         maxiter=500,
     )
     for x in counted.points:
@@ -355,7 +355,7 @@ def test_any_projection(step, direction):
         assert x.sum() == pytest.approx(1.0, abs=1e-9)
         assert (x >= 0.0).all()
     assert result.success, result.message
-    np.testing.assert_allclose(result.x, onto_simplex(target), atol=1e-7)
+    np.testing.assert_allclose(result.x, onto_simplex(target), atol=1e-6)
     assert result.optimality == np.abs(result.x - onto_simplex(result.x - result.jac)).max()
 
 
@@ -665,10 +665,15 @@ def test_a_gradient_as_large_as_the_tolerance_is_too_large():
 
 
 def test_a_gradient_that_shrinks_is_progress_where_values_do_not_change():
-    problem = Quadratic(np.diag([1.0, 300.0]), c=1e13, start=[1.0, 1e-2])
-    result = minimize(problem, problem.start, jac=problem.gradient, step=HagerZhang(), tol=1e-6, history=True)
+    class Short:
+        """A search, in name."""
+
+        def begin(self):
+            return lambda ray: ray.at(0.05)
+
+    result = minimize(lambda x: 1e13, [1.0], jac=lambda x: x, step=Short(), tol=1e-6)
     assert result.success
-    assert np.unique(result.history.fun[-150:]).size == 1
+    assert result.nit > 200
 
 
 def test_iterations_end_the_run():
