@@ -16,6 +16,7 @@ from scipy import LowLevelCallable
 from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from graddesc import compiled as compiled_loop
+from graddesc._kernels import box
 from graddesc.directions import Steepest
 from graddesc.line_search import (
     _RETREAT,
@@ -437,40 +438,54 @@ def _bounds(bounds, n):
 class _Everywhere:
     """No bounds at all."""
 
-    project = None
-    velocity = None
+    bends = False
     pinned = None
 
     @staticmethod
-    def projected_gradient(x, g):
-        return g
+    def move(ray, alpha):
+        """Return the point one step along a ray, and what the slope there promises for it."""
+        return ray.x + alpha * ray.d, alpha * ray.slope
+
+    @staticmethod
+    def velocity(ray, trial):
+        """Return how fast the path moves at a trial, for each unit of the step."""
+        return ray.d
+
+    @staticmethod
+    def measure(x, g):
+        """Return the largest component of the projected gradient; infinity if the gradient is not finite."""
+        size = box.largest(g)
+        return size if size < _HUGE else math.inf
 
 
 class _Box:
     """Bounds on each variable; a fixed one has its value for both."""
 
     name = "bounds"
+    bends = True
 
     def __init__(self, low, high):
         self.low = low
         self.high = high
+        self._box = box.Box(low, high)
         pinned = low == high
         self.pinned = pinned if pinned.any() else None
 
-    def project(self, x):
-        return np.minimum(np.maximum(x, self.low), self.high)
-
-    def projected_gradient(self, x, g):
-        # x - clip(x - g), without its cancellation.
-        return np.minimum(np.maximum(g, x - self.high), x - self.low)
+    def move(self, ray, alpha):
+        x = np.empty_like(ray.x)
+        return x, self._box.step(ray.x, alpha, ray.d, ray.g, x)
 
     def velocity(self, ray, trial):
-        """Return how fast the projected path moves at a trial, for each unit of the step."""
         return self.admit(trial.x, ray.d)
+
+    def measure(self, x, g):
+        return self._box.largest(x, g, _HUGE)
 
     def admit(self, x, d):
         """Return a direction without the components that point out of the box at a point."""
-        return np.where(((d < 0.0) & (x <= self.low)) | ((d > 0.0) & (x >= self.high)), 0.0, d)
+        admitted = np.empty_like(d)
+        self._box.admit(x, d, admitted)
+        return admitted
 
     def binding(self, x, g, scale):
         """Tell which variables are close to a bound and pushed against it, as Bertsekas defines them."""
@@ -482,6 +497,7 @@ class _ConvexSet:
     """Whatever the caller's projection maps to."""
 
     name = "set that projection maps to"
+    bends = True
     pinned = None
 
     def __init__(self, projection):
@@ -493,22 +509,21 @@ class _ConvexSet:
             raise ValueError(f"projection must return an array of shape {x.shape}, got {nearest.shape}")
         return nearest
 
+    def move(self, ray, alpha):
+        x = self.project(ray.x + alpha * ray.d)
+        return x, float(ray.g.dot(x - ray.x))
+
     def velocity(self, ray, trial):
-        """Return how fast the projected path moves at a trial, for each unit of the step."""
         ahead = _AHEAD * trial.alpha
         return (self.project(ray.x + (trial.alpha + ahead) * ray.d) - trial.x) / ahead
 
     def descends(self, x, g, d):
         """Whether the projected path goes down at its start; the direction's slope does not tell."""
-        ahead = _AHEAD**2 * max(1.0, _largest(x)) / _largest(d)
+        ahead = _AHEAD**2 * max(1.0, box.largest(x)) / box.largest(d)
         return g.dot(self.project(x + ahead * d) - x) < 0.0
 
-    def projected_gradient(self, x, g):
-        return x - self.project(x - g)
-
-
-def _largest(v):
-    return float(np.maximum.reduce(np.abs(v)))
+    def measure(self, x, g):
+        return box.largest(x - self.project(x - g)) if box.largest(g) < _HUGE else math.inf
 
 
 class _Objective:
@@ -523,9 +538,7 @@ class _Objective:
         self._jac = jac if callable(jac) else None
         if not (callable(jac) or jac is None or isinstance(jac, bool) or (isinstance(jac, str) and jac in _SCHEMES)):
             raise TypeError(f"jac must be callable, bool or None, got {jac!r}")
-        self._region = region
-        self.project = region.project
-        self.velocity = region.velocity
+        self.region = region
         self.target = target
         self._deadline = math.inf if max_time is None else perf_counter() + max_time
         self._untimed = max_time is None
@@ -585,20 +598,15 @@ class _Objective:
     def measure(self, trial):
         """Return the largest component of the projected gradient at a trial, infinity where it is not finite."""
         if trial.scale is None:
-            g = self.gradient(trial)
-            trial.scale = _largest(g)
-            if not trial.scale < _HUGE:
-                trial.scale = math.inf
-            elif self.project is not None:
-                trial.scale = _largest(self._region.projected_gradient(trial.x, g))
+            trial.scale = self.region.measure(trial.x, self.gradient(trial))
         return trial.scale
 
     def _check(self, g, x):
         g = np.array(g, dtype=float)
         if g.shape != x.shape:
             raise ValueError(f"jac must return an array of shape {x.shape}, got {g.shape}")
-        if self._region.pinned is not None:
-            g[self._region.pinned] = 0.0
+        if self.region.pinned is not None:
+            g[self.region.pinned] = 0.0
         return g
 
     def _differences(self, trial):
@@ -609,11 +617,11 @@ class _Objective:
         """
         x, f = trial.x, trial.f
         g = np.zeros_like(x)
-        box = self._region if isinstance(self._region, _Box) else None
+        bounds = self.region if isinstance(self.region, _Box) else None
         for i, xi in enumerate(x):
             self._watch()
             h = np.finfo(float).eps ** (1 / 3) * max(1.0, abs(xi))
-            low, high = (-math.inf, math.inf) if box is None else (box.low[i], box.high[i])
+            low, high = (-math.inf, math.inf) if bounds is None else (bounds.low[i], bounds.high[i])
             h = min(h, 0.25 * (high - low))
             if xi - h == xi or xi + h == xi:
                 # The variable is fixed, or its bounds are too close for a difference.
@@ -752,7 +760,7 @@ class _Run:
             y = None
             if self.learns:
                 y = trial.g - g
-                if objective.project is not None:
+                if self.region.bends:
                     # What a bound holds back tells nothing about curvature.
                     y[s == 0.0] = 0.0
             # A step of zero, which schedules may take, leaves no past to learn from.
@@ -814,7 +822,7 @@ class _Run:
 
     def _small_change(self, last, current):
         _, _, f, s, _ = last
-        if self.xtol and _largest(s) <= self.xtol * max(1.0, _largest(current.x)):
+        if self.xtol and box.largest(s) <= self.xtol * max(1.0, box.largest(current.x)):
             return "The displacement is below xtol."
         if self.ftol and abs(f - current.f) <= self.ftol * max(1.0, abs(f)):
             return "The change of the value is below ftol."

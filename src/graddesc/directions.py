@@ -1,9 +1,9 @@
 """Where to go from an iterate, given its gradient and how the last iteration went.
 
 Each direction is a small frozen dataclass of settings. ``begin()`` starts a run and returns a function
-``turn(g, s, y, step)``, which holds whatever evolves during that run and returns the direction ``d``, a new array:
-``g`` is the gradient, ``s`` the last displacement, ``y`` the last change of the gradient and ``step`` the last step.
-``s`` is the displacement that happened, after any projection. If it is None, in the first iteration and after a
+``turn(g, s, y, step)``, which holds whatever evolves during that run and returns the direction ``d``, a new array of
+double: ``g`` is the gradient, ``s`` the last displacement, ``y`` the last change of the gradient and ``step`` the last
+step. ``s`` is the displacement that happened, after any projection. If it is None, in the first iteration and after a
 restart, the past is forgotten and the direction is one of descent. The attribute ``scaled`` says whether a step of 1 is
 natural along the direction.
 """

@@ -120,12 +120,12 @@ class Ray:
         the first iteration and after a restart.
     """
 
-    __slots__ = ("_objective", "_project", "bends", "d", "f", "g", "iteration", "last", "scale", "scaled", "slope", "x")
+    __slots__ = ("_objective", "_region", "bends", "d", "f", "g", "iteration", "last", "scale", "scaled", "slope", "x")
 
     def __init__(self, objective, start, d, slope, iteration, scaled, last):
         self._objective = objective
-        self._project = objective.project
-        self.bends = self._project is not None
+        self._region = objective.region
+        self.bends = self._region.bends
         self.x = start.x
         self.f = start.f
         self.g = start.g
@@ -136,18 +136,10 @@ class Ray:
         self.scale = start.scale
         self.last = last
 
-    @property
-    def straight(self):
-        """Whether no projection bends the ray."""
-        return self._project is None
-
     def at(self, alpha):
         """Evaluate the function one step along the ray: a `Trial`."""
-        x = self.x + alpha * self.d
-        if self._project is None:
-            return self._objective.trial(alpha, x, alpha * self.slope)
-        x = self._project(x)
-        return self._objective.trial(alpha, x, float(self.g.dot(x - self.x)))
+        x, linear = self._region.move(self, alpha)
+        return self._objective.trial(alpha, x, linear)
 
     def slope_at(self, trial):
         """Tell how fast the function changes at a trial, for each unit of alpha; infinity where it is not finite.
@@ -159,7 +151,7 @@ class Ray:
         if self._objective.measure(trial) == _INFINITY:
             trial.f = _INFINITY
             return _INFINITY
-        return float(trial.g.dot(self.d if self._project is None else self._objective.velocity(self, trial)))
+        return float(trial.g.dot(self._region.velocity(self, trial)))
 
     def moves(self, trial):
         """Whether a trial differs from the start at all."""
@@ -342,7 +334,7 @@ class ExactLineSearch:
 
         def look(ray):
             nonlocal resume, skipped
-            if ray.last is None or not ray.straight or ray.iteration < resume:
+            if ray.last is None or ray.bends or ray.iteration < resume:
                 return self._by_values(ray)
             trial = _root_of_slope(ray, self.tolerance, min(self.max_trials, _SLOPES))
             if trial is not None:
