@@ -267,9 +267,8 @@ class TestPatches:
         side, _, floats = texture._patches.layout()
         outputs = np.zeros((2, *image.shape), np.float32)
         texture._patches.shrink(
-            image, places.astype(np.int32), 5, texture._cosines(12), texture._cosines(8), threshold, 1,
-            np.empty((1, floats), np.float32), *outputs,
-        )  # fmt: skip
+            image, places.astype(np.int32), 5, threshold, 1, np.empty((1, floats), np.float32), *outputs
+        )
         assert_allclose(outputs, reference.shrink(image, places, side, threshold), atol=1e-4)
 
     def test_levels_and_threads_give_the_same_bits(self, monkeypatch):

@@ -6,6 +6,10 @@ dimensions, sets small coefficients to zero, transforms back and adds the patche
 coefficients with more weight. Sixteen groups are worked upon at a time, one in each lane: every array has its lanes
 innermost.
 
+The transforms are sums of cosines without their norms, which go into the threshold and the way back; they are written
+out for their lengths, 12 and 8, with half the arithmetic of products with halved matrices. Their strides are literals
+where they are called, so that the compiler sees that what is written is not read again.
+
 Rows of patches are shared out to threads in bands that are high enough for every second one to be far from the others:
 first the even ones, then the odd ones, so that the sums are added up in one order for every number of threads.
 
@@ -13,11 +17,11 @@ Not checked: that the patches lie inside the image.
 """
 
 from cython.parallel cimport prange, threadid
+from libc.math cimport fabsf, sqrtf
 
 cdef enum:
     LANES = 16
     SIDE = 12  # of a patch
-    HALF = 6
     GROUP = 8  # patches
     AREA = SIDE * SIDE
     VOLUME = GROUP * AREA
@@ -102,146 +106,252 @@ def match(
 
 # ---- shrinkage ----
 
-cdef inline void fold(float *x, Py_ssize_t stride, Py_ssize_t n, float *even, float *odd) noexcept nogil:
-    cdef Py_ssize_t j
+cdef inline void analyse12(float *x, Py_ssize_t stride) noexcept nogil:
+    # X_k = sum_j x_j cos(pi k (2 j + 1) / 24), in place. Even X by folding twice. Odd ones: X_3 and X_9 come of sums
+    # of three; the others differ from these and from each other by multiples of 8, where cosines of 2 pi / 3 repeat.
+    cdef float e0, e1, e2, e3, e4, e5, o0, o1, o2, o3, o4, o5, s, d, u, w, p, q, y1, y3, y5, y7, y9, y11
+    cdef float half = <float> 0.5, h = <float> 0.7071067811865476, c = <float> 0.8660254037844386
+    cdef float a = <float> 0.6123724356957945  # sqrt(6) / 4
+    cdef float c1 = <float> 0.9238795325112867, s1 = <float> 0.3826834323650898  # of pi / 8
+    cdef float c3 = <float> 2.7716385975338600, s3 = <float> 1.1480502970952694  # three times these
+    # sqrt(3) times the sines of pi / 24 times 1, 5, 7 and 11.
+    cdef float t0 = <float> 0.2260779966438106, t2 = <float> 1.0544057247313383
+    cdef float t3 = <float> 1.3741282937388998, t5 = <float> 1.7172328728025217
     cdef int v
-    for j in range(n // 2):
-        for v in range(LANES):
-            even[j * LANES + v] = x[j * stride + v] + x[(n - 1 - j) * stride + v]
-        for v in range(LANES):
-            odd[j * LANES + v] = x[j * stride + v] - x[(n - 1 - j) * stride + v]
+    for v in range(LANES):
+        e0 = x[v] + x[11 * stride + v]
+        o0 = x[v] - x[11 * stride + v]
+        e1 = x[stride + v] + x[10 * stride + v]
+        o1 = x[stride + v] - x[10 * stride + v]
+        e2 = x[2 * stride + v] + x[9 * stride + v]
+        o2 = x[2 * stride + v] - x[9 * stride + v]
+        e3 = x[3 * stride + v] + x[8 * stride + v]
+        o3 = x[3 * stride + v] - x[8 * stride + v]
+        e4 = x[4 * stride + v] + x[7 * stride + v]
+        o4 = x[4 * stride + v] - x[7 * stride + v]
+        e5 = x[5 * stride + v] + x[6 * stride + v]
+        o5 = x[5 * stride + v] - x[6 * stride + v]
+        p = o0 - o3 - o4
+        q = o1 - o2 - o5
+        y3 = c1 * p + s1 * q
+        y9 = s1 * p - c1 * q
+        y7 = y9 + ((t0 * o0 - t2 * o2) + (t3 * o3 - t5 * o5))
+        y5 = ((t0 * o5 - t2 * o3) - (t3 * o2 - t5 * o0)) - y3
+        y1 = (y7 + y9) + (c3 * o1 + s3 * o4)
+        y11 = (y3 - y5) + (c3 * o4 - s3 * o1)
+        s = e0 + e5 + (e2 + e3)
+        d = e0 + e5 - (e2 + e3)
+        u = e1 + e4
+        x[v] = s + u
+        x[4 * stride + v] = c * d
+        x[8 * stride + v] = half * s - u
+        s = (e0 - e5) + (e2 - e3)
+        d = (e0 - e5) - (e2 - e3)
+        w = e1 - e4
+        u = a * s
+        x[6 * stride + v] = h * (d - w)
+        w = h * (half * d + w)
+        x[2 * stride + v] = u + w
+        x[10 * stride + v] = u - w
+        x[stride + v] = y1
+        x[3 * stride + v] = y3
+        x[5 * stride + v] = y5
+        x[7 * stride + v] = y7
+        x[9 * stride + v] = y9
+        x[11 * stride + v] = y11
 
 
-cdef inline void product(const float *a, Py_ssize_t apart, const float *x, Py_ssize_t n, float *out) noexcept nogil:
-    # The inner product of n / 2 numbers, `apart` from each other, with vectors.
+cdef inline void synthesise12(float *x, Py_ssize_t stride) noexcept nogil:
+    # x_j = sum_k X_k cos(pi k (2 j + 1) / 24), in place: analyse12, transposed.
+    cdef float e0, e1, e2, e3, e4, e5, o0, o1, o2, o3, o4, o5, s, d, u, w, p, q, t, r, f0, f1, f2, y1, y11
+    cdef float half = <float> 0.5, h = <float> 0.7071067811865476, c = <float> 0.8660254037844386
+    cdef float a = <float> 0.6123724356957945
+    cdef float c1 = <float> 0.9238795325112867, s1 = <float> 0.3826834323650898
+    cdef float c3 = <float> 2.7716385975338600, s3 = <float> 1.1480502970952694
+    cdef float t0 = <float> 0.2260779966438106, t2 = <float> 1.0544057247313383
+    cdef float t3 = <float> 1.3741282937388998, t5 = <float> 1.7172328728025217
     cdef int v
-    if n == SIDE:
-        for v in range(LANES):
-            out[v] = (
-                a[0] * x[v] + a[apart] * x[LANES + v] + a[2 * apart] * x[2 * LANES + v]
-            ) + (
-                a[3 * apart] * x[3 * LANES + v] + a[4 * apart] * x[4 * LANES + v] + a[5 * apart] * x[5 * LANES + v]
-            )
-    else:
-        for v in range(LANES):
-            out[v] = (a[0] * x[v] + a[apart] * x[LANES + v]) + (
-                a[2 * apart] * x[2 * LANES + v] + a[3 * apart] * x[3 * LANES + v]
-            )
+    for v in range(LANES):
+        y1 = x[stride + v]
+        y11 = x[11 * stride + v]
+        t = x[7 * stride + v] + y1
+        r = x[5 * stride + v] - y11
+        u = x[9 * stride + v] + y1 + t
+        w = x[3 * stride + v] + y11 - r
+        p = s1 * u + c1 * w
+        q = s1 * w - c1 * u
+        o0 = p + (t0 * t + t5 * r)
+        o3 = (t3 * t - t2 * r) - p
+        o4 = (s3 * y1 + c3 * y11) - p
+        o1 = q + (c3 * y1 - s3 * y11)
+        o2 = -q - (t2 * t + t3 * r)
+        o5 = (t0 * r - t5 * t) - q
+        s = a * (x[2 * stride + v] + x[10 * stride + v])
+        d = x[2 * stride + v] - x[10 * stride + v]
+        w = h * (d - x[6 * stride + v])
+        d = h * (half * d + x[6 * stride + v])
+        u = s + d
+        d = s - d
+        f1 = x[v] - x[8 * stride + v]
+        f0 = x[v] + half * x[8 * stride + v]
+        f2 = f0 - c * x[4 * stride + v]
+        f0 = f0 + c * x[4 * stride + v]
+        e0 = f0 + u
+        e5 = f0 - u
+        e1 = f1 + w
+        e4 = f1 - w
+        e2 = f2 + d
+        e3 = f2 - d
+        x[v] = e0 + o0
+        x[stride + v] = e1 + o1
+        x[2 * stride + v] = e2 + o2
+        x[3 * stride + v] = e3 + o3
+        x[4 * stride + v] = e4 + o4
+        x[5 * stride + v] = e5 + o5
+        x[6 * stride + v] = e5 - o5
+        x[7 * stride + v] = e4 - o4
+        x[8 * stride + v] = e3 - o3
+        x[9 * stride + v] = e2 - o2
+        x[10 * stride + v] = e1 - o1
+        x[11 * stride + v] = e0 - o0
 
 
-cdef inline void analyse(float *x, Py_ssize_t stride, Py_ssize_t n, const float *cosines) noexcept nogil:
-    # The cosine transform of n vectors, in place: even rows of the matrix are symmetric, odd ones antisymmetric.
-    cdef float even[HALF * LANES]
-    cdef float odd[HALF * LANES]
-    cdef float t[LANES]
-    cdef Py_ssize_t k
+cdef inline float cut(float x, float least, float scale, float *kept) noexcept nogil:
+    # x times the scale, or nothing where it is small; count what is kept.
+    cdef float zero = 0, one = 1, stays = one if fabsf(x) >= least else zero
+    kept[0] += stays
+    return stays * scale * x
+
+
+cdef inline void shrink_across(
+    float *x, float first_least, float first_scale, float least, float scale, float *kept,
+) noexcept nogil:
+    # The cosine transform of the patches of a group, one coefficient of each; the small ones set to zero, all scaled;
+    # and the transform back. The first one of the group has a threshold and a scale of its own.
+    cdef float e0, e1, e2, e3, o0, o1, o2, o3, s, d, k
+    cdef float y0, y1, y2, y3, y4, y5, y6, y7
+    cdef float h = <float> 0.7071067811865476
+    cdef float c1 = <float> 0.9238795325112867, s1 = <float> 0.3826834323650898  # of pi / 8
+    # The cosines of pi / 16 times 1, 3, 5 and 7.
+    cdef float w1 = <float> 0.9807852804032304, w3 = <float> 0.8314696123025452
+    cdef float w5 = <float> 0.5555702330196022, w7 = <float> 0.1950903220161283
     cdef int v
-    fold(x, stride, n, even, odd)
-    for k in range(n // 2):
-        product(cosines + 2 * k * n, 1, even, n, t)
-        for v in range(LANES):
-            x[2 * k * stride + v] = t[v]
-        product(cosines + (2 * k + 1) * n, 1, odd, n, t)
-        for v in range(LANES):
-            x[(2 * k + 1) * stride + v] = t[v]
-
-
-cdef inline void synthesise(float *x, Py_ssize_t stride, Py_ssize_t n, const float *cosines) noexcept nogil:
-    # The inverse of analyse.
-    cdef float even[HALF * LANES]
-    cdef float odd[HALF * LANES]
-    cdef float s[LANES]
-    cdef float d[LANES]
-    cdef Py_ssize_t j
-    cdef int v
-    for j in range(n // 2):
-        for v in range(LANES):
-            even[j * LANES + v] = x[2 * j * stride + v]
-        for v in range(LANES):
-            odd[j * LANES + v] = x[(2 * j + 1) * stride + v]
-    for j in range(n // 2):
-        product(cosines + j, 2 * n, even, n, s)
-        product(cosines + n + j, 2 * n, odd, n, d)
-        for v in range(LANES):
-            x[j * stride + v] = s[v] + d[v]
-        for v in range(LANES):
-            x[(n - 1 - j) * stride + v] = s[v] - d[v]
+    for v in range(LANES):
+        e0 = x[v] + x[7 * AREA * LANES + v]
+        o0 = x[v] - x[7 * AREA * LANES + v]
+        e1 = x[AREA * LANES + v] + x[6 * AREA * LANES + v]
+        o1 = x[AREA * LANES + v] - x[6 * AREA * LANES + v]
+        e2 = x[2 * AREA * LANES + v] + x[5 * AREA * LANES + v]
+        o2 = x[2 * AREA * LANES + v] - x[5 * AREA * LANES + v]
+        e3 = x[3 * AREA * LANES + v] + x[4 * AREA * LANES + v]
+        o3 = x[3 * AREA * LANES + v] - x[4 * AREA * LANES + v]
+        k = kept[v]
+        y0 = cut((e0 + e3) + (e1 + e2), first_least, first_scale, &k)
+        y4 = cut(h * ((e0 + e3) - (e1 + e2)), least, scale, &k)
+        s = e0 - e3
+        d = e1 - e2
+        y2 = cut(c1 * s + s1 * d, least, scale, &k)
+        y6 = cut(s1 * s - c1 * d, least, scale, &k)
+        y1 = cut((w1 * o0 + w3 * o1) + (w5 * o2 + w7 * o3), least, scale, &k)
+        y3 = cut((w3 * o0 - w7 * o1) - (w1 * o2 + w5 * o3), least, scale, &k)
+        y5 = cut((w5 * o0 - w1 * o1) + (w7 * o2 + w3 * o3), least, scale, &k)
+        y7 = cut((w7 * o0 - w5 * o1) + (w3 * o2 - w1 * o3), least, scale, &k)
+        kept[v] = k
+        s = y0 + h * y4
+        d = y0 - h * y4
+        e0 = s + (c1 * y2 + s1 * y6)
+        e3 = s - (c1 * y2 + s1 * y6)
+        e1 = d + (s1 * y2 - c1 * y6)
+        e2 = d - (s1 * y2 - c1 * y6)
+        o0 = (w1 * y1 + w3 * y3) + (w5 * y5 + w7 * y7)
+        o1 = (w3 * y1 - w7 * y3) - (w1 * y5 + w5 * y7)
+        o2 = (w5 * y1 - w1 * y3) + (w7 * y5 + w3 * y7)
+        o3 = (w7 * y1 - w5 * y3) + (w3 * y5 - w1 * y7)
+        x[v] = e0 + o0
+        x[AREA * LANES + v] = e1 + o1
+        x[2 * AREA * LANES + v] = e2 + o2
+        x[3 * AREA * LANES + v] = e3 + o3
+        x[4 * AREA * LANES + v] = e3 - o3
+        x[5 * AREA * LANES + v] = e2 - o2
+        x[6 * AREA * LANES + v] = e1 - o1
+        x[7 * AREA * LANES + v] = e0 - o0
 
 
 cdef void shrink_groups(
-    const float *image, Py_ssize_t cols, const int *places, Py_ssize_t lanes, const float *patch_cosines,
-    const float *group_cosines, float threshold, float *work, float *sums, float *weights,
+    const float *image, Py_ssize_t cols, const int *places, Py_ssize_t lanes, float threshold, float *work, float *sums,
+    float *weights,
 ) noexcept nogil:
     # Sixteen groups, or fewer: places is of shape (lanes, GROUP).
     cdef float weight[LANES]
     cdef float kept[LANES]
-    cdef float t[LANES]
-    cdef Py_ssize_t p, i, j, lane, start
+    cdef float one, least, scale, norm = 2.0 / SIDE * 2.0 / SIDE * 2.0 / GROUP
+    cdef Py_ssize_t p, i, j, lane, start, zeros
     cdef const float *source
     cdef float *target
+    cdef float *patch
     cdef float *piece
     cdef int v
-    for lane in range(LANES):
-        for p in range(GROUP):
+    for p in range(GROUP):
+        patch = work + p * AREA * LANES
+        for lane in range(LANES):
             source = image + places[min(lane, lanes - 1) * GROUP + p]
             for i in range(SIDE):
                 for j in range(SIDE):
-                    work[((p * SIDE + i) * SIDE + j) * LANES + lane] = source[i * cols + j]
-    for p in range(GROUP):
+                    patch[(i * SIDE + j) * LANES + lane] = source[i * cols + j]
         for i in range(SIDE):
-            analyse(work + (p * SIDE + i) * SIDE * LANES, LANES, SIDE, patch_cosines)
+            analyse12(patch + i * SIDE * LANES, LANES)
         for j in range(SIDE):
-            analyse(work + (p * AREA + j) * LANES, SIDE * LANES, SIDE, patch_cosines)
-    for i in range(AREA):
-        analyse(work + i * LANES, AREA * LANES, GROUP, group_cosines)
+            analyse12(patch + j * LANES, SIDE * LANES)
+    # The square of the norm of a cosine is n / 2, and n for the first of n: each zero index halves the scale.
     for v in range(LANES):
         kept[v] = 1
-    for i in range(1, VOLUME):
-        piece = work + i * LANES
-        for v in range(LANES):
-            t[v] = 1 if piece[v] >= threshold or piece[v] <= -threshold else 0
-            kept[v] += t[v]
-        for v in range(LANES):
-            piece[v] *= t[v]
     for i in range(AREA):
-        synthesise(work + i * LANES, AREA * LANES, GROUP, group_cosines)
-    for p in range(GROUP):
-        for j in range(SIDE):
-            synthesise(work + (p * AREA + j) * LANES, SIDE * LANES, SIDE, patch_cosines)
-        for i in range(SIDE):
-            synthesise(work + (p * SIDE + i) * SIDE * LANES, LANES, SIDE, patch_cosines)
+        zeros = (i < SIDE) + (i % SIDE == 0)
+        scale = norm / (1 << zeros)
+        least = threshold / sqrtf(scale)
+        # What is constant in all the group stays whatever it is.
+        shrink_across(
+            work + i * LANES, least * sqrtf(2) if i > 0 else -1, scale / 2, least, scale, kept,
+        )
     for v in range(LANES):
-        weight[v] = 1 / (1 + kept[v])
-    for lane in range(lanes):
-        for p in range(GROUP):
+        weight[v] = 1 / kept[v]
+    for p in range(GROUP):
+        patch = work + p * AREA * LANES
+        for j in range(SIDE):
+            synthesise12(patch + j * LANES, SIDE * LANES)
+        for i in range(SIDE):
+            synthesise12(patch + i * SIDE * LANES, LANES)
+        for i in range(AREA):
+            for v in range(LANES):
+                patch[i * LANES + v] *= weight[v]
+        for lane in range(lanes):
             start = places[lane * GROUP + p]
+            one = weight[lane]
             for i in range(SIDE):
                 target = sums + start + i * cols
-                piece = work + (p * SIDE + i) * SIDE * LANES + lane
+                piece = patch + i * SIDE * LANES + lane
                 for j in range(SIDE):
-                    target[j] += weight[lane] * piece[j * LANES]
+                    target[j] += piece[j * LANES]
                 target = weights + start + i * cols
                 for j in range(SIDE):
-                    target[j] += weight[lane]
+                    target[j] += one
 
 
 cdef void shrink_band(
-    const float *image, Py_ssize_t cols, const int *places, Py_ssize_t groups, const float *patch_cosines,
-    const float *group_cosines, float threshold, float *work, float *sums, float *weights,
+    const float *image, Py_ssize_t cols, const int *places, Py_ssize_t groups, float threshold, float *work,
+    float *sums, float *weights,
 ) noexcept nogil:
     cdef Py_ssize_t first = 0
     while first < groups:
         shrink_groups(
-            image, cols, places + first * GROUP, min(groups - first, LANES), patch_cosines, group_cosines, threshold,
-            work, sums, weights,
+            image, cols, places + first * GROUP, min(groups - first, LANES), threshold, work, sums, weights,
         )
         first += LANES
 
 
 def shrink(
     const float[:, ::1] image not None, const int[:, :, ::1] places not None, Py_ssize_t band,
-    const float[:, ::1] patch_cosines not None, const float[:, ::1] group_cosines not None, float threshold,
-    int threads, float[:, ::1] workspace not None,
+    float threshold, int threads, float[:, ::1] workspace not None,
     float[:, ::1] sums_out not None, float[:, ::1] weights_out not None,
 ):
     """Add the shrunken groups of patches of an image to sums_out, and their weights to weights_out.
@@ -253,13 +363,12 @@ def shrink(
     cdef Py_ssize_t across = places.shape[1], down = places.shape[0]
     if workspace.shape[0] < threads or workspace.shape[1] < VOLUME * LANES:
         raise ValueError("workspace is too small")
-    if patch_cosines.shape[0] != SIDE or group_cosines.shape[0] != GROUP or places.shape[2] != GROUP:
-        raise ValueError("cosines and places must fit the size of patches and groups")
+    if places.shape[2] != GROUP:
+        raise ValueError("places must fit the size of groups")
     for parity in range(2):
         for index in prange((bands - parity + 1) // 2, nogil=True, schedule="dynamic", num_threads=threads):
             shrink_band(
                 &image[0, 0], cols, &places[(2 * index + parity) * band, 0, 0],
                 (min((2 * index + parity + 1) * band, down) - (2 * index + parity) * band) * across,
-                &patch_cosines[0, 0], &group_cosines[0, 0], threshold, &workspace[threadid(), 0],
-                &sums_out[0, 0], &weights_out[0, 0],
+                threshold, &workspace[threadid(), 0], &sums_out[0, 0], &weights_out[0, 0],
             )

@@ -420,17 +420,9 @@ class Gate:
 # ---- similar patches ----
 
 
-def _cosines(n):
-    """The orthonormal cosine transform of n numbers, as a matrix."""
-    matrix = np.sqrt(2 / n) * np.cos(np.pi * np.outer(np.arange(n), np.arange(n) + 0.5) / n)
-    matrix[0] /= np.sqrt(2)
-    return matrix.astype(np.float32)
-
-
 def _polish(image, fix, rng, threads, pause):
     """Shrink groups of similar patches, again and again by a lower threshold; yield the image after each time."""
     side, group, floats = _patches.layout()
-    cosines = _cosines(side), _cosines(group)
     _, rows, cols = image.shape
     workspace = np.empty((threads, max(floats, 2 * cols)), np.float32)
     rows_at_once = _BAND * max(_BANDS, _PIXELS // (_BAND * _PATCH_STRIDE * cols))
@@ -453,7 +445,7 @@ def _polish(image, fix, rng, threads, pause):
             for start in range(0, len(tops), rows_at_once):
                 pause()
                 some = places[start : start + rows_at_once]
-                _patches.shrink(plane, some, _BAND, *cosines, threshold, threads, workspace, sums, weights)
+                _patches.shrink(plane, some, _BAND, threshold, threads, workspace, sums, weights)
             np.divide(sums, weights, out=out)
         image = fix(shrunken)
         yield image
