@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import reference
+import scipy.ndimage
 from conftest import use_level
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -222,12 +223,12 @@ def test_held_out_pixels_are_trusted_where_known_ones_are_as_dense_as_around_the
     known = np.zeros((80, 200), bool)
     known[:, :150] = ~corrupt((80, 150), 0.8)
     rest, held = held_out(known)
-    trusted = texture._trusted(known, rest, held, 3.0, 0.5)
+    trusted = texture._trusted(known, rest, held, 3.0, 0.5, never)
     assert trusted.dtype == np.float32
     assert (trusted[:, 20:130] > 0.9).mean() > 0.99
     assert not trusted[:, 165:].any()
     assert 0 < trusted[:, 150:160].mean() < 1
-    strict = texture._trusted(known, rest, held, 3.0, 0.75)
+    strict = texture._trusted(known, rest, held, 3.0, 0.75, never)
     assert (strict <= trusted).all()
     assert_allclose(strict[trusted > 0.5], 2 * trusted[trusted > 0.5] - 1, atol=1e-5)
     assert not strict[trusted <= 0.5].any()
@@ -278,7 +279,7 @@ class TestPatches:
             use_level(level, monkeypatch)
             for threads in (1, 2, 5):
                 rng = np.random.default_rng(0)
-                results.append(list(texture._polish(image, lambda x: x, rng, threads, never))[-1])
+                results.append(list(texture._polish(image, lambda x: x, 4, rng, threads, never))[-1])
         for result in results[1:]:
             assert_array_equal(result, results[0])
 
@@ -294,15 +295,16 @@ class TestGate:
         half = np.arange(72) < 36
         first, second = x + np.where(half, noise, 0), x + np.where(half, 0.0, noise)
         # The strength of the first one's tensor tells on which side a pixel lies.
-        gate = texture.Gate(first, second, x, rng.random(x.shape[1:]) < 0.4, *EVEN)
+        gate = texture.Gate(first, second, x, rng.random(x.shape[1:]) < 0.4, *EVEN, never)
         mixed = gate(first, second)
         for side in (np.s_[:, :, 4:32], np.s_[:, :, 40:68]):
             assert np.abs(mixed - x)[side].mean() < 0.35 * np.abs(noise)[side].mean()
 
     def fitted(self, x, first, second, held, expected, spread):
         """A gate, its basis at held-out pixels, and what it regresses there: difference, error and their weights."""
-        gate = texture.Gate(first, second, x, held, expected, spread)
-        basis = gate._standardise([feature[held] for feature in gate._features(first, second)])
+        gate = texture.Gate(first, second, x, held, expected, spread, never)
+        features = [feature[held] for feature in gate._features(first, second)]
+        basis = np.stack([np.ones(held.sum()), *gate._standardised(features)])
         difference, error = (first - second)[:, held], (x - second)[:, held]
         return gate, basis, difference, error, 1 / (1 + difference**2 / (3 * np.mean(difference**2)))
 
@@ -318,11 +320,11 @@ class TestGate:
         rows = np.concatenate(list(roots[:, :, np.newaxis] * difference[:, :, np.newaxis] * basis.T))
         least_squares = np.linalg.lstsq(rows, (roots * error).ravel())[0]
         assert_allclose(wide._coefficients, least_squares, rtol=1e-6)
-        narrow = texture.Gate(first, second, x, held, expected, np.full(4, 1e-4))
+        narrow = texture.Gate(first, second, x, held, expected, np.full(4, 1e-4), never)
         assert_allclose(narrow._coefficients, expected, atol=1e-4)
         # Between them: the mean of both, weighted by their precisions.
         spread = np.array([0.2, 0.1, 0.05, 0.02])
-        gate = texture.Gate(first, second, x, held, expected, spread)
+        gate = texture.Gate(first, second, x, held, expected, spread, never)
         coefficients = expected
         inverse = np.linalg.inv(rows.T @ rows)
         for _ in range(2):
@@ -345,7 +347,7 @@ class TestGate:
         few = tuple(np.argwhere(held)[:6].T)
         first[0][few] = 0.3
         x[0][few] = 0
-        gate = texture.Gate(first, second, x, held, (0.8, 0, 0, 0), (0.2, 0.1, 0.1, 0.1))
+        gate = texture.Gate(first, second, x, held, (0.8, 0, 0, 0), (0.2, 0.1, 0.1, 0.1), never)
         assert np.abs(gate._coefficients - [0.8, 0, 0, 0]).max() < 0.1
 
     def test_never_goes_beyond_the_two(self):
@@ -354,16 +356,16 @@ class TestGate:
         noise = np.random.default_rng(0).standard_normal(x.shape)
         for beyond, nearest in ((x + noise, 0), (x - 2 * noise, 1)):
             pair = x, x - noise
-            gate = texture.Gate(*pair, beyond, held, *EVEN)
+            gate = texture.Gate(*pair, beyond, held, *EVEN, never)
             assert_allclose(gate(*pair), pair[nearest], atol=1e-5)
 
     @pytest.mark.filterwarnings("error")
     def test_is_what_is_expected_without_evidence(self):
         x = np.stack([stripes()])
-        gate = texture.Gate(x, x, x, corrupt(x.shape[1:]), (0.2, 0, 0, 0), (0.3, 0.1, 0.1, 0.1))
+        gate = texture.Gate(x, x, x, corrupt(x.shape[1:]), (0.2, 0, 0, 0), (0.3, 0.1, 0.1, 0.1), never)
         assert_allclose(gate(x, x + 1), x + 0.8, atol=1e-6)
         flat = np.full_like(x, 0.5)  # all features of which are the same everywhere
-        gate = texture.Gate(flat, flat + 0.1, flat, corrupt(x.shape[1:]), (0.2, 0, 0, 0), (0.3, 0.1, 0.1, 0.1))
+        gate = texture.Gate(flat, flat + 0.1, flat, corrupt(x.shape[1:]), (0.2, 0, 0, 0), (0.3, 0.1, 0.1, 0.1), never)
         assert 0.2 < gate._coefficients[0] < 1.01
         assert_allclose(gate._coefficients[1:], 0, atol=1e-5)
 
@@ -482,7 +484,7 @@ class TestRestore:
         truth = 0.5 + 0.2 * np.sin(i / 20) * np.cos(j / 25) + 0.004 * np.random.default_rng(0).standard_normal((96, 96))
         mask = np.zeros(truth.shape, bool)
         mask[4::8] = mask[5::8] = mask[6::8] = True
-        trusted = texture._trusted(~mask, *held_out(~mask), *texture._NEAR_FOR_PATCHES)
+        trusted = texture._trusted(~mask, *held_out(~mask), *texture._NEAR_FOR_PATCHES, never)
         assert not trusted[5::8].any()
         edge = graddesc.restore(truth, mask)
         assert psnr(graddesc.restore(truth, mask, loss="texture"), truth) > psnr(edge, truth) - 0.05
@@ -565,20 +567,28 @@ class TestRestore:
         def watched(name, function):
             def call(*args):
                 events.append(name)
+                if name == "gaussian_filter":
+                    return function(*args)
                 # No more windows, or rows of patches, at once than those after which it looks again.
-                longest = {"begin": 40, "step": 40, "match": texture._BAND, "shrink": texture._BANDS * texture._BAND}
-                place = {"begin": 4, "step": 3, "match": 1, "shrink": 1}
+                longest = dict.fromkeys(("begin", "step", "tie", "merge"), 40)
+                longest |= {"match": texture._BAND, "shrink": texture._BANDS * texture._BAND}
+                place = {"begin": 4, "step": 3, "tie": 2, "merge": 3, "match": 1, "shrink": 1}
                 assert len(args[place[name]]) <= longest[name]
                 return function(*args)
 
             return call
 
-        for kernels, names in ((texture._kriging, ("begin", "step")), (texture._patches, ("match", "shrink"))):
+        watch = (
+            (texture._kriging, ("begin", "step", "tie", "merge")),
+            (texture._patches, ("match", "shrink")),
+            (scipy.ndimage, ("gaussian_filter",)),
+        )
+        for module, names in watch:
             for name in names:
-                monkeypatch.setattr(kernels, name, watched(name, getattr(kernels, name)))
+                monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
         arguments = free, lambda free: x, 0.0, 1.0, 0.01, np.random.default_rng(0), 1, lambda: events.append("pause")
         list(texture.restore_texture(x, *arguments))
-        assert set(events) == {"pause", "begin", "step", "match", "shrink"}
+        assert set(events) == {"pause"}.union(*(names for _, names in watch))
         for first, second in itertools.pairwise(events):
             assert "pause" in (first, second)
 
@@ -590,12 +600,16 @@ class TestRestore:
         expectations = []
 
         class Gate:
-            def __init__(self, first, second, x, held, expected, spread):
+            def __init__(self, first, second, x, held, expected, spread, pause):
+                self.images = first, second
                 expectations.append(expected[0])
                 assert np.abs(first - second).max() > 0
 
             def __call__(self, *images):
                 return images[choice]
+
+            def own(self):
+                return self.images[choice]
 
         monkeypatch.setattr(texture, "Gate", Gate)
         arguments = free, lambda free: edge, 0.0, 1.0, 0.01, np.random.default_rng(0), 1, never

@@ -52,9 +52,9 @@ _MORE = 10, (0, 1, 4, 5)
 _THRESHOLDS = 0.085, 0.005
 _ITERATIONS = 12
 _MATCHES = 8  # iterations between searches for similar patches
-_PATCH_STRIDE = 4
+_PATCH_STRIDES = 4, 6  # of what all known pixels tell, and of what only the gate looks at
 _REACH = 10
-_BAND = 16  # rows of patches: 64 rows of pixels, further apart than 2 * (_REACH + side of a patch)
+_BAND = 16  # rows of patches: at least 64 rows of pixels, further apart than 2 * (_REACH + side of a patch)
 _PIXELS = 2**19  # in bands of patches between looks at the clock, or
 _BANDS = 4  # of them, two for each of two threads
 
@@ -136,17 +136,12 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
     edges = edge, solve((~rest).astype(np.uint8))
 
     def choose(firsts, seconds, expected, spread):
-        pause()
-        gate = Gate(firsts[1], seconds[1], x, held, expected, spread)
-        mixtures = []
-        for first, second in zip(firsts, seconds, strict=True):
-            pause()
-            mixtures.append(gate(first, second))
-        return mixtures
+        gate = Gate(firsts[1], seconds[1], x, held, expected, spread, pause)
+        return [gate(firsts[0], seconds[0]), gate.own()]
 
-    def fix(images, otherwise, near):
-        chosen = otherwise + _trusted(known, rest, held, *near) * (images[0] - otherwise), images[1]
-        return [_fix(image, x, where, low, high) for image, where in zip(chosen, (known, rest), strict=True)]
+    def trust(image, otherwise, near):
+        trusted = _trusted(known, rest, held, *near, pause)
+        return _fix(otherwise + trusted * (image - otherwise), x, known, low, high)
 
     kriged = None
     for sides in _sides(known):
@@ -157,13 +152,15 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
             parts.append((yield from _while_showing(edge, work)))
         images = [np.concatenate(part) for part in zip(*parts, strict=True)]
         kriged = images if kriged is None else choose(kriged, images, *_SIZES_WEIGHT)
-    mixed = fix(choose(edges, kriged, *_EDGE_WEIGHT), edge, _NEAR_FOR_KRIGING)
+    mixed = choose(edges, kriged, *_EDGE_WEIGHT)
+    mixed = trust(mixed[0], edge, _NEAR_FOR_KRIGING), _fix(mixed[1], x, rest, low, high)
     yield mixed[0]
     polished = []
-    for image, where, seed in zip(mixed, (known, rest), rng.spawn(2), strict=True):
-        work = _polish(image, lambda new, where=where: _fix(new, x, where, low, high), seed, threads, pause)
+    for image, where, stride, seed in zip(mixed, (known, rest), _PATCH_STRIDES, rng.spawn(2), strict=True):
+        work = _polish(image, lambda new, where=where: _fix(new, x, where, low, high), stride, seed, threads, pause)
         polished.append((yield from _while_showing(mixed[0], work)))
-    yield fix(choose(mixed, polished, *_UNPOLISHED_WEIGHT), mixed[0], _NEAR_FOR_PATCHES)[0]
+    gate = Gate(mixed[1], polished[1], x, held, *_UNPOLISHED_WEIGHT, pause)
+    yield trust(gate(mixed[0], polished[0]), mixed[0], _NEAR_FOR_PATCHES)
 
 
 def _fix(image, x, known, low, high):
@@ -179,7 +176,7 @@ def _while_showing(image, work):
     return result
 
 
-def _trusted(known, rest, held, spread, least):
+def _trusted(known, rest, held, spread, least, pause):
     """How far what held-out pixels tell holds at each pixel, by the density of known pixels around.
 
     It is 1 where they are as dense as around the sparsest held-out pixels, and 0 where they are but `least` times so.
@@ -187,6 +184,7 @@ def _trusted(known, rest, held, spread, least):
     from scipy.ndimage import gaussian_filter
 
     def density(mask):
+        pause()
         return gaussian_filter(mask.astype(np.float32), spread)
 
     sparsest = max(np.quantile(density(rest)[held], 0.01), 1e-6)
@@ -331,13 +329,16 @@ class Windows:
                     estimates,
                 )  # fmt: skip
             if k in ties:
-                _kriging.tie(self._spectra, self._valid, order, self._threads, self._tied)
-                self._spectra[order] = self._tied[order]
+                for chunk in self._chunks(order):
+                    _kriging.tie(self._spectra, self._valid, chunk, self._threads, self._tied)
+                for chunk in self._chunks(order):
+                    self._spectra[chunk] = self._tied[chunk]
             yield
 
     def merge(self, estimates, sums, weights):
         """Add what each window makes of its pixels, and its weights, to sums and weights."""
-        _kriging.merge(estimates, self._errors, self._corners, self.order, self._taper, _ERROR_FLOOR, sums, weights)
+        for chunk in self._chunks(self.order):
+            _kriging.merge(estimates, self._errors, self._corners, chunk, self._taper, _ERROR_FLOOR, sums, weights)
 
 
 def _places(extent, size, stride):
@@ -361,11 +362,13 @@ class Gate:
     _CLIP = 2.5
     _NEIGHBOURS = 4.0  # how much more the evidence scatters than that of as many independent pixels
 
-    def __init__(self, first, second, x, held, expected, spread):
-        features = [feature[held] for feature in self._features(first, second)]
+    def __init__(self, first, second, x, held, expected, spread, pause):
+        self._pause = pause
+        self._own = first, second, self._features(first, second)
+        features = [feature[held] for feature in self._own[2]]
         self._means = [feature.mean() for feature in features]
         self._deviations = [feature.std() + 1e-9 for feature in features]
-        basis = self._standardise(features)
+        basis = np.stack([np.ones(features[0].shape), *self._standardised(features)])
         difference, error = (np.float64(image - second)[:, held] for image in (first, x))
         square = difference**2
         weights = 1 / (1 + square / (3 * square.mean() + 1e-12))
@@ -383,33 +386,38 @@ class Gate:
 
     def __call__(self, first, second):
         """Mix two images."""
+        return self._mix(first, second, self._features(first, second))
+
+    def own(self):
+        """Mix the two images that it has learned from."""
+        return self._mix(*self._own)
+
+    def _mix(self, first, second, features):
         from scipy.ndimage import gaussian_filter
 
-        weight = np.tensordot(self._coefficients, self._standardise(self._features(first, second)), 1)
-        weight = gaussian_filter(np.clip(weight, 0, 1).astype(np.float32), 2)
+        weight = np.full(first.shape[1:], self._coefficients[0], np.float32)
+        for coefficient, feature in zip(self._coefficients[1:], self._standardised(features), strict=True):
+            self._pause()
+            weight += np.float32(coefficient) * feature
+        weight = gaussian_filter(np.clip(weight, 0, 1, out=weight), 2)
         return second + weight * (first - second)
 
-    def _standardise(self, features):
-        return np.stack(
-            [
-                np.ones(features[0].shape),
-                *(
-                    np.clip((feature - mean) / deviation, -self._CLIP, self._CLIP)
-                    for feature, mean, deviation in zip(features, self._means, self._deviations, strict=True)
-                ),
-            ]
-        )
+    def _standardised(self, features):
+        for feature, mean, deviation in zip(features, self._means, self._deviations, strict=True):
+            yield np.clip((feature - mean) / deviation, -self._CLIP, self._CLIP)
 
-    @staticmethod
-    def _features(first, second):
+    def _features(self, first, second):
         from scipy.ndimage import gaussian_filter
 
+        def mean(products, spread):
+            self._pause()
+            return gaussian_filter(products.sum(0), spread)
+
         down, right = np.gradient(first, axis=(1, 2))
-        across, along, mixed = (
-            gaussian_filter((p * q).sum(0), 3) for p, q in ((right, right), (down, down), (right, down))
-        )
+        across, along, mixed = mean(right**2, 3), mean(down**2, 3), mean(right * down, 3)
         trace = across + along
-        difference = gaussian_filter(((first - second) ** 2).mean(0), 4)
+        difference = mean((first - second) ** 2, 4) / len(first)
+        self._pause()
         return (
             np.log(difference + 1e-5),
             np.hypot(across - along, 2 * mixed) / (trace + 1e-12),
@@ -420,18 +428,18 @@ class Gate:
 # ---- similar patches ----
 
 
-def _polish(image, fix, rng, threads, pause):
+def _polish(image, fix, stride, rng, threads, pause):
     """Shrink groups of similar patches, again and again by a lower threshold; yield the image after each time."""
     side, group, floats = _patches.layout()
     _, rows, cols = image.shape
     workspace = np.empty((threads, max(floats, 2 * cols)), np.float32)
-    rows_at_once = _BAND * max(_BANDS, _PIXELS // (_BAND * _PATCH_STRIDE * cols))
+    rows_at_once = _BAND * max(_BANDS, _PIXELS // (_BAND * stride * cols))
     for k, threshold in enumerate(np.geomspace(*_THRESHOLDS, _ITERATIONS)):
         if k % _MATCHES == 0:
             # The grid lies elsewhere each time; its first and last patches are flush with the border.
             tops, lefts = (
-                np.unique(np.append(0, offset + _places(extent - offset, side, _PATCH_STRIDE))).astype(np.int32)
-                for extent, offset in zip((rows, cols), _offsets(rng, rows - side, cols - side), strict=True)
+                np.unique(np.append(0, offset + _places(extent - offset, side, stride))).astype(np.int32)
+                for extent, offset in zip((rows, cols), _offsets(rng, stride, rows - side, cols - side), strict=True)
             )
             distances = np.empty((len(tops), len(lefts), group), np.float32)
             places = np.empty(distances.shape, np.int32)
@@ -451,5 +459,5 @@ def _polish(image, fix, rng, threads, pause):
         yield image
 
 
-def _offsets(rng, *room):
-    return [int(rng.integers(0, min(_PATCH_STRIDE, most + 1))) for most in room]
+def _offsets(rng, stride, *room):
+    return [int(rng.integers(0, min(stride, most + 1))) for most in room]
