@@ -47,7 +47,7 @@ _ERROR_FLOOR = 1e-5
 # Steps of expectation-maximisation, and those after which neighbouring windows' spectra are averaged.
 _PILOT = 8, (2, 3, 4, 5, 6, 7)
 _FULL = 3, (0, 1)
-_MORE = 10, (0, 1, 4, 5)
+_MORE = 3, (0, 1)
 
 _THRESHOLDS = 0.085, 0.005
 _ITERATIONS = 12
