@@ -87,6 +87,29 @@ def test_where_there_is_no_doubt(mask, value):
     assert (confidence == 1).all()
 
 
+def test_held_out_pixels_are_restored_to_the_tolerance_of_the_others():
+    # Held-out pixels make gaps where there were none: by itself "edge" would go on to 0.1.
+    truth = photograph(96)[..., 1] / 255
+    mask = np.random.default_rng(0).random(truth.shape) < 0.96
+    default, same, other = (
+        graddesc.restore(truth, mask, full_output=True, confidence=True, **tol)[1].confidence
+        for tol in ({}, {"tol": 0.25}, {"tol": 0.1})
+    )
+    assert_array_equal(default, same)
+    assert (default != other).any()
+
+
+def test_held_out_pixels_are_restored_in_the_time_that_is_left():
+    truth = photograph(64)[..., 1] / 255
+    mask = np.random.default_rng(0).random(truth.shape) < 0.8
+    late, short, settled = (
+        graddesc.restore(truth, mask, loss="line", full_output=True, confidence=True, **limit)[1].confidence
+        for limit in ({"max_time": 0}, {"max_iter": 1}, {})
+    )
+    assert_array_equal(late, short)  # no time is enough for one iteration
+    assert (late != settled).any()
+
+
 def test_bad_input():
     truth = np.random.default_rng(0).random((9, 9))
     mask = truth < 0.3

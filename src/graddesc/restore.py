@@ -129,7 +129,7 @@ def restore(
         Whether to return the second result as well; measuring its losses costs the solver a pass for each iteration.
     confidence : bool, default False
         With `full_output`, whether to estimate how far each pixel can be trusted: a fifth of the known pixels is held
-        out for a second restoration, and their errors tell. Not for a callable loss.
+        out for a second restoration, in the time that is left, and their errors tell. Not for a callable loss.
 
     Returns
     -------
@@ -233,13 +233,13 @@ def restore(
         return restored
     info = report.info(restored, status, message)
     if confidence:
-        settings = {"loss": loss, "step": step, "tol": tol, "max_iter": max_iter, "threads": threads}
-        info.confidence = _confidence(run, image, channel_axis, settings)
+        settings = {"loss": loss, "step": step, "max_iter": max_iter, "threads": threads}
+        info.confidence = _confidence(run, image, channel_axis, limits, settings)
     return restored, info
 
 
-def _confidence(run, image, channel_axis, settings):
-    """The confidence of each pixel, from a second restoration without some known pixels."""
+def _confidence(run, image, channel_axis, limits, settings):
+    """The confidence of each pixel, from a second restoration without some known pixels, to the same tolerance."""
     from graddesc.confidence import estimate
 
     restored = np.stack(list(run.iterates()))
@@ -247,7 +247,10 @@ def _confidence(run, image, channel_axis, settings):
 
     def of(x, free):
         def solve(free):
-            return restore(x, free, channel_axis=0, bounds=run.scale.wanted(), **settings)
+            return restore(
+                x, free, channel_axis=0, bounds=run.scale.wanted(), tol=limits.tol, max_time=limits.remaining(),
+                **settings,
+            )  # fmt: skip
 
         return estimate(x, free, solve, rng)
 
