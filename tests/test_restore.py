@@ -474,6 +474,18 @@ def test_constant_image_stays_constant(image_dtype):
     assert_allclose(info.fun, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["line", "harmonic", "tv", "edge", "texture"])
+def test_subnormals_are_restored(loss, dtype):
+    # Of which 1, the upper bound of an image in [0, 1], is more multiples than a float can hold.
+    image = np.round(100 * scene()).astype(dtype) * np.finfo(dtype).smallest_subnormal
+    mask = np.random.default_rng(0).random(image.shape) < 0.5
+    restored = graddesc.restore(image, mask, loss=loss)
+    assert_array_equal(restored[~mask], image[~mask])
+    assert image.min() <= restored.min() <= restored.max() <= image.max()
+    error = np.sqrt(np.mean((restored / image.max() - image / image.max()) ** 2))
+    assert error < 0.1
+
+
 @pytest.mark.parametrize("loss", ["line", "harmonic", "tv", "edge"])
 def test_widest_range_of_a_dtype(loss, dtype):
     top = np.finfo(dtype).max

@@ -409,7 +409,10 @@ class _Scale:
 
     def bounds(self):
         """The bounds in units of the run."""
-        return (self.low - self.offset) / self.factor, (self.high - self.offset) / self.factor
+        with np.errstate(over="ignore"):  # a bound beyond the dtype's range is none
+            return tuple(
+                float(self.work_dtype.type((bound - self.offset) / self.factor)) for bound in (self.low, self.high)
+            )
 
     def wanted(self):
         """The bounds in units of the run if the caller gave any: for a restoration of the run's own image."""
