@@ -625,6 +625,75 @@ def test_coarse_levels_do_most_of_the_work(loss):
     assert best < first < best + 0.6 * (start - best)
 
 
+class CoarseSweeps:
+    """Sweeps over a coarse level that claim to change the image by so much, beside a contrast of 1."""
+
+    contrast = 1.0
+
+    def __init__(self, change):
+        self.change, self.calls = change, []
+
+    def refresh(self):
+        self.calls.append("refresh")
+
+    def accelerate(self, momentum):
+        self.calls.append("accelerate")
+        return False
+
+
+@pytest.mark.parametrize(
+    ("tol", "expected", "enough"),
+    [(0.25, 0.3499, True), (0.25, 0.3501, False), (1.0, 1.399, True), (0.0, 0.1399, True), (0.0, 0.1401, False)],
+)
+def test_coarse_levels_are_run_to_a_tolerance_above_that_of_the_finest(tol, expected, enough):
+    module = importlib.import_module("graddesc.restore")
+    sweeps = CoarseSweeps(expected / 50)  # what a change that does not fall is taken to amount to
+    module._StencilRun._settle(sweeps, None, module._Limits(None, tol, None, None, 0.0, None))
+    assert sweeps.calls.count("accelerate") == (1 if enough else 500)
+
+
+def test_coarse_levels_renew_their_weights_and_heed_the_time(monkeypatch):
+    module = importlib.import_module("graddesc.restore")
+    limits = module._Limits(None, 0.25, None, None, 0.0, None)
+    sweeps = CoarseSweeps(1.0)
+    monkeypatch.setattr(limits, "expired", lambda: len(sweeps.calls) >= 28)
+    module._StencilRun._settle(sweeps, None, limits)
+    a_period = ["refresh", *["accelerate"] * 12]
+    assert sweeps.calls == [*a_period, *a_period, *a_period[:2]]
+
+
+@pytest.mark.parametrize("loss", ["biharmonic", "edge"])
+def test_every_level_has_the_momentum_of_the_loss(loss, monkeypatch):
+    module = importlib.import_module("graddesc.restore")
+    started = []
+
+    class Momentum(module._Momentum):
+        def __init__(self, *settings):
+            started.append(settings)
+            super().__init__(*settings)
+
+    monkeypatch.setattr(module, "_Momentum", Momentum)
+    graddesc.restore(scene(), np.eye(40, 52) == 0, loss=loss, max_iter=1)
+    assert started == [losses.by_name(loss).momentum] * 4  # of 40 rows 5, 10, 20 and 40
+
+
+def test_momentum_grows_from_its_start_to_its_bound_and_starts_afresh():
+    momentum = importlib.import_module("graddesc.restore")._Momentum
+    plain = momentum()
+    t, expected = 1.0, []
+    for _ in range(30):
+        t, before = (1 + np.sqrt(1 + 4 * t * t)) / 2, t
+        expected.append((before - 1) / t)
+    assert_allclose([plain.next() for _ in range(30)], expected, rtol=1e-14)
+    bounded = momentum(20.0, 0.94)
+    weights = [bounded.next() for _ in range(30)]
+    assert weights[0] == pytest.approx(19 / (0.5 + np.sqrt(400.25)))
+    assert weights == sorted(weights)
+    assert weights[0] < weights[-1] == weights[-2] == 0.94
+    bounded.restart()
+    assert bounded.next() == weights[0]
+
+
 @pytest.mark.parametrize("loss", ["harmonic", "tv", "hessian-tv"])
 def test_plain_steps_are_those_of_the_gradient(loss):
     image = scene(24, 31)
@@ -858,7 +927,10 @@ def test_bad_input(image, kwargs, error, message):
         assert_array_equal(out, before)
 
 
-@pytest.mark.parametrize(("loss", "own"), [("line", 0.1), ("biharmonic", 0.25), ("edge", 0.25), ("hessian-tv", 0.15)])
+@pytest.mark.parametrize(
+    ("loss", "own"),
+    [("line", 0.1), ("biharmonic", 0.25), ("edge", 0.25), ("hessian-tv", 0.15), (line_function, 0.1)],
+)
 def test_losses_have_tolerances_of_their_own(loss, own):
     image = scene(40, 50)
     mask = np.random.default_rng(1).random(image.shape) < 0.8
