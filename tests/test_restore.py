@@ -625,6 +625,18 @@ def test_coarse_levels_do_most_of_the_work(loss):
     assert best < first < best + 0.6 * (start - best)
 
 
+@pytest.mark.parametrize("shape", [(3, 2000), (2000, 2)])
+@pytest.mark.parametrize("loss", ["harmonic", "biharmonic"])
+def test_strips_have_coarse_levels(loss, shape):
+    image = scene(*shape)
+    mask = np.random.default_rng(0).random(image.shape) < 0.9
+    start = graddesc.restore(image, mask, loss=loss, max_iter=0)
+    coarse, plain = (
+        graddesc.restore(image, mask, loss=loss, init=init, full_output=True)[1].nit for init in ("pyramid", start)
+    )
+    assert coarse < 0.5 * plain
+
+
 class CoarseSweeps:
     """Sweeps over a coarse level that claim to change the image by so much, beside a contrast of 1."""
 
@@ -674,7 +686,7 @@ def test_every_level_has_the_momentum_of_the_loss(loss, monkeypatch):
 
     monkeypatch.setattr(module, "_Momentum", Momentum)
     graddesc.restore(scene(), np.eye(40, 52) == 0, loss=loss, max_iter=1)
-    assert started == [losses.by_name(loss).momentum] * 4  # of 40 rows 5, 10, 20 and 40
+    assert started == [losses.by_name(loss).momentum] * 5  # of 52 columns 4, 7, 13, 26 and 52
 
 
 def test_momentum_grows_from_its_start_to_its_bound_and_starts_afresh():

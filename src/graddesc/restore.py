@@ -561,7 +561,7 @@ class _StencilRun(_Run):
             ):
                 _pyramid.push(coarse, fine_free, threads, fine)
         for level in range(_LEVELS, 0, -1):
-            if min(x.shape[1:]) >> level >= 3:
+            if max(x.shape[1:]) >> level >= 3:
                 coarse = np.stack([pyramid[level][0] for pyramid in pyramids])
                 coarse_free = np.stack([pyramid[level][1] for pyramid in pyramids[: len(free)]])
                 if coarse_free.any():
