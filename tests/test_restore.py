@@ -642,15 +642,16 @@ class CoarseSweeps:
 
     contrast = 1.0
 
-    def __init__(self, change):
-        self.change, self.calls = change, []
+    def __init__(self, change, ratio=1.0, restarted=False):
+        self.change, self.ratio, self.restarted, self.calls = change / ratio, ratio, restarted, []
 
     def refresh(self):
         self.calls.append("refresh")
 
     def accelerate(self, momentum):
         self.calls.append("accelerate")
-        return False
+        self.change *= self.ratio
+        return self.restarted
 
 
 @pytest.mark.parametrize(
@@ -662,6 +663,15 @@ def test_coarse_levels_are_run_to_a_tolerance_above_that_of_the_finest(tol, expe
     sweeps = CoarseSweeps(expected / 50)  # what a change that does not fall is taken to amount to
     module._StencilRun._settle(sweeps, None, module._Limits(None, tol, None, None, 0.0, None))
     assert sweeps.calls.count("accelerate") == (1 if enough else 500)
+
+
+@pytest.mark.parametrize(("restarted", "sweeps_needed"), [(False, 32), (True, 49)])
+def test_coarse_levels_judge_by_what_their_momentum_has_done(restarted, sweeps_needed):
+    # 9 * 0.9^31 and 50 * 0.9^48 are the first below 0.35.
+    module = importlib.import_module("graddesc.restore")
+    sweeps = CoarseSweeps(1.0, 0.9, restarted)
+    module._StencilRun._settle(sweeps, None, module._Limits(None, 0.25, None, None, 0.0, None))
+    assert sweeps.calls.count("accelerate") == sweeps_needed
 
 
 def test_coarse_levels_renew_their_weights_and_heed_the_time(monkeypatch):
@@ -979,6 +989,19 @@ def test_weights_are_renewed_less_and_less_often(loss, monkeypatch):
     graddesc.restore(image, mask, loss=loss, tol=0, max_iter=120, init="nearest")
     iterations = np.cumsum(~np.array(renewed))
     assert list(iterations[np.array(renewed)]) == [0, 12, 24, 36, 48, 60, 75, 93, 116]
+
+
+def test_a_tenth_in_gaps_is_not_yet_many():
+    free = np.zeros((1, 80, 80), np.uint8)
+    free[0, :8, :8] = 1
+    free[0, 8:, :8] = 1
+    free[0, 8::8, 0] = 0  # one pixel of each of the nine squares below is known
+    free[0, 8:17, 10] = 1
+    gaps = importlib.import_module("graddesc.restore")._has_gaps
+    assert free.sum() == 640
+    assert not gaps(free)
+    free[0, 8, 10] = 0
+    assert gaps(free)
 
 
 class TestChannelsThatShareAMask:
