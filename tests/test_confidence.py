@@ -88,7 +88,6 @@ def test_where_there_is_no_doubt(mask, value):
 
 
 def test_held_out_pixels_are_restored_to_the_tolerance_of_the_others():
-    # Held-out pixels make gaps where there were none: by itself "edge" would go on to 0.1.
     truth = photograph(96)[..., 1] / 255
     mask = np.random.default_rng(0).random(truth.shape) < 0.96
     default, same, other = (

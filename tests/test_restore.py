@@ -991,19 +991,6 @@ def test_weights_are_renewed_less_and_less_often(loss, monkeypatch):
     assert list(iterations[np.array(renewed)]) == [0, 12, 24, 36, 48, 60, 75, 93, 116]
 
 
-def test_a_tenth_in_gaps_is_not_yet_many():
-    free = np.zeros((1, 80, 80), np.uint8)
-    free[0, :8, :8] = 1
-    free[0, 8:, :8] = 1
-    free[0, 8::8, 0] = 0  # one pixel of each of the nine squares below is known
-    free[0, 8:17, 10] = 1
-    gaps = importlib.import_module("graddesc.restore")._has_gaps
-    assert free.sum() == 640
-    assert not gaps(free)
-    free[0, 8, 10] = 0
-    assert gaps(free)
-
-
 class TestChannelsThatShareAMask:
     """The losses of local differences descend the sum of the channels and their differences."""
 
