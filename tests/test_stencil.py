@@ -90,7 +90,6 @@ class TestKernels:
     def test_tiles_leave_no_seam(self, kind):
         # The part lies across the corner where four tiles meet, and is a tile of its own.
         case, part = Case(kind, (300, 2300)), np.s_[:, 100:200, 1000:1300]
-        assert case.kernels.count_tiles(300, 2300) == 4
         whole = case.gradient(case.x), case.steps(np.ones(case.x.shape, np.uint8))
         case.x, case.weights = case.x[part].copy(), case.weights[part].copy()
         alone = case.gradient(case.x), case.steps(np.ones(case.x.shape, np.uint8))
@@ -122,17 +121,63 @@ class TestKernels:
         v = x + 0.5 * (x - previous)
         expected = np.where(free, np.clip(v - steps * case.gradient(v), 0.1, 0.9), x)
         sums = [np.sum(product, axis=(1, 2)) for product in ((expected - x) ** 2, (v - expected) * (expected - x))]
-        out, totals, found = (
-            np.full_like(x, np.nan),
-            np.empty((case.kernels.count_tiles(*shape) * 2, 2)),
-            np.empty((2, 2)),
-        )
+        for tiles in losses._tiles(free), strips_of_three(*shape):
+            out, totals, found = np.where(free, np.nan, x), np.empty((len(tiles) * 2, 2)), np.empty((2, 2))
+            case.kernels.accelerate(
+                kind, x, previous, steps, 0.5, 0.1, 0.9, case.weights, *case.cell, tiles, threads, totals, out, found
+            )
+            assert_allclose(out, expected, atol=1e-13)
+            assert_array_equal(np.where(free, 0, out), np.where(free, 0, x))
+            assert_allclose(found, np.transpose(sums), atol=1e-12 * v.size)
+
+
+def strips_of_three(rows, cols):
+    """Tiles of the first row, the rest of the upper half and the lower half, each of three columns or a few more."""
+    ends = sorted({1, (rows + 1) // 2, rows})
+    starts = [0, *range(3, cols - 4, 3)]
+    return np.array(
+        [
+            (*band, *strip)
+            for band in zip([0, *ends[:-1]], ends, strict=True)
+            for strip in zip(starts, [*starts[1:], cols], strict=True)
+        ],
+        np.intc,
+    )
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (70, 40), (33, 257), (300, 258), (129, 2049), (40, 5000), (3, 4097), (500, 2)]
+)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("share", [0.0, 1e-4, 0.01, 1.0])
+def test_tiles_hold_what_is_free_once_and_little_else(shape, channels, share):
+    rng = np.random.default_rng(0)
+    free = (rng.random((channels, *shape)) < share).astype(np.uint8)
+    tiles, held, (rows, cols) = losses._tiles(free), np.zeros(shape, int), shape
+    for top, bottom, start, stop in tiles:
+        held[top:bottom, start:stop] += 1
+        assert bottom - top <= 129
+        assert stop - start <= 2049
+        assert start != 1
+        assert stop != cols - 1
+        assert free[:, top:bottom, start:stop].any()
+    assert held.max() <= 1
+    assert (held[free.any(axis=0)] == 1).all()
+    for i, j in np.argwhere(held):
+        if i % 32 == 0 and j % 256 == 0 and i + 33 < rows and j + 257 < cols:  # of the last ones may be wider
+            assert free[:, i : i + 32, j : j + 256].any()
+    if share == 1.0:
+        assert len(tiles) == -(-max(rows - 1, 1) // 128) * -(-max(cols - 1, 1) // 2048)
+
+
+@pytest.mark.parametrize("tile", [(0, 9, 0, 8), (0, 0, 0, 8), (-1, 8, 0, 8), (0, 8, 1, 8), (0, 8, 0, 7), (0, 8, 0, 9)])
+def test_tiles_outside_of_the_image_are_refused(tile):
+    case = Case(FIRST, (8, 8))
+    x, tiles, sums = case.x, np.array([tile], np.intc), np.empty((1, 2))
+    with pytest.raises(ValueError, match="tiles must have"):
         case.kernels.accelerate(
-            kind, x, previous, steps, 0.5, 0.1, 0.9, case.weights, *case.cell, threads, totals, out, found
+            FIRST, x, x, x, 0.5, 0.1, 0.9, case.weights, *case.cell, tiles, 1, sums.copy(), x.copy(), sums
         )
-        assert_allclose(out, expected, atol=1e-13)
-        assert_array_equal(np.where(free, 0, out), np.where(free, 0, x))
-        assert_allclose(found, np.transpose(sums), atol=1e-12 * v.size)
 
 
 def differences_to(free, x):

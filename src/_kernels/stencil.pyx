@@ -16,8 +16,8 @@ for EDGE the cosine and the sine of twice the normal's angle, and z.
 A sweep reads each array once: down a tile of the image it keeps three rows of the point from which it steps, makes the
 weighted differences of one row at a time, and adds them to the gradients of that row and of the two beside it, of which
 they complete the upper one. Tiles overlap in what they read, never in what they write, and are what `threads` share
-out, so the result does not depend on how many there are. Sums run in the image's dtype down 64 rows, then in double, in
-a fixed order.
+out, so the result does not depend on how many there are; where nothing is free a sweep needs none. Sums run in the
+image's dtype down 64 rows, then in double, in a fixed order.
 
 A constant is a variable of the image's type here: Cython writes a literal as a double, and what it meets with it.
 
@@ -46,6 +46,14 @@ cdef enum:
     ROOM = WIDEST + 3 * PAD
     CHUNK = 256  # pixels whose squares, products or energies are at hand; even
     REACH = 3  # pixels on either side of one that are its neighbourhood
+
+
+cdef struct Tile:
+    # From row `top` to the one before `bottom`, from column `start` to the one before `stop`.
+    Py_ssize_t top
+    Py_ssize_t bottom
+    Py_ssize_t start
+    Py_ssize_t stop
 
 
 cdef struct Weights:
@@ -425,16 +433,33 @@ cdef inline Py_ssize_t band_count(Py_ssize_t rows) noexcept nogil:
     return max(1, (rows + BAND // 2) // BAND)
 
 
+cdef inline Tile tile_of_all(Py_ssize_t k, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # The k-th of the tiles that cover an image.
+    cdef Py_ssize_t strips = strip_count(cols), bands = band_count(rows), band = k // strips, strip = k % strips
+    cdef Tile tile
+    tile.top = rows * band // bands
+    tile.bottom = rows * (band + 1) // bands
+    tile.start = (cols * strip // strips) & ~<Py_ssize_t> 15
+    tile.stop = cols if strip + 1 == strips else (cols * (strip + 1) // strips) & ~<Py_ssize_t> 15
+    return tile
+
+
+cdef inline Tile tile_of(const int *bounds) noexcept nogil:
+    cdef Tile tile
+    tile.top = bounds[0]
+    tile.bottom = bounds[1]
+    tile.start = bounds[2]
+    tile.stop = bounds[3]
+    return tile
+
+
 cdef void walk_tile(
     int kind, const real *x, const real *previous, Py_ssize_t rows, Py_ssize_t cols, const Weights *weights,
-    Py_ssize_t k, const real *steps, real momentum, real low, real high, double *totals, int what, real *out,
+    Tile tile, const real *steps, real momentum, real low, real high, double *totals, int what, real *out,
 ) noexcept nogil:
     # Writes what is asked for to out. Every buffer is an array of its own: gcc sees that they do not overlap, and
     # checks nothing before it goes along a row.
-    cdef Py_ssize_t strips = strip_count(cols), bands = band_count(rows), band = k // strips, strip = k % strips
-    cdef Py_ssize_t top = rows * band // bands, bottom = rows * (band + 1) // bands
-    cdef Py_ssize_t start = (cols * strip // strips) & ~<Py_ssize_t> 15
-    cdef Py_ssize_t stop = cols if strip + 1 == strips else (cols * (strip + 1) // strips) & ~<Py_ssize_t> 15
+    cdef Py_ssize_t top = tile.top, bottom = tile.bottom, start = tile.start, stop = tile.stop
     cdef Py_ssize_t width = stop - start, room = width + 2 * PAD, i, at, loaded
     cdef bint at_left = start == 0, at_right = stop == cols, at_bottom
     # The fields are needed from one column before the tile to one behind it, and are 0 where there is none.
@@ -793,11 +818,6 @@ cdef double row_contrast(
 
 # ---- what Python calls ----
 
-def count_tiles(Py_ssize_t rows, Py_ssize_t cols):
-    """Return into how many tiles an image of this shape is cut."""
-    return band_count(rows) * strip_count(cols)
-
-
 cdef int require_like(const real[:, :, ::1] x, const real[:, :, ::1] other, str name) except -1:
     require(
         other.shape[0] == x.shape[0] and other.shape[1] == x.shape[1] and other.shape[2] == x.shape[2],
@@ -901,7 +921,8 @@ def step_sizes(
     with nogil:
         for k in prange(band_count(rows) * strip_count(cols), num_threads=threads, schedule="static"):
             walk_tile(
-                kind, <const real *> NULL, <const real *> NULL, rows, cols, &view_of_weights, k,
+                kind, <const real *> NULL, <const real *> NULL, rows, cols, &view_of_weights,
+                tile_of_all(k, rows, cols),
                 <const real *> NULL, <real> 0, <real> 0, <real> 0, <double *> NULL, DIAGONAL, &steps_out[0, 0, 0],
             )
         for i in prange(rows, num_threads=threads, schedule="static"):
@@ -929,7 +950,8 @@ def gradient(
     with nogil:
         for k in prange(tiles * x.shape[0], num_threads=threads, schedule="static"):
             walk_tile(
-                kind, &x[k // tiles, 0, 0], &x[k // tiles, 0, 0], rows, cols, &view_of_weights, k % tiles,
+                kind, &x[k // tiles, 0, 0], &x[k // tiles, 0, 0], rows, cols, &view_of_weights,
+                tile_of_all(k % tiles, rows, cols),
                 <const real *> NULL, <real> 0, <real> 0, <real> 0, <double *> NULL, GRADIENT, &out[k // tiles, 0, 0],
             )
 
@@ -945,6 +967,7 @@ def accelerate(
     const real[:, :, ::1] weights not None,
     double mu,
     double kappa,
+    const int[:, ::1] tiles not None,
     int threads,
     double[:, ::1] totals not None,
     real[:, :, ::1] out not None,
@@ -953,13 +976,14 @@ def accelerate(
     """Take one step of accelerated descent in one pass over the image.
 
     v = x + momentum (x - previous); out = clip(v - steps gradient(v), low, high) where steps is positive, x elsewhere.
-    steps has the channels of x, or one for all. sums_out, of shape (channels, 2), gets the sums of (out - x)^2 and of
-    (v - out)(out - x), which is positive when the momentum points uphill; totals, of shape (tiles channels, 2), is
-    scratch.
+    steps has the channels of x, or one for all. Each of the tiles, of shape (tiles, 4), is a part of out that is written:
+    the rows from the first to before the second number, the columns from the third to before the fourth. sums_out, of
+    shape (channels, 2), gets the sums of (out - x)^2 and of (v - out)(out - x), which is positive when the momentum
+    points uphill; totals, of shape (tiles channels, 2), is scratch.
     """
     cdef Weights view_of_weights
     cdef Py_ssize_t c, k, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2]
-    cdef Py_ssize_t tiles = band_count(rows) * strip_count(cols)
+    cdef Py_ssize_t n = tiles.shape[0]
     cdef bint shared = steps.shape[0] == 1
     require_weights(kind, x, weights)
     require_like(x, previous, "previous")
@@ -968,21 +992,29 @@ def accelerate(
         (shared or steps.shape[0] == channels) and steps.shape[1] == rows and steps.shape[2] == cols,
         "steps must have the shape of x, or one channel of it",
     )
-    require(totals.shape[0] == tiles * channels and totals.shape[1] == 2, "totals must have shape (tiles channels, 2)")
+    require(totals.shape[0] == n * channels and totals.shape[1] == 2, "totals must have shape (tiles channels, 2)")
+    require(tiles.shape[1] == 4, "tiles must have shape (tiles, 4)")
+    for k in range(n):
+        require(0 <= tiles[k, 0] < tiles[k, 1] <= rows, "tiles must have rows of x")
+        require(
+            0 <= tiles[k, 2] < tiles[k, 3] <= cols and tiles[k, 3] - tiles[k, 2] < WIDEST + PAD
+            and tiles[k, 2] != 1 and tiles[k, 3] != cols - 1,
+            "tiles must have columns of x, 2063 at most, and leave none or more than one at the border",
+        )
     require(sums_out.shape[0] == channels and sums_out.shape[1] == 2, "sums_out must have shape (channels, 2)")
     view_of_weights = view(weights, mu, kappa)
     with nogil:
         # The channels of a tile one after the other: its weights are still in the cache.
-        for k in prange(tiles * channels, num_threads=threads, schedule="static"):
+        for k in prange(n * channels, num_threads=threads, schedule="static"):
             c = k % channels
             walk_tile(
-                kind, &x[c, 0, 0], &previous[c, 0, 0], rows, cols, &view_of_weights, k // channels,
+                kind, &x[c, 0, 0], &previous[c, 0, 0], rows, cols, &view_of_weights, tile_of(&tiles[k // channels, 0]),
                 &steps[0 if shared else c, 0, 0], <real> momentum, <real> low, <real> high, &totals[k, 0],
                 STEP, &out[c, 0, 0],
             )
         for c in range(channels):
             sums_out[c, 0] = sums_out[c, 1] = 0
-        for k in range(tiles * channels):
+        for k in range(n * channels):
             sums_out[k % channels, 0] += totals[k, 0]
             sums_out[k % channels, 1] += totals[k, 1]
 

@@ -5,6 +5,7 @@ out=None)`` on 2-D arrays of float32 or float64. A loss that also has compiled s
 ...)``.
 """
 
+import itertools
 import math
 import numbers
 from dataclasses import dataclass, fields
@@ -341,11 +342,11 @@ class StencilSweeps:
 
     def __init__(self, operator, x, free, low, high, threads=1):
         self._free, self._range, self._threads = free, (low, high), threads
-        self.iterates, self._previous, self._next = x, x.copy(), np.empty_like(x)
-        self._weights = _Weights(operator, x.shape, x.dtype, threads)
+        self.iterates, self._previous, self._next = x, x.copy(), x.copy()
+        self._weights, self._measuring = _Weights(operator, x.shape, x.dtype, threads), None
         self._steps = np.empty(free.shape, x.dtype)
-        self._tiles = _stencil.count_tiles(*x.shape[1:])
-        self._totals, self._sums = np.empty((self._tiles * len(x), 2)), np.empty((len(x), 2))
+        self._tiles = _tiles(free)
+        self._totals, self._sums = np.empty((len(self._tiles) * len(x), 2)), np.empty((len(x), 2))
         self._accelerate = _stencil.accelerate["float" if x.dtype == np.float32 else "double"]
         self._spread = _tensor_spread(free, threads) if operator.kind == _EDGE else None
         shared = len(x) // len(free)
@@ -380,8 +381,8 @@ class StencilSweeps:
         n = len(self.changes)
         self._accelerate(
             operator.kind, self.iterates[:n], self._previous[:n], self._steps, momentum.next(), *self._range,
-            self._weights.planes, operator.mu, operator.kappa, self._threads, self._totals[: self._tiles * n],
-            self._next[:n], self._sums[:n],
+            self._weights.planes, operator.mu, operator.kappa, self._tiles, self._threads,
+            self._totals[: len(self._tiles) * n], self._next[:n], self._sums[:n],
         )  # fmt: skip
         self._advance()
         squares, slopes = self._sums[:n].T.tolist()
@@ -421,9 +422,34 @@ class StencilSweeps:
         """The loss of an image of the shape and dtype of this one."""
         weights = self._weights
         if self._spread is not None:
-            weights = _Weights(weights.operator, x.shape, x.dtype, self._threads)
+            if self._measuring is None:
+                self._measuring = _Weights(weights.operator, x.shape, x.dtype, self._threads)
+            weights = self._measuring
             weights.orient(x, _SPREAD)
         return weights.energy(x)
+
+
+_CELL = 32, 256  # rows and columns
+_CELLS = 4, 8  # of a tile, at most
+
+
+def _tiles(free):
+    """The tiles of an image in which something is free, made of cells: first row, end, first column, end."""
+    _, rows, cols = free.shape
+    # A last cell of a single column is a part of the one before it.
+    tops, starts = (np.arange(0, max(side - 1, 1), cell) for side, cell in zip((rows, cols), _CELL, strict=True))
+    bottoms, stops = np.append(tops[1:], rows), np.append(starts[1:], cols)
+    cells = np.bitwise_or.reduceat(np.bitwise_or.reduceat(np.bitwise_or.reduce(free), tops), starts, axis=1)
+    tiles = []
+    # Rows of cells that are free at the same places are joined, and so are cells beside one another.
+    for _, alike in itertools.groupby(range(len(cells)), lambda i: (i // _CELLS[0], cells[i].tobytes())):
+        first, *_, last = [*alike] * 2
+        places = np.flatnonzero(cells[first])
+        for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
+            for k in range(0, len(run), _CELLS[1]):
+                part = run[k : k + _CELLS[1]]
+                tiles.append((tops[first], bottoms[last], starts[part[0]], stops[part[-1]]))
+    return np.array(tiles, np.intc).reshape(-1, 4)
 
 
 def _tensor_spread(free, threads):
