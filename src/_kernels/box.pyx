@@ -60,7 +60,7 @@ cdef class Box:
         self.high = high
 
     def largest(self, x, g, double limit):
-        """The largest component of x - clip(x - g), without its cancellation; infinity unless all of g is below limit."""
+        """The largest component of x - clip(x - g), without its cancellation; infinity unless g is below limit."""
         cdef Py_buffer views[2]
         cdef double *x_
         cdef double *g_

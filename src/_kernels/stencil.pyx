@@ -976,10 +976,10 @@ def accelerate(
     """Take one step of accelerated descent in one pass over the image.
 
     v = x + momentum (x - previous); out = clip(v - steps gradient(v), low, high) where steps is positive, x elsewhere.
-    steps has the channels of x, or one for all. Each of the tiles, of shape (tiles, 4), is a part of out that is written:
-    the rows from the first to before the second number, the columns from the third to before the fourth. sums_out, of
-    shape (channels, 2), gets the sums of (out - x)^2 and of (v - out)(out - x), which is positive when the momentum
-    points uphill; totals, of shape (tiles channels, 2), is scratch.
+    steps has the channels of x, or one for all. Each of the tiles, of shape (tiles, 4), is a part of out that is
+    written: the rows from the first to before the second number, the columns from the third to before the fourth.
+    sums_out, of shape (channels, 2), gets the sums of (out - x)^2 and of (v - out)(out - x), which is positive when the
+    momentum points uphill; totals, of shape (tiles channels, 2), is scratch.
     """
     cdef Weights view_of_weights
     cdef Py_ssize_t c, k, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2]
