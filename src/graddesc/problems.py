@@ -192,6 +192,10 @@ class Quadratic(_Problem):
         for name, vector in {"b": b, "start": start}.items():
             if vector.shape != (n,):
                 raise ValueError(f"{name} must have shape ({n},), got {vector.shape}")
+        c = float(self.c)
+        for name, values in {"A": A, "b": b, "c": c, "start": start}.items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")
         if not np.array_equal(A, A.T):
             raise ValueError("A must be symmetric")
         try:
@@ -200,7 +204,7 @@ class Quadratic(_Problem):
             raise ValueError("A must be positive definite") from None
         for array in (A, b, start):
             array.flags.writeable = False  # all of a frozen problem; `start` is to be copied before it is changed
-        for name, value in {"A": A, "b": b, "c": float(self.c), "start": start}.items():
+        for name, value in {"A": A, "b": b, "c": c, "start": start}.items():
             object.__setattr__(self, name, value)
 
     @property
