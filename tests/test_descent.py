@@ -725,6 +725,22 @@ def test_time_is_looked_at_within_a_gradient_by_differences(monkeypatch, bounds)
     assert 0 < result.x[0] < 1
 
 
+def test_a_target_that_is_reached_at_the_last_moment_is_reached(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("graddesc.descent.perf_counter", lambda: now[0])
+
+    def f(x):
+        now[0] += 1.0
+        return float(x @ x)
+
+    # The second value ends the search, the time ends within the differences that follow.
+    for seconds, status in ((1, 5), (3, 5), (4, 6), (6.5, 6), (20, 6)):
+        now[0] = 0.0
+        result = minimize(f, [3.0, 4.0], step=Constant(0.5), target=1e-3, max_time=seconds)
+        assert result.status == status
+        assert (result.fun <= 1e-3) == result.success == (status == 6)
+
+
 def test_points_of_differences_are_no_candidates():
     spikes = []
 

@@ -751,9 +751,9 @@ cdef int settle(run_t *r, double *alpha, double *f) noexcept nogil:
             return status
 
 
-cdef bint go_to_best(run_t *r) noexcept nogil:
+cdef bint go_to_best(run_t *r, double rounding) noexcept nogil:
     """Move the iterate to a point that is lower by more than rounding and has a gradient, if there is one."""
-    if r.f - r.f_best <= ROUNDING * fabs(r.f_best):
+    if r.f - r.f_best <= rounding * fabs(r.f_best):
         return False
     keep_best(r)
     r.njev += 1
@@ -787,14 +787,14 @@ cdef int descend(run_t *r, const double *steps, int n_steps, control_t *control)
                 if control.countdown <= 0:
                     watch(control)
         if r.f_best <= settings.target:
-            go_to_best(r)
+            go_to_best(r, 0.0)
             return TARGET
         improved = r.f < lowest or r.scale < flattest
         lowest, flattest = fmin(lowest, r.f), fmin(flattest, r.scale)
         if arrived and r.has_last:
             idle = 0 if improved else idle + 1
         if r.scale < settings.tol or r.scale == 0.0:
-            if not go_to_best(r):
+            if not go_to_best(r, ROUNDING):
                 return CONVERGED
             if idle < PATIENCE or not searches:
                 arrived = False
@@ -899,7 +899,7 @@ cdef int controlled(
     cdef int status = start(&r, value, gradient, data, n, x, settings, block)
     if status == FOUND:
         status = descend(&r, steps, n_steps, control)
-        go_to_best(&r)
+        go_to_best(&r, ROUNDING)
     memcpy(x, r.x, n * sizeof(double))
     if g != NULL:
         memcpy(g, r.g, n * sizeof(double))

@@ -688,6 +688,10 @@ class _Run:
         try:
             return self._descend(x0)
         except _OutOfTime:
+            best = self.objective.best
+            if best is not None and best.f <= self.objective.target:
+                # The time ended in a gradient by differences, after the value that had reached the target.
+                return TARGET, "The target is reached."
             return TIME, "The time is used up."
 
     def _descend(self, x0):
