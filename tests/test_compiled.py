@@ -516,6 +516,25 @@ def test_iterations_target_and_small_changes_end_the_run():
             assert (fast.status, fast.nit) == (slow.status, slow.nit)
 
 
+def test_a_target_that_is_reached_by_rounding_is_reached():
+    value = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, ctypes.POINTER(ctypes.c_double), ctypes.c_void_p)
+    seen = []
+
+    def noting(n, x, data):
+        seen.append(last_bits.ctypes(n, x, data))
+        return seen[-1]
+
+    fun, jac = LowLevelCallable(value(noting)), NOISE[1]
+    for start in np.random.default_rng(0).standard_normal((20, 2)):
+        arguments = {"jac": jac, "step": ExactLineSearch(), "maxiter": 30}
+        seen.clear()
+        minimize(fun, start, **arguments)
+        for target in np.unique(seen)[:10]:
+            result = minimize(LAST_BITS[0], start, **arguments, target=target)
+            assert result.status == 6
+            assert result.fun <= target
+
+
 def test_polyak_keeps_its_own_target():
     problem = StyblinskiTang(2)
     fun, jac = problem.compiled
@@ -597,6 +616,13 @@ def test_a_start_that_is_not_finite():
         ({"x0": np.ones((0, 2))}, ValueError, r"x0 must have shape .*, got \(0, 2\)"),
         ({"x0": [1.0, np.nan]}, ValueError, "x0 must be finite, got nan"),
         ({"step": lambda k: -1.0, "maxiter": 3}, ValueError, "step must return a non-negative finite number, got -1.0"),
+        (
+            {"step": lambda k: np.nan, "maxiter": 3},
+            ValueError,
+            "step must return a non-negative finite number, got nan",
+        ),
+        ({"step": lambda k: "0.1" if k else 0.1, "maxiter": 3}, TypeError, "return a number, got '0.1' in iteration 1"),
+        ({"step": lambda k: np.ones(1), "maxiter": 3}, TypeError, r"step must return a number, got array\(\[1.\]\)"),
         ({"step": InverseTime(1.0), "maxiter": 10**9}, ValueError, "maxiter must be at most 10000000 to tabulate"),
         ({"x0": [[1.0, 2.0]], "bounds": [(0, 1)] * 2}, ValueError, r"x0 must have shape \(n,\) with bounds, got"),
         ({"x0": [[1.0, 2.0]], "step": HagerZhang()}, ValueError, r"x0 must have shape \(n,\) with HagerZhang, got"),

@@ -11,7 +11,7 @@ from scipy.optimize import OptimizeResult
 
 from graddesc import cython_descent
 from graddesc.isa import team_size
-from graddesc.schedules import Constant
+from graddesc.schedules import Constant, step_at
 
 __all__ = ["as_python", "descend"]
 
@@ -63,12 +63,7 @@ def _table(step, maxiter):
     count = 1 if isinstance(step, Constant) else max(maxiter, 1)
     if count > _LONGEST_TABLE:
         raise ValueError(f"maxiter must be at most {_LONGEST_TABLE} to tabulate a schedule, got {maxiter}")
-    table = np.array([step(k) for k in range(count)], dtype=float)
-    wrong = np.flatnonzero(~(np.isfinite(table) & (table >= 0.0)))
-    if wrong.size:
-        k = wrong[0]
-        raise ValueError(f"step must return a non-negative finite number, got {float(table[k])!r} in iteration {k}")
-    return table
+    return np.array([step_at(step, k) for k in range(count)])
 
 
 def as_python(fun, jac):

@@ -14,7 +14,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from graddesc.schedules import _require, _require_count, _require_positive
+from graddesc.schedules import _require, _require_count, _require_positive, step_at
 
 __all__ = [
     "Backtracking",
@@ -248,14 +248,7 @@ def follow(schedule):
 
     def look(ray):
         nonlocal lost
-        alpha = schedule(ray.iteration)
-        if not hasattr(alpha, "__float__") or getattr(alpha, "ndim", 0):
-            raise TypeError(f"step must return a number, got {alpha!r} in iteration {ray.iteration}")
-        alpha = float(alpha)
-        if not 0.0 <= alpha < _INFINITY:
-            raise ValueError(
-                f"step must return a non-negative finite number, got {alpha!r} in iteration {ray.iteration}"
-            )
+        alpha = step_at(schedule, ray.iteration)
         trial = finite_trial(ray, alpha)
         lost = lost + 1 if trial.alpha < alpha else 0
         if lost >= _LOST:

@@ -50,6 +50,18 @@ def _require_nonnegative(name, value):
     _require(name, value, "a non-negative finite number", lambda v: v >= 0)
 
 
+def step_at(schedule, iteration):
+    """Return the step of a schedule for an iteration, a non-negative finite number."""
+    step = schedule(iteration)
+    # float() would take the text of a number as well.
+    if not hasattr(step, "__float__") or getattr(step, "ndim", 0):
+        raise TypeError(f"step must return a number, got {step!r} in iteration {iteration}")
+    step = float(step)
+    if not 0.0 <= step < math.inf:
+        raise ValueError(f"step must return a non-negative finite number, got {step!r} in iteration {iteration}")
+    return step
+
+
 @dataclass(frozen=True)
 class Constant:
     """The same step in every iteration.
