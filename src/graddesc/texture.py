@@ -181,14 +181,22 @@ def _trusted(known, rest, held, spread, least, pause):
 
     It is 1 where they are as dense as around the sparsest held-out pixels, and 0 where they are but `least` times so.
     """
-    from scipy.ndimage import gaussian_filter
 
     def density(mask):
-        pause()
-        return gaussian_filter(mask.astype(np.float32), spread)
+        return _blurred(mask.astype(np.float32), spread, pause)
 
     sparsest = max(np.quantile(density(rest)[held], 0.01), 1e-6)
     return np.clip((density(known) / sparsest - least) / (1 - least), 0, 1)
+
+
+def _blurred(image, spread, pause):
+    """A Gaussian mean of a 2-D image."""
+    from scipy.ndimage import gaussian_filter1d
+
+    for axis in (0, 1):
+        pause()
+        image = gaussian_filter1d(image, spread, axis)
+    return image
 
 
 # ---- windows and their spectra ----
@@ -215,7 +223,11 @@ def _krige(sides, x, free, known, rest, edges, noise, threads, pause):
         yield from windows.learn(windows.order, *_FULL, estimates)
         yield from windows.learn(windows.order[windows.textured[windows.order]], *_MORE, estimates)
         merged[0].add(windows, estimates)
-    yield [image.mean(x, where) for image, where in zip(merged, (known, rest), strict=True)]
+    pair = []
+    for image, where in zip(merged, (known, rest), strict=True):
+        pause()
+        pair.append(image.mean(x, where))
+    yield pair
 
 
 class Merged:
@@ -269,15 +281,20 @@ class Windows:
         self._roots = np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
         self._to_restore = self._count(free) > 0
         count = len(self._corners)
-        self._spectra = np.ones((count, self._side, self._side // 2 + 1), np.float32)
-        self._tied = np.ones_like(self._spectra)
+        # Not filled: at 12 megapixels either is half a gigabyte.
+        self._spectra = np.empty((count, self._side, self._side // 2 + 1), np.float32)
+        self._tied = np.empty_like(self._spectra)
         self._errors = np.ones(count, np.float32)
         self.textured = np.zeros(count, bool)
 
     def _count(self, flags):
         """How many flags are set in each window."""
         sums = np.zeros((flags.shape[0] + 1, flags.shape[1] + 1), np.int64)
-        sums[1:, 1:] = flags.cumsum(0, dtype=np.int64).cumsum(1)
+        self._pause()
+        np.cumsum(flags, 0, out=sums[1:, 1:])
+        self._pause()
+        np.cumsum(sums, 1, out=sums)
+        self._pause()
         top, left = self._corners.T
         bottom, right = top + self._size, left + self._size
         return sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
@@ -313,6 +330,10 @@ class Windows:
                 self._spectra, exponents,
             )  # fmt: skip
         self.textured = exponents < 2
+        # Windows that will have enough known pixels only when none is held out.
+        others = self._to_restore.copy()
+        others[self.order] = False
+        self._spectra[others] = 1
 
     def estimates(self):
         """Room for what each window makes of its pixels."""
@@ -393,13 +414,11 @@ class Gate:
         return self._mix(*self._own)
 
     def _mix(self, first, second, features):
-        from scipy.ndimage import gaussian_filter
-
         weight = np.full(first.shape[1:], self._coefficients[0], np.float32)
         for coefficient, feature in zip(self._coefficients[1:], self._standardised(features), strict=True):
             self._pause()
             weight += np.float32(coefficient) * feature
-        weight = gaussian_filter(np.clip(weight, 0, 1, out=weight), 2)
+        weight = _blurred(np.clip(weight, 0, 1, out=weight), 2, self._pause)
         return second + weight * (first - second)
 
     def _standardised(self, features):
@@ -407,22 +426,24 @@ class Gate:
             yield np.clip((feature - mean) / deviation, -self._CLIP, self._CLIP)
 
     def _features(self, first, second):
-        from scipy.ndimage import gaussian_filter
-
         def mean(products, spread):
-            self._pause()
-            return gaussian_filter(products.sum(0), spread)
+            return _blurred(products.sum(0), spread, self._pause)
 
+        self._pause()
+        difference = mean((first - second) ** 2, 4) / len(first)
+        self._pause()
         down, right = np.gradient(first, axis=(1, 2))
         across, along, mixed = mean(right**2, 3), mean(down**2, 3), mean(right * down, 3)
         trace = across + along
-        difference = mean((first - second) ** 2, 4) / len(first)
-        self._pause()
-        return (
-            np.log(difference + 1e-5),
-            np.hypot(across - along, 2 * mixed) / (trace + 1e-12),
-            np.log(trace + 1e-12),
-        )
+        features = []
+        for feature in (
+            lambda: np.log(difference + 1e-5),
+            lambda: np.hypot(across - along, 2 * mixed) / (trace + 1e-12),
+            lambda: np.log(trace + 1e-12),
+        ):
+            self._pause()
+            features.append(feature())
+        return features
 
 
 # ---- similar patches ----
