@@ -17,7 +17,7 @@ Not checked: that the indices in `order` and the positions of the windows lie in
 """
 
 from cython.parallel cimport prange, threadid
-from libc.math cimport log, sqrt
+from libc.math cimport INFINITY, log, sqrt
 
 cdef enum:
     LANES = 16
@@ -281,7 +281,7 @@ cdef void read_known(
 ) noexcept nogil:
     # The known pixels of each lane's window: positions and the window function there, and the values, less their mean,
     # into the rows of the matrix behind them. Lanes behind `last` repeat its window.
-    cdef Py_ssize_t lane, i, j, c, k, top, left, window, every, found, pixel, count = 0, number
+    cdef Py_ssize_t lane, i, j, c, k, top, left, window, every, skip, found, pixel, count = 0, number
     cdef Py_ssize_t numbers[LANES]
     cdef float total, square
     for lane in range(LANES):
@@ -294,20 +294,21 @@ cdef void read_known(
                 found += known[(top + i) * cols + left + j]
         # Of more than there is room for, every second, third, ...
         every = (found + s.capacity - 1) // s.capacity if found > s.capacity else 1
-        found = 0
+        skip = 0
         number = 0
         for i in range(s.size):
             for j in range(s.size):
                 pixel = (top + i) * cols + left + j
                 if known[pixel]:
-                    if found % every == 0:
+                    if skip == 0:
                         w.position[number * LANES + lane] = i * s.width + j
                         w.taper[number * LANES + lane] = taper[i * s.size + j]
                         w.valid[number * LANES + lane] = 1
                         for c in range(s.channels):
                             values[(c * s.capacity + number) * LANES + lane] = image[c * rows * cols + pixel]
                         number += 1
-                    found += 1
+                        skip = every
+                    skip -= 1
         numbers[lane] = number
         count = max(count, number)
     for lane in range(LANES):
@@ -747,13 +748,15 @@ cdef void begin_batch(
     read_known(s, image, known, rows, cols, corners, order, first, last, taper, &w, values, means, scale, &count)
     for v in range(LANES):
         scale[v] += <float> 1e-4
+        best[v] = -INFINITY
+        chosen[v] = 0
     for p in range(candidates):
         for k in range(length):
             for v in range(LANES):
                 w.table[k * LANES + v] = scale[v] * tables[p * length + k]
         measure_evidence(s, &w, count, noise, values, evidence)
         for v in range(LANES):
-            if p == 0 or evidence[v] > best[v]:
+            if evidence[v] > best[v]:
                 best[v] = evidence[v]
                 chosen[v] = p
     load_periodogram(s, pilot, rows, cols, corners, order, first, last, taper, roots, &w)
