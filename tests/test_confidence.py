@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import graddesc
+from graddesc import confidence
 
 
 def photograph(side=160):
@@ -47,9 +48,64 @@ def test_the_middle_of_a_hole_is_trusted_least():
     truth = photograph()[..., 1] / 255
     mask = np.random.default_rng(4).random(truth.shape) < 0.5
     mask[60:100, 60:100] = True
-    confidence = graddesc.restore(truth, mask, full_output=True, confidence=True)[1].confidence
-    middle, rim = confidence[72:88, 72:88].mean(), confidence[60:100, 60:62].mean()
+    found = graddesc.restore(truth, mask, full_output=True, confidence=True)[1].confidence
+    middle, rim = found[72:88, 72:88].mean(), found[60:100, 60:62].mean()
     assert middle < 0.9 * rim  # although it is smooth there, which elsewhere is a good sign
+
+
+@pytest.mark.parametrize("corner", [(20, 20), (60, 60), (90, 30)])
+def test_expected_errors_of_a_large_hole_are_of_its_size(corner):
+    # What lone pixels tell does not reach into it: they made the squares look 25 to 60 times smaller.
+    truth = photograph()[..., 1] / 255
+    mask = np.zeros(truth.shape, bool)
+    mask[corner[0] : corner[0] + 48, corner[1] : corner[1] + 48] = True
+    restored, info = graddesc.restore(truth, mask, full_output=True, confidence=True)
+    expected = truth[~mask].var() * (1 / info.confidence - 1)[mask]
+    assert 1 / 5 < expected.mean() / np.mean((restored - truth)[mask] ** 2) < 5
+
+
+def test_discs_are_held_out_where_there_are_large_holes():
+    known = np.ones((100, 120), bool)
+    known[20:60, 30:70] = False
+    held = confidence._held_out(known, np.random.default_rng(0))
+    assert not held[~known].any()
+    assert 0.3 < held[known].mean() < 0.45  # a fifth, and discs of a fifth of the image
+    assert confidence._distance(~held).max() > 18  # of radius 20
+    lone = ~np.eye(100, dtype=bool)
+    assert held_share(lone) == pytest.approx(0.2, abs=1e-3)
+    thin = np.ones((4, 300), bool)
+    thin[:, 50:250] = False
+    assert held_share(thin) == pytest.approx(0.2, abs=1e-3)  # no disc of that size would leave anything
+
+
+def held_share(known):
+    return confidence._held_out(known, np.random.default_rng(0))[known].mean()
+
+
+def test_contrast_in_a_hole_is_that_at_the_nearest_known_pixel():
+    x = np.zeros((1, 40, 60))
+    x[:, :, ::2] = 1
+    known = np.ones((40, 60), bool)
+    known[10:30, 20:40] = False
+    x[0, ~known] = 0.5
+    features = confidence._features(x, known, 1.0)
+    for column, nearest in ((21, 19), (38, 40)):
+        assert_array_equal(features[2:, 20, column], features[2:, 20, nearest])
+    assert_array_equal(features[1, 20, [19, 20, 29]], np.log([0.5, 1, 10]))
+
+
+def test_the_likeliest_scale_of_errors_is_their_mean_square():
+    squares = np.random.default_rng(0).standard_normal(500) ** 2 * 1e-4
+    expected = confidence._fit(np.ones((1, 500)), squares)
+    np.testing.assert_allclose(expected(np.ones((1, 2, 3))), np.full((2, 3), squares.mean()), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 400), (400, 1)], ids=str)
+def test_a_single_line(shape):
+    truth = np.linspace(0, 1, 400).reshape(shape)
+    mask = np.random.default_rng(0).random(shape) < 0.5
+    found = graddesc.restore(truth, mask, full_output=True, confidence=True)[1].confidence
+    assert (found[mask] > 0.9).all()
 
 
 def test_channels_and_their_masks():
@@ -75,16 +131,16 @@ def test_few_known_pixels_are_judged_by_the_distance():
     truth = np.random.default_rng(0).random((20, 20))
     mask = np.ones(truth.shape, bool)
     mask[5, 5] = mask[6, 5] = False
-    confidence = graddesc.restore(truth, mask, full_output=True, confidence=True)[1].confidence
-    assert confidence[5, 7] == pytest.approx(1 / 3)
-    assert confidence[5, 9] == pytest.approx(1 / 5)
+    found = graddesc.restore(truth, mask, full_output=True, confidence=True)[1].confidence
+    assert found[5, 7] == pytest.approx(1 / 3)
+    assert found[5, 9] == pytest.approx(1 / 5)
 
 
 @pytest.mark.parametrize("mask", [np.zeros((30, 30), bool), np.eye(30, dtype=bool)], ids=["nothing", "constant"])
 @pytest.mark.parametrize("value", [0.3, 0.25])  # whose variance is not quite 0, and 0
 def test_where_there_is_no_doubt(mask, value):
-    confidence = graddesc.restore(np.full((30, 30), value), mask, full_output=True, confidence=True)[1].confidence
-    assert (confidence == 1).all()
+    found = graddesc.restore(np.full((30, 30), value), mask, full_output=True, confidence=True)[1].confidence
+    assert (found == 1).all()
 
 
 def test_held_out_pixels_are_restored_to_the_tolerance_of_the_others():

@@ -4,10 +4,11 @@ import numpy as np
 
 __all__ = ["estimate"]
 
-_HELD_OUT = 0.2  # of the known pixels
+_HELD_OUT = 0.2  # of the known pixels, one by one, and of the image's area in discs where there are
+_LARGE = 8.0  # holes with pixels further than this from the nearest known one
 _LEAST = 100  # known pixels: with fewer there is nothing to learn from
 _SPREADS = 1.5, 6.0  # in pixels, over which the contrast is looked at
-_RIDGE = 1e-3
+_RIDGE = 0.05  # of the mean log-likelihood: keeps what is told of distances from being carried too far
 
 
 def estimate(x, free, solve, rng):
@@ -32,10 +33,11 @@ def estimate(x, free, solve, rng):
 
     Notes
     -----
-    A fifth of the known pixels is held out and restored from the others. The logarithm of v is taken as linear in those
-    of the distance to the nearest known pixel and of the squared gradient of the image around it, narrowly and widely,
-    and fitted by maximum likelihood: the errors are taken as normal with variance v. With fewer than 100 known pixels
-    v is s times the distance, in pixels.
+    A fifth of the known pixels is held out and restored from the others; where there are large holes also those in
+    discs of their size, because what lone pixels tell does not reach that far. The logarithm of v is taken as linear in
+    those of the distance to the nearest known pixel and of the squared gradient of the image around it, narrowly and
+    widely, and fitted by maximum likelihood: the errors are taken as normal with variance v. With fewer than 100 known
+    pixels v is s times the distance, in pixels.
     """
     known = free == 0
     result = np.ones(free.shape, np.float32)
@@ -46,14 +48,25 @@ def estimate(x, free, solve, rng):
     if len(places) < _LEAST:
         expected = variance * _distance(known)
     else:
-        rest = known.copy()
-        rest.flat[rng.permutation(places)[: round(_HELD_OUT * len(places))]] = False
-        held = known & ~rest
+        held = _held_out(known, rng)
+        rest = known & ~held
         other = solve((~rest).astype(np.uint8))
         squares = np.mean((other - x) ** 2, axis=0, dtype=np.float64)[held] / variance
         expected = variance * _fit(_features(other, rest, variance)[:, held], squares)(_features(x, known, variance))
     result[~known] = (variance / (variance + expected))[~known]
     return result
+
+
+def _held_out(known, rng):
+    places = np.flatnonzero(known)
+    held = np.zeros_like(known)
+    held.flat[rng.permutation(places)[: round(_HELD_OUT * len(places))]] = True
+    radius = min(_distance(known).max(), min(known.shape) / 4)
+    if radius > _LARGE:
+        centres = np.zeros_like(known)
+        centres.flat[rng.choice(places, max(round(_HELD_OUT * known.size / (np.pi * radius**2)), 1))] = True
+        held |= known & (_distance(centres) < radius)
+    return held
 
 
 def _distance(known):
