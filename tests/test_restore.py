@@ -699,6 +699,15 @@ def test_every_level_has_the_momentum_of_the_loss(loss, monkeypatch):
     assert started == [losses.by_name(loss).momentum] * 5  # of 52 columns 4, 7, 13, 26 and 52
 
 
+@pytest.mark.parametrize("loss", [losses.Harmonic, losses.Biharmonic])
+def test_sums_of_squares_settle_sooner_with_less_momentum(loss, monkeypatch):
+    image = scene(96, 90)
+    mask = np.random.default_rng(0).random(image.shape) < 0.9
+    own = graddesc.restore(image, mask, loss=loss(), full_output=True)[1].nit
+    monkeypatch.setattr(loss, "momentum", losses.EdgeAligned.momentum)
+    assert own < 0.9 * graddesc.restore(image, mask, loss=loss(), full_output=True)[1].nit
+
+
 def test_momentum_grows_from_its_start_to_its_bound_and_starts_afresh():
     momentum = importlib.import_module("graddesc.restore")._Momentum
     plain = momentum()
