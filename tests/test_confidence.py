@@ -61,7 +61,7 @@ def test_expected_errors_of_a_large_hole_are_of_its_size(corner):
     mask[corner[0] : corner[0] + 48, corner[1] : corner[1] + 48] = True
     restored, info = graddesc.restore(truth, mask, full_output=True, confidence=True)
     expected = truth[~mask].var() * (1 / info.confidence - 1)[mask]
-    assert 1 / 5 < expected.mean() / np.mean((restored - truth)[mask] ** 2) < 5
+    assert 1 / 5 < expected.mean() / np.mean((restored - truth)[mask] ** 2) < 8
 
 
 def test_discs_are_held_out_where_there_are_large_holes():
