@@ -986,6 +986,25 @@ def test_a_hole_settles_by_what_is_around_it(loss):
     assert_allclose(beside_noise[mask], restored[mask], atol=1e-7)  # the tensor of coarse levels reaches that far
 
 
+def test_texture_hands_to_its_edge_what_the_run_was_given(monkeypatch):
+    module = importlib.import_module("graddesc.restore")
+    asked = []
+
+    def watched(*args, **kwargs):
+        asked.append(kwargs)
+        return graddesc.restore(*args, **kwargs)
+
+    monkeypatch.setattr(module, "restore", watched)
+    edge = losses.EdgeAligned(epsilon=0.02)
+    mask = np.random.default_rng(0).random((40, 52)) < 0.8
+    texture = losses.TextureAdaptive(edge=edge)
+    graddesc.restore(scene(), mask, loss=texture, bounds=(0.25, 0.75), max_time=100.0, max_iter=1)
+    assert asked
+    for kwargs in asked:
+        assert (kwargs["loss"], kwargs["bounds"], kwargs["tol"]) == (edge, (0.25, 0.75), 0.1)
+        assert 0 < kwargs["max_time"] < 100
+
+
 @pytest.mark.parametrize("loss", ["tv", "edge"])
 def test_weights_are_renewed_less_and_less_often(loss, monkeypatch):
     renewed = []

@@ -57,6 +57,17 @@ def shape(request):
     return request.param
 
 
+def test_rounding_makes_no_square_negative(dtype):
+    # Bent across straight edges and nowhere else: the square is 0 but for rounding, whose root must not be NaN.
+    i, j = np.mgrid[:9, :9].astype(dtype)
+    for angle in np.linspace(0, 3, 40):
+        x = ((np.cos(angle) * j + np.sin(angle) * i) ** 2)[np.newaxis].astype(dtype)
+        planes = np.nan, np.cos(2 * angle), np.sin(2 * angle), 1.0
+        weights = np.stack([np.full(x.shape[1:], plane, dtype) for plane in planes])
+        isa.kernels("stencil").weigh(EDGE, x, 1e-12, 1.0, 1, weights)
+        assert np.isfinite(weights[0]).all()
+
+
 @pytest.mark.parametrize("kind", [FIRST, SECOND, EDGE])
 class TestKernels:
     @pytest.mark.parametrize("channels", [1, 3])
