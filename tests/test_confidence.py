@@ -1,5 +1,7 @@
 """The confidence of restored pixels."""
 
+import importlib
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -152,6 +154,21 @@ def test_held_out_pixels_are_restored_to_the_tolerance_of_the_others():
     )
     assert_array_equal(default, same)
     assert (default != other).any()
+
+
+def test_held_out_pixels_are_restored_within_the_bounds(monkeypatch):
+    asked = []
+
+    def watched(*args, **kwargs):
+        asked.append(kwargs["bounds"])
+        return graddesc.restore(*args, **kwargs)
+
+    monkeypatch.setattr(importlib.import_module("graddesc.restore"), "restore", watched)
+    truth = photograph(48)[..., 1]
+    mask = np.random.default_rng(0).random(truth.shape) < 0.8
+    for bounds in (None, (51, 204)):
+        graddesc.restore(truth, mask, bounds=bounds, full_output=True, confidence=True)
+    assert asked == [None, pytest.approx((0.2, 0.8))]
 
 
 def test_held_out_pixels_are_restored_in_the_time_that_is_left():
