@@ -381,6 +381,19 @@ class TestGate:
         gate = texture.Gate(first, second, x, held, (0.8, 0, 0, 0), (0.2, 0.1, 0.1, 0.1), never)
         assert np.abs(gate._coefficients - [0.8, 0, 0, 0]).max() < 0.1
 
+    def test_weights_are_clipped_and_then_blurred(self):
+        rng = np.random.default_rng(0)
+        x, first, second = (stripes() + 0.2 * rng.standard_normal((1, 64, 72)) for _ in range(3))
+        gate = texture.Gate(first, second, x, corrupt(x.shape[1:]), *EVEN, never)
+        gate._coefficients = np.array([0.5, 0.3, -0.4, 0.5])
+        standardised = np.stack(list(gate._standardised(gate._features(first, second))))
+        weight = 0.5 + np.tensordot([0.3, -0.4, 0.5], standardised, 1)
+        assert weight.min() < -0.2
+        assert weight.max() > 1.2
+        weight = scipy.ndimage.gaussian_filter(np.clip(weight, 0, 1), 2)
+        assert_allclose(gate(first, second), second + weight * (first - second), atol=1e-5)
+        assert_allclose(gate.own(), gate(first, second), atol=1e-12)
+
     def test_never_goes_beyond_the_two(self):
         x = np.stack([stripes()])
         held = corrupt(x.shape[1:], 0.5)
@@ -622,6 +635,46 @@ class TestRestore:
         assert set(events) == {"pause"}.union(*(names for _, names in watch))
         for first, second in itertools.pairwise(events):
             assert "pause" in (first, second)
+
+    def test_each_stage_gets_what_it_needs(self, monkeypatch):
+        x = stripes(50, 60)[np.newaxis].astype(np.float32)
+        free = corrupt(x.shape[1:]).astype(np.uint8)
+        masks, pilots, trusted, matches = [], [], [], []
+
+        def solve(mask):
+            masks.append(mask)
+            return np.where(mask, np.float32(0.4 + 0.1 * len(masks)), x)
+
+        class Windows(texture.Windows):
+            def begin(self, pilot):
+                pilots.append(pilot)
+                super().begin(pilot)
+
+        def watch(seen, name, module, some):
+            function = getattr(module, name)
+
+            def call(*args):
+                seen.append(args[some])
+                return function(*args)
+
+            monkeypatch.setattr(module, name, call)
+
+        monkeypatch.setattr(texture, "Windows", Windows)
+        watch(trusted, "_trusted", texture, np.s_[3:5])
+        watch(matches, "match", texture._patches, np.s_[:1])
+        low, high = 0.45, 0.55
+        stages = list(texture.restore_texture(x, free, solve, low, high, 0.01, np.random.default_rng(0), 1, never))
+        known = np.count_nonzero(free == 0)
+        assert [np.count_nonzero(mask == 0) for mask in masks] == [known, known - round(0.2 * known)]
+        assert len(pilots) == 2  # of which each knows only what was not held out
+        for pilot in pilots:
+            assert_array_equal(pilot, np.where(masks[1], np.float32(0.6), x))
+        assert trusted == [texture._NEAR_FOR_KRIGING, texture._NEAR_FOR_PATCHES]
+        assert len(matches) == 4  # twice in twelve times, for both images
+        last = stages[-1][0]
+        assert_array_equal(last[free == 0], x[0][free == 0])
+        assert last[free == 1].min() >= np.float32(low)
+        assert last[free == 1].max() <= np.float32(high)
 
     @pytest.mark.parametrize("choice", [0, 1], ids=["first", "second"])
     def test_each_gate_has_its_say(self, choice, monkeypatch):
