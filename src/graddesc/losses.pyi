@@ -97,7 +97,8 @@ class _SumOfSquares(_Stencil):
 class Harmonic(_SumOfSquares): ...
 
 @dataclass(frozen=True)
-class Biharmonic(_SumOfSquares): ...
+class Biharmonic(_SumOfSquares):
+    default_tol: ClassVar[float] = 0.15
 
 @dataclass(frozen=True)
 class TotalVariation(_Stencil):
