@@ -84,6 +84,9 @@ def photographs(options):
         loaded["stereo_motorcycle"] = loaded["stereo_motorcycle"][0]
     if options.quick:
         loaded = dict(list(loaded.items())[:2])
+    small = [name for name, image in loaded.items() if min(image.shape[:2]) < SIDE]
+    if small and options.prepare == "crop":
+        raise SystemExit(f"smaller than {SIDE} x {SIDE}, take --prepare resize: {', '.join(small)}")
     return {name: prepare(name, image, options) for name, image in loaded.items()}
 
 
@@ -92,7 +95,7 @@ def prepare(name, image, options):
     if options.prepare == "crop" and name in HALVED and not options.images:
         grey = grey.reshape(SIDE, 2, SIDE, 2).mean(axis=(1, 3))
     elif options.prepare == "crop":
-        top, left = ((length - min(length, SIDE)) // 2 for length in grey.shape)
+        top, left = ((length - SIDE) // 2 for length in grey.shape)
         grey = grey[top : top + SIDE, left : left + SIDE]
     else:
         grey = transform.resize(grey, (SIDE, SIDE), anti_aliasing=True)

@@ -1013,6 +1013,16 @@ def test_texture_hands_to_its_edge_what_the_run_was_given(monkeypatch):
         assert 0 < kwargs["max_time"] < 100
 
 
+@pytest.mark.parametrize("loss", ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"])
+def test_a_contrast_of_one_level_in_sixteen_bits_settles(loss):
+    image = (65534 + (scene(40, 50) > 0.5)).astype(np.uint16)
+    mask = np.random.default_rng(0).random(image.shape) < 0.9
+    restored, info = graddesc.restore(image, mask, loss=loss, full_output=True)
+    assert info.status == 0
+    assert info.nit < 500
+    assert set(restored[mask]) == {65534, 65535}
+
+
 @pytest.mark.parametrize("loss", ["tv", "edge"])
 def test_weights_are_renewed_less_and_less_often(loss, monkeypatch):
     renewed = []

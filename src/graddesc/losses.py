@@ -235,6 +235,7 @@ class LineSmoothness:
 
 
 _FIRST, _SECOND, _EDGE = range(3)  # the kinds of stencil.pyx
+_LEAST_CONTRAST = 400  # in units in the last place of 1: what is smaller never settles, but moves by rounding
 _SPREAD = 4.0  # pixels, the standard deviation of the tensor's Gaussian where a tenth of the pixels is known
 
 
@@ -336,8 +337,8 @@ class StencilSweeps:
     changes : list of float
         What each channel that takes part adds to the root mean square change of the free pixels in the last sweep.
     contrast : float
-        The root mean square difference between free pixels and their neighbours, when it was last measured, as it is
-        with the weights.
+        The root mean square difference between free pixels and their neighbours, at least 400 units in the last place
+        of 1, when it was last measured, as it is with the weights.
     """
 
     def __init__(self, operator, x, free, low, high, threads=1):
@@ -371,7 +372,8 @@ class StencilSweeps:
 
     def measure_contrast(self):
         """Renew `contrast`."""
-        self.contrast = math.sqrt(self._weights.contrast(self.iterates, self._free) / self._pairs)
+        contrast = math.sqrt(self._weights.contrast(self.iterates, self._free) / self._pairs)
+        self.contrast = max(contrast, _LEAST_CONTRAST * np.finfo(self.iterates.dtype).eps)
 
     def accelerate(self, momentum):
         """Take an accelerated step; return whether its momentum started afresh, as the last one pointed uphill."""
