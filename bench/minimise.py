@@ -33,6 +33,7 @@ from graddesc import LBFGS, BarzilaiBorwein, ConjugateGradient, Constant, ExactL
 
 TOL, MAXITER = 1e-5, 10_000
 LEAST = 2e-3  # seconds that one measurement should last
+ROUNDS_OF_MOMENTS = 5  # instead of one, where all take less than a second
 SLOWEST = 1.0  # seconds after which a solver is not measured again
 
 
@@ -318,29 +319,30 @@ def overhead(options):
     yield ""
     yield row("", "microseconds")
     yield row("---", "---:")
-    count = 2000
-    for name, settings in {"free": {}, "with bounds": {"bounds": [(-5, 5), (-5, 5)]}}.items():
-        spent = [0.0]
+    count, cases = 2000, {"free": {}, "with bounds": {"bounds": [(-5, 5), (-5, 5)]}}
 
-        def fun(x):
-            started = time.perf_counter()
-            value = float(x @ x)
-            spent[0] += time.perf_counter() - started  # noqa: B023
-            return value
+    def fun(x):
+        return float(x @ x)
 
-        def jac(x):
-            started = time.perf_counter()
-            value = 2 * x
-            spent[0] += time.perf_counter() - started  # noqa: B023
-            return value
+    def jac(x):
+        return 2 * x
 
-        each = []
-        for _ in range(max(options.rounds, 3)):
-            spent[0] = 0.0
-            started = time.perf_counter()
+    def evaluate():
+        x = np.array([3.0, -4.0])
+        for _ in range(count):
+            fun(x)
+            jac(x)
+
+    each = {name: [] for name in cases}
+    for _ in range(ROUNDS_OF_MOMENTS * max(options.rounds, 3)):
+        for name, settings in cases.items():
+            started = time.process_time()
+            evaluate()
+            between = time.process_time()
             graddesc.minimize(fun, [3.0, -4.0], jac=jac, step=Constant(1e-4), tol=0.0, maxiter=count, **settings)
-            each.append((time.perf_counter() - started - spent[0]) / count)
-        yield row(name, number(1e6 * np.array(each)))
+            each[name].append((time.process_time() - between - (between - started)) / count)
+    for name, seconds in each.items():
+        yield row(name, number(1e6 * np.array(seconds)))
     yield ""
 
 
@@ -370,7 +372,7 @@ def many_starts(options):
     }
     seconds = {name: [] for name in jobs}
     os.sched_setaffinity(0, ALL)  # compare.py keeps to one processor
-    for _ in range(max(options.rounds, 3)):
+    for _ in range(ROUNDS_OF_MOMENTS * max(options.rounds, 3)):
         for name, job in jobs.items():
             seconds[name].append(wall(job) * (len(starts) / len(sample) if name.startswith("SciPy") else 1))
     first = np.array(seconds[next(iter(jobs))])
