@@ -383,6 +383,9 @@ def many_starts(options):
     for name in jobs:
         yield row(name, number(seconds[name]), number(first / np.array(seconds[name])))
     yield ""
+    _, one, two = (np.array(each) for each in seconds.values())
+    yield f"Two threads are {number(one / two)} times as fast as one, in the median of the rounds."
+    yield ""
 
 
 if __name__ == "__main__":

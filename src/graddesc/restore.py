@@ -105,10 +105,10 @@ def restore(
     tol : float, optional
         Stop when the corrupt pixels are expected to change by less than this fraction of the difference between
         neighbouring pixels (of which one at least is corrupt, except with "line" and callables), both in the root mean
-        square: by default 0.1 for "line" and callables, 0.15 for "biharmonic" and "hessian-tv", 0.25 for the others,
-        where a photograph of which pixels are missing at random is 0.05 dB at most from what it would become. "texture"
-        takes all of its steps. With a schedule, when they change by less in an iteration; by default it runs to its
-        end.
+        square: by default 0.1 for "line" and callables, 0.15 for "biharmonic" and "hessian-tv", 0.25 for the others.
+        By "edge", photographs of which pixels are missing at random then come within 0.1 dB in the mean, and 0.6 dB
+        each, of what they would become. "texture" takes all of its steps. With a schedule, when they change by less in
+        an iteration; by default it runs to its end.
     max_time : float, optional
         Seconds at most; looked at after each iteration.
     bounds : pair of float, optional
