@@ -433,7 +433,7 @@ class StencilSweeps:
 
 
 _CELL = 32, 256  # rows and columns
-_CELLS = 4, 8  # of a tile, at most
+_CELLS = 4, 8  # of a tile, at most: the kernel has room for rows of 2048
 
 
 def _tiles(free):
