@@ -21,12 +21,20 @@ SHAPES = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 7), (7, 1), (3, 3), (4, 5), (5, 4)
 WIDE_SHAPES = [(3, 767), (3, 768), (4, 769), (2, 1279), (2, 1280), (130, 1300), (65, 2100)]
 
 
-TEXTURE = [("texture", "kriging"), ("texture", "patches")]
+HOLDERS = [
+    ("losses.differences", "stencil"),
+    ("losses.line", "line"),
+    ("restoration.problem", "pyramid"),
+    ("restoration.solver", "pyramid"),
+    ("restoration.solver", "stencil"),
+    ("restoration.texture", "kriging"),
+    ("restoration.texture", "patches"),
+]
 
 
 def use_level(name, monkeypatch):
     """Let the package use the kernels of a compiled level."""
-    for module, family in [("losses", "line"), ("losses", "stencil"), ("restore", "pyramid"), *TEXTURE]:
+    for module, family in HOLDERS:
         kernels = importlib.import_module(f"graddesc._kernels.{family}_{name}")
         monkeypatch.setattr(importlib.import_module(f"graddesc.{module}"), f"_{family}", kernels)
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import graddesc
-from graddesc import confidence
+from graddesc.restoration import confidence
 
 
 def photograph(side=160):

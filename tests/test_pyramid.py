@@ -9,7 +9,7 @@ from conftest import SHAPES
 from numpy.testing import assert_allclose, assert_array_equal
 
 from graddesc import isa
-from graddesc.restore import _fill_pyramid
+from graddesc.restoration.problem import _fill_pyramid
 
 
 def incomplete(shape, dtype, missing, seed=0):

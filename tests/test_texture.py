@@ -11,7 +11,8 @@ from conftest import use_level
 from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc
-from graddesc import isa, losses, texture
+from graddesc import isa, losses
+from graddesc.restoration import texture
 
 NOISE = 1e-3
 

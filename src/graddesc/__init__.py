@@ -5,12 +5,10 @@ import importlib
 from graddesc._build import VERSION as __version__
 from graddesc.isa import build_config
 
-# Now, not on first use: importing the module of the same name later would put it in the function's place.
-from graddesc.restore import restore
-
 # Public names and the modules that hold them, loaded on first use: importing the package must cost no more than the
 # choice of the kernels. The stub __init__.pyi says the same to type checkers.
 _HOME = {
+    "Plan": "restoration.plan",
     "Adam": "directions",
     "Backtracking": "line_search",
     "BarzilaiBorwein": "line_search",
@@ -33,6 +31,7 @@ _HOME = {
     "WarmUp": "schedules",
     "gradient_descent": "descent",
     "minimize": "descent",
+    "restore": "restoration.api",
 }
 _MODULES = (
     "animation",
@@ -48,7 +47,7 @@ _MODULES = (
     "schedules",
 )
 
-__all__ = ["__version__", "build_config", "restore", *_HOME, *_MODULES]
+__all__ = ["__version__", "build_config", *_HOME, *_MODULES]
 
 
 def __getattr__(name):

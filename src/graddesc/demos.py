@@ -8,7 +8,7 @@ import numpy as np
 
 import graddesc
 from graddesc import animation, images, masks, outputs, plots, samples
-from graddesc.schedules import _require_count, _require_nonnegative
+from graddesc.arguments import require_count, require_nonnegative
 
 __all__ = ["Report", "TwoLayerNetwork", "network", "quadratic", "restore", "rosenbrock"]
 
@@ -310,8 +310,8 @@ class TwoLayerNetwork:
             raise ValueError(f"points must have shape (m, 2), got {self.points.shape}")
         if self.labels.shape != self.points.shape[:1] or not np.isin(self.labels, (-1, 1)).all():
             raise ValueError(f"labels must be {len(self.points)} numbers that are -1 or 1, got {self.labels}")
-        _require_count("hidden", self.hidden)
-        _require_nonnegative("decay", self.decay)
+        require_count("hidden", self.hidden)
+        require_nonnegative("decay", self.decay)
 
     def start(self, seed=0):
         """Draw parameters to start from: an array of shape (4 hidden + 1,)."""

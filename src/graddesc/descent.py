@@ -17,6 +17,7 @@ from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from graddesc import compiled as compiled_loop
 from graddesc._kernels import box
+from graddesc.arguments import require_count, require_nonnegative
 from graddesc.directions import Steepest
 from graddesc.line_search import (
     _RETREAT,
@@ -29,7 +30,6 @@ from graddesc.line_search import (
     finite_trial,
     follow,
 )
-from graddesc.schedules import _require_count, _require_nonnegative
 
 __all__ = ["gradient_descent", "minimize"]
 
@@ -273,7 +273,7 @@ def minimize(
         warnings.warn(f"unknown option: {name}", OptimizeWarning, stacklevel=2)
     if constraints != () and np.any(constraints):
         raise ValueError("constraints are not supported: use bounds, fixed or projection")
-    _require_count("threads", threads)
+    require_count("threads", threads)
     compiled = isinstance(fun, LowLevelCallable)
     x0 = _start(x0, compiled)
     step = ExactLineSearch() if step is None else step
@@ -283,9 +283,9 @@ def minimize(
     if isinstance(direction, type) or not hasattr(direction, "begin"):
         raise TypeError(f"direction must be one of graddesc.directions, got {direction!r}")
     for name, value in {"tol": tol, "xtol": xtol, "ftol": ftol}.items():
-        _require_nonnegative(name, value)
+        require_nonnegative(name, value)
     if max_time is not None:
-        _require_nonnegative("max_time", max_time)
+        require_nonnegative("max_time", max_time)
     target = -math.inf if target is None else _number("target", target)
     # Beyond the value that it aims at, a step of Polyak's would climb.
     target = max(target, getattr(step, "target", -math.inf))

@@ -15,13 +15,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from graddesc.schedules import _require, _require_count, _require_positive
+from graddesc.arguments import require, require_count, require_positive
 
 __all__ = ["LBFGS", "Adam", "ConjugateGradient", "HeavyBall", "Nesterov", "Steepest"]
 
 
-def _require_share(name, value):
-    _require(name, value, "a number in [0, 1)", lambda v: 0 <= v < 1)
+def _require_fraction(name, value):
+    require(name, value, "a number in [0, 1)", lambda v: 0 <= v < 1)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class HeavyBall:
     scaled: ClassVar[bool] = False
 
     def __post_init__(self):
-        _require_share("momentum", self.momentum)
+        _require_fraction("momentum", self.momentum)
 
     def begin(self):
         """Start a run."""
@@ -133,7 +133,7 @@ class Nesterov:
 
     def __post_init__(self):
         if self.momentum is not None:
-            _require_share("momentum", self.momentum)
+            _require_fraction("momentum", self.momentum)
 
     def begin(self):
         """Start a run."""
@@ -289,7 +289,7 @@ class LBFGS:
     scaled: ClassVar[bool] = True
 
     def __post_init__(self):
-        _require_count("memory", self.memory)
+        require_count("memory", self.memory)
 
     def begin(self):
         """Start a run."""
@@ -360,9 +360,9 @@ class Adam:
     scaled: ClassVar[bool] = False
 
     def __post_init__(self):
-        _require_share("mean_decay", self.mean_decay)
-        _require_share("square_decay", self.square_decay)
-        _require_positive("epsilon", self.epsilon)
+        _require_fraction("mean_decay", self.mean_decay)
+        _require_fraction("square_decay", self.square_decay)
+        require_positive("epsilon", self.epsilon)
 
     def begin(self):
         """Start a run."""

@@ -14,7 +14,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from graddesc.schedules import _require, _require_count, _require_positive, step_at
+from graddesc.arguments import require, require_count, require_positive
+from graddesc.schedules import step_at
 
 __all__ = [
     "Backtracking",
@@ -312,9 +313,9 @@ class ExactLineSearch:
     slopes: bool | None = None
 
     def __post_init__(self):
-        _require_positive("initial", self.initial)
-        _require_positive("tolerance", self.tolerance)
-        _require_count("max_trials", self.max_trials)
+        require_positive("initial", self.initial)
+        require_positive("tolerance", self.tolerance)
+        require_count("max_trials", self.max_trials)
         if self.slopes not in (None, True, False):
             raise TypeError(f"slopes must be a bool or None, got {self.slopes!r}")
 
@@ -572,9 +573,9 @@ class Backtracking:
 
     def __post_init__(self):
         if self.initial is not None:
-            _require_positive("initial", self.initial)
-        _require("factor", self.factor, "a number in (0, 1)", lambda v: 0 < v < 1)
-        _require("sufficient_decrease", self.sufficient_decrease, "a number in (0, 1)", lambda v: 0 < v < 1)
+            require_positive("initial", self.initial)
+        require("factor", self.factor, "a number in (0, 1)", lambda v: 0 < v < 1)
+        require("sufficient_decrease", self.sufficient_decrease, "a number in (0, 1)", lambda v: 0 < v < 1)
 
     def begin(self):
         """Start a run."""
@@ -592,19 +593,19 @@ class Backtracking:
 
 
 def _require_wolfe(search, highest_decrease):
-    _require(
+    require(
         "sufficient_decrease",
         search.sufficient_decrease,
         f"a number in (0, {highest_decrease:g})",
         lambda v: 0 < v < highest_decrease,
     )
-    _require(
+    require(
         "curvature",
         search.curvature,
         "a number in [sufficient_decrease, 1)",
         lambda v: search.sufficient_decrease <= v < 1,
     )
-    _require_count("max_trials", search.max_trials)
+    require_count("max_trials", search.max_trials)
 
 
 def _interpolate(low, slope_low, high, slope_high):
@@ -779,7 +780,7 @@ class HagerZhang:
 
     def __post_init__(self):
         _require_wolfe(self, 0.5)
-        _require("blur", self.blur, "a non-negative finite number", lambda v: v >= 0)
+        require("blur", self.blur, "a non-negative finite number", lambda v: v >= 0)
 
     def begin(self):
         """Start a run."""
@@ -955,8 +956,8 @@ class BarzilaiBorwein:
         formulas = ("alternating", "adaptive", "long", "short")
         if self.formula not in formulas:
             raise ValueError(f"formula must be one of {', '.join(formulas)}, got {self.formula!r}")
-        _require_count("memory", self.memory)
-        _require("sufficient_decrease", self.sufficient_decrease, "a number in (0, 1)", lambda v: 0 < v < 1)
+        require_count("memory", self.memory)
+        require("sufficient_decrease", self.sufficient_decrease, "a number in (0, 1)", lambda v: 0 < v < 1)
 
     def begin(self):
         """Start a run."""
@@ -1029,8 +1030,8 @@ class Polyak:
     relaxation: float = 1.0
 
     def __post_init__(self):
-        _require("target", self.target, "a finite number", lambda v: True)
-        _require("relaxation", self.relaxation, "a number in (0, 2)", lambda v: 0 < v < 2)
+        require("target", self.target, "a finite number", lambda v: True)
+        require("relaxation", self.relaxation, "a number in (0, 2)", lambda v: 0 < v < 2)
 
     def begin(self):
         """Start a run."""

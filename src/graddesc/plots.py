@@ -10,8 +10,8 @@ import os
 
 import numpy as np
 
+from graddesc.arguments import require_count
 from graddesc.outputs import extension
-from graddesc.schedules import _require_count
 
 __all__ = ["contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
 
@@ -408,7 +408,7 @@ def _evaluate(f, x):
 
 def _heights(f, window, resolution):
     """Return the coordinates of a grid and the values there, shape (rows, cols), masked where they are not finite."""
-    _require_count("resolution", resolution)
+    require_count("resolution", resolution)
     x, y = (np.linspace(low, high, max(resolution, 2)) for low, high in window)
     heights = np.array([[_evaluate(f, np.array([a, b])) for a in x] for b in y])
     if np.isnan(heights).all():

@@ -32,7 +32,7 @@ import numpy as np
 from scipy import LowLevelCallable
 
 from graddesc._kernels import objectives
-from graddesc.schedules import _require_count
+from graddesc.arguments import require_count
 
 __all__ = [
     "PROBLEMS",
@@ -111,7 +111,7 @@ class _Sized(_Problem):
     _least: ClassVar[int] = 1
 
     def __post_init__(self):
-        _require_count("n", self.n)
+        require_count("n", self.n)
         if self.n < self._least:
             raise ValueError(f"n must be at least {self._least}, got {self.n}")
 

@@ -4,9 +4,10 @@ Each schedule is a small frozen dataclass; it holds its settings and nothing tha
 """
 
 import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from graddesc.arguments import require_count, require_nonnegative, require_positive, require_share
 
 __all__ = [
     "Constant",
@@ -18,36 +19,6 @@ __all__ = [
     "StepDecay",
     "WarmUp",
 ]
-
-
-def _require(name, value, wanted, accepted):
-    """Raise unless value is a finite real number for which accepted(value) holds."""
-    if not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be {wanted}, got {value!r}")
-    number = float(value)
-    if not (math.isfinite(number) and accepted(number)):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
-
-
-def _require_count(name, value):
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a positive integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-
-
-def _require_factor(name, value):
-    _require(name, value, "a number in (0, 1]", lambda v: 0 < v <= 1)
-
-
-def _require_positive(name, value):
-    _require(name, value, "a positive finite number", lambda v: v > 0)
-
-
-def _require_nonnegative(name, value):
-    if type(value) is float and 0.0 <= value < math.inf:
-        return  # as it mostly is: the question whether it is a number takes a microsecond
-    _require(name, value, "a non-negative finite number", lambda v: v >= 0)
 
 
 def step_at(schedule, iteration):
@@ -81,7 +52,7 @@ class Constant:
     step: float
 
     def __post_init__(self):
-        _require_positive("step", self.step)
+        require_positive("step", self.step)
 
     def __call__(self, k):
         return self.step
@@ -115,8 +86,8 @@ class InverseTime:
     floor: float = 0.0
 
     def __post_init__(self):
-        _require_positive("initial", self.initial)
-        _require_nonnegative("floor", self.floor)
+        require_positive("initial", self.initial)
+        require_nonnegative("floor", self.floor)
 
     def __call__(self, k):
         return max(self.initial / (k + 1), self.floor)
@@ -155,8 +126,8 @@ class InverseSqrt:
     floor: float = 0.0
 
     def __post_init__(self):
-        _require_positive("initial", self.initial)
-        _require_nonnegative("floor", self.floor)
+        require_positive("initial", self.initial)
+        require_nonnegative("floor", self.floor)
 
     def __call__(self, k):
         return max(self.initial / math.sqrt(k + 1), self.floor)
@@ -192,9 +163,9 @@ class Exponential:
     floor: float = 0.0
 
     def __post_init__(self):
-        _require_positive("initial", self.initial)
-        _require_factor("factor", self.factor)
-        _require_nonnegative("floor", self.floor)
+        require_positive("initial", self.initial)
+        require_share("factor", self.factor)
+        require_nonnegative("floor", self.floor)
 
     def __call__(self, k):
         return max(self.initial * self.factor**k, self.floor)
@@ -233,10 +204,10 @@ class StepDecay:
     floor: float = 0.0
 
     def __post_init__(self):
-        _require_positive("initial", self.initial)
-        _require_factor("factor", self.factor)
-        _require_count("every", self.every)
-        _require_nonnegative("floor", self.floor)
+        require_positive("initial", self.initial)
+        require_share("factor", self.factor)
+        require_count("every", self.every)
+        require_nonnegative("floor", self.floor)
 
     def __call__(self, k):
         return max(self.initial * self.factor ** (k // self.every), self.floor)
@@ -275,10 +246,10 @@ class Polynomial:
     power: float = 1.0
 
     def __post_init__(self):
-        _require_positive("initial", self.initial)
-        _require_count("iterations", self.iterations)
-        _require_nonnegative("final", self.final)
-        _require_positive("power", self.power)
+        require_positive("initial", self.initial)
+        require_count("iterations", self.iterations)
+        require_nonnegative("final", self.final)
+        require_positive("power", self.power)
 
     def __call__(self, k):
         remaining = 1 - min(k, self.iterations) / self.iterations
@@ -321,9 +292,9 @@ class Cosine:
     final: float = 0.0
 
     def __post_init__(self):
-        _require_positive("initial", self.initial)
-        _require_count("iterations", self.iterations)
-        _require_nonnegative("final", self.final)
+        require_positive("initial", self.initial)
+        require_count("iterations", self.iterations)
+        require_nonnegative("final", self.final)
 
     def __call__(self, k):
         phase = math.pi * min(k, self.iterations) / self.iterations
@@ -365,7 +336,7 @@ class WarmUp:
     def __post_init__(self):
         if not callable(self.schedule):
             raise TypeError(f"schedule must be a callable k -> float, got {self.schedule!r}")
-        _require_count("iterations", self.iterations)
+        require_count("iterations", self.iterations)
 
     def __call__(self, k):
         if k < self.iterations:

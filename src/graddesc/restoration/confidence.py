@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from graddesc.restoration import methods
+
 __all__ = ["estimate"]
 
+_SEED = 0x5EED  # of the held-out pixels
 _HELD_OUT = 0.2  # of the known pixels, one by one, and of the image's area in discs where there are
 _LARGE = 8.0  # holes with pixels further than this from the nearest known one
 _LEAST = 100  # known pixels: with fewer there is nothing to learn from
@@ -11,25 +14,29 @@ _SPREADS = 1.5, 6.0  # in pixels, over which the contrast is looked at
 _RIDGE = 0.05  # of the mean log-likelihood: keeps what is told of distances from being carried too far
 
 
-def estimate(x, free, solve, rng):
-    """Estimate the confidence of each pixel of a restored image.
+def estimate(loss, problem, x, limits, step=None):
+    """Estimate the expected squared error of each value of a restored image.
 
     Parameters
     ----------
+    loss : loss of `graddesc.losses`
+        What restored it.
+    problem : Problem
+        What was restored: its masks, units and threads.
     x : ndarray, shape (channels, rows, cols), float
-        The restored image.
-    free : ndarray of uint8, shape (rows, cols)
-        1 where a pixel was restored, 0 where it was known.
-    solve : callable
-        ``solve(free)`` restores x where another mask tells, and returns a new array.
-    rng : numpy.random.Generator
-        What chooses the held-out pixels.
+        The restored image, in units of the problem.
+    limits : Limits
+        Those of the restorations without held-out pixels.
+    step : callable ``k -> float``, optional
+        The schedule, if one restored it.
 
     Returns
     -------
-    ndarray of float32, shape (rows, cols)
-        ``s / (s + v)``, where s is the variance of the known pixels and v the expected squared error: 1 where a pixel
-        is known, 1/2 where it is no better than the mean of the known ones.
+    expected : ndarray of float64, shape (channels or 1, rows, cols)
+        The expected squared error v, in squared units of the problem; 0 where a pixel is known. Channels that share a
+        mask share it.
+    variances : list of float
+        The variance s of the known pixels, for each of the planes of `expected`.
 
     Notes
     -----
@@ -39,22 +46,36 @@ def estimate(x, free, solve, rng):
     widely, and fitted by maximum likelihood: the errors are taken as normal with variance v. With fewer than 100 known
     pixels v is s times the distance, in pixels.
     """
+    rng = np.random.default_rng(_SEED)
+
+    def solve(x, free):
+        held_out = problem.alike(x.copy(), np.ascontiguousarray(free, np.uint8)[np.newaxis])
+        return methods.solve(loss, held_out, step, limits)
+
+    together = len(problem.free) == 1
+    parts = [x] if together else [x[c : c + 1] for c in range(len(x))]
+    planes = [_expected(part, free, solve, rng) for part, free in zip(parts, problem.free, strict=True)]
+    return np.stack([expected for expected, _ in planes]), [variance for _, variance in planes]
+
+
+def _expected(x, free, solve, rng):
+    """The expected squared errors of channels that share a mask, and the variance of their known pixels."""
     known = free == 0
-    result = np.ones(free.shape, np.float32)
+    expected = np.zeros(free.shape)
     variance = float(np.mean([plane[known].var(dtype=np.float64) for plane in x]))
     if known.all() or variance == 0:
-        return result
+        return expected, variance
     places = np.flatnonzero(known)
     if len(places) < _LEAST:
-        expected = variance * _distance(known)
+        expected[~known] = (variance * _distance(known))[~known]
     else:
         held = _held_out(known, rng)
         rest = known & ~held
-        other = solve((~rest).astype(np.uint8))
+        other = solve(x, ~rest)
         squares = np.mean((other - x) ** 2, axis=0, dtype=np.float64)[held] / variance
-        expected = variance * _fit(_features(other, rest, variance)[:, held], squares)(_features(x, known, variance))
-    result[~known] = (variance / (variance + expected))[~known]
-    return result
+        fitted = _fit(_features(other, rest, variance)[:, held], squares)
+        expected[~known] = variance * fitted(_features(x, known, variance)[:, ~known])
+    return expected, variance
 
 
 def _held_out(known, rng):
@@ -109,4 +130,4 @@ def _fit(features, squares):
     start = np.zeros(len(features))
     start[0] = np.log(squares.mean() + 1e-12)
     theta = minimize(fun, start, jac=True, direction=LBFGS(), step=StrongWolfe(), maxiter=200).x
-    return lambda features: np.exp(np.clip(np.tensordot(theta, features - means[:, :, np.newaxis], 1), -40, 40))
+    return lambda features: np.exp(np.clip(theta @ (features - means), -40, 40))

@@ -10,10 +10,13 @@ import math
 import numpy as np
 
 from graddesc.isa import kernels
+from graddesc.losses.texture import taper, window_places
+from graddesc.restoration import solver
 
 _kriging = kernels("kriging")
 _patches = kernels("patches")
 
+_EDGE_TOL = 0.1  # of the restorations by "edge", of whose time they are little
 _HELD_OUT = 0.2  # of the known pixels
 # Over what standard deviation, in pixels, the density of known pixels is averaged, and how much of that around held-out
 # pixels there must be for their evidence to count. Similar patches fill a lone pixel better than the middle of a line.
@@ -59,41 +62,73 @@ _PIXELS = 2**19  # in bands of patches between looks at the clock, or
 _BANDS = 4  # of them, two for each of two threads
 
 
-_LOSS_SIDE, _LOSS_SIZE, _LOSS_STRIDE = 32, 24, 8  # torus and windows of the loss
-_ROWS_AT_ONCE = 8
+class TextureSteps:
+    """A restoration by local spectra; channels with masks of their own go one after the other."""
+
+    def __init__(self, loss, problem):
+        problem.fill()
+        self._loss, self._problem = loss, problem
+        self._x = problem.x
+        self._value = None  # of the image as it stands, once it was measured
+
+    def planes(self):
+        """The channels as they stand."""
+        return self._x
+
+    def loss(self):
+        """The loss of the image as it stands, scaled as it sees it."""
+        if self._value is None:
+            self._value = math.fsum(self._loss.value(x) for x in self._x)
+        return self._value
+
+    def run(self, limits, report):
+        """Take all steps; return the status and its message."""
+
+        def pause():
+            if limits.expired():
+                raise _OutOfTime
+
+        if limits.max_iter == 0:
+            return solver.MESSAGES["iterations"]
+        problem, k = self._problem, 0
+        together = len(problem.free) == 1
+        parts = [np.s_[:]] if together else [np.s_[c : c + 1] for c in range(len(problem.free))]
+        try:
+            for part, free in zip(parts, problem.free, strict=True):
+                latest = None
+                x = np.ascontiguousarray(self._x[part], np.float32)
+
+                def restore_edge(free, x=x):
+                    edge = problem.alike(x.copy(), free[np.newaxis])
+                    within = limits.alike(_EDGE_TOL)
+                    sweeps = solver.begin(self._loss.edge, edge, within, accelerated=True)
+                    solver.descend(sweeps, None, within, solver.silent)
+                    return edge.assembled(sweeps.planes(), x)
+
+                steps = restore_texture(
+                    x, free, restore_edge, *problem.units.bounds(), self._loss.noise, np.random.default_rng(self._loss.seed),
+                    problem.threads, pause,
+                )  # fmt: skip
+                for image in steps:
+                    if image is not latest:
+                        latest = image
+                        self._x[part], self._value = image, None
+                    k += 1
+                    try:
+                        report(k, None)
+                    except StopIteration:
+                        return solver.MESSAGES["callback"]
+                    if limits.expired():
+                        return solver.MESSAGES["time"]
+                    if k >= limits.max_iter:
+                        return solver.MESSAGES["iterations"]
+        except _OutOfTime:
+            return solver.MESSAGES["time"]
+        return solver.MESSAGES["done"]
 
 
-def loss(x, noise, gradient=None):
-    """The loss of `TextureAdaptive`; adds its gradient to an array of zeros, shape (rows, cols), float64."""
-    size = min(_LOSS_SIZE, *x.shape)
-    taper = _taper(size)
-    root, total = np.sqrt(taper), taper.sum()
-    tops, lefts = (_places(extent, size, _LOSS_STRIDE) for extent in x.shape)
-    frequencies = np.full(_LOSS_SIDE // 2 + 1, 2.0)
-    frequencies[[0, -1]] = 1
-    value = 0.0
-    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size))
-    for start in range(0, len(tops), _ROWS_AT_ONCE):
-        some = tops[start : start + _ROWS_AT_ONCE]
-        pixels = windows[np.ix_(some, lefts)].astype(np.float64)
-        pixels -= pixels.mean(axis=(2, 3), keepdims=True)
-        transform = np.fft.rfft2(root * pixels, s=(_LOSS_SIDE, _LOSS_SIDE))
-        power = np.abs(transform) ** 2 / total
-        value += float(np.sum(np.log1p(power / noise**2) * frequencies)) / 2
-        if gradient is not None:
-            back = np.fft.irfft2(transform / (noise**2 + power), s=(_LOSS_SIDE, _LOSS_SIDE))[..., :size, :size]
-            back *= root * (_LOSS_SIDE**2 / total)
-            back -= back.mean(axis=(2, 3), keepdims=True)
-            for i, top in enumerate(some):
-                for j, left in enumerate(lefts):
-                    gradient[top : top + size, left : left + size] += back[i, j]
-    return value
-
-
-def _taper(size):
-    """The window function."""
-    profile = np.sin(np.pi * (np.arange(size) + 0.5) / size)
-    return np.outer(profile, profile)
+class _OutOfTime(Exception):
+    """Raised inside of a step that is too long to be waited for."""
 
 
 def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
@@ -272,11 +307,11 @@ class Windows:
         self._side, self._channels, self._variance = side, channels, noise**2
         self._threads, self._pause = threads, pause
         self._size = min(3 * self._side // 4, *free.shape)
-        tops, lefts = (_places(extent, self._size, self._size // 3) for extent in free.shape)
+        tops, lefts = (window_places(extent, self._size, self._size // 3) for extent in free.shape)
         self._grid = len(tops), len(lefts)
         corners = np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1)
         self._corners = np.ascontiguousarray(corners.reshape(-1, 2), np.int32)
-        self._taper = _taper(self._size).astype(np.float32)
+        self._taper = taper(self._size).astype(np.float32)
         angles = 2 * np.pi * np.arange(self._side) / self._side
         self._roots = np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
         self._to_restore = self._count(free) > 0
@@ -360,12 +395,6 @@ class Windows:
         """Add what each window makes of its pixels, and its weights, to sums and weights."""
         for chunk in self._chunks(self.order):
             _kriging.merge(estimates, self._errors, self._corners, chunk, self._taper, _ERROR_FLOOR, sums, weights)
-
-
-def _places(extent, size, stride):
-    """The places of windows along an axis, the last flush with its end."""
-    places = [*range(0, extent - size, stride), extent - size]
-    return np.array(places, np.int32)
 
 
 # ---- the gate ----
@@ -459,7 +488,7 @@ def _polish(image, fix, stride, rng, threads, pause):
         if k % _MATCHES == 0:
             # The grid lies elsewhere each time; its first and last patches are flush with the border.
             tops, lefts = (
-                np.unique(np.append(0, offset + _places(extent - offset, side, stride))).astype(np.int32)
+                np.unique(np.append(0, offset + window_places(extent - offset, side, stride))).astype(np.int32)
                 for extent, offset in zip((rows, cols), _offsets(rng, stride, rows - side, cols - side), strict=True)
             )
             distances = np.empty((len(tops), len(lefts), group), np.float32)

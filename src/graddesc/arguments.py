@@ -1,0 +1,86 @@
+"""What an argument must be: one check for each kind, which raises an error that names argument, wish and value."""
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def require(name: str, value: Any, wanted: str, accepted: Callable[[float], bool]) -> float:
+    """Return a finite real number for which accepted(number) holds as a float."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and accepted(number)):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return number
+
+
+def require_count(name: str, value: Any, least: int = 1) -> int:
+    """Return an integer that is at least so much as an int."""
+    wanted = {0: "a non-negative integer", 1: "a positive integer"}.get(least, f"an integer of at least {least}")
+    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    count = value.__index__()
+    if count < least:
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return int(count)
+
+
+def require_share(name: str, value: Any) -> float:
+    """Return a number in (0, 1] as a float."""
+    return require(name, value, "a number in (0, 1]", lambda v: 0 < v <= 1)
+
+
+def require_positive(name: str, value: Any) -> float:
+    """Return a positive finite number as a float."""
+    return require(name, value, "a positive finite number", lambda v: v > 0)
+
+
+def require_nonnegative(name: str, value: Any) -> float:
+    """Return a non-negative finite number as a float."""
+    if type(value) is float and 0.0 <= value < math.inf:
+        return value  # as it mostly is: the question whether it is a number takes a microsecond
+    return require(name, value, "a non-negative finite number", lambda v: v >= 0)
+
+
+def require_callable(name: str, value: Any, wanted: str = "callable") -> None:
+    """Raise unless value is None or can be called, and is no class."""
+    if value is not None and (isinstance(value, type) or not callable(value)):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+
+
+def as_plane(x: Any) -> np.ndarray:
+    """Return x as the kernels take it: C-contiguous, 2-D, float32 or float64, copied only if it is not."""
+    x = np.asarray(x)
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"x must be float32 or float64, got {x.dtype}")
+    if x.ndim != 2 or x.size == 0:
+        raise ValueError(f"x must be 2-D and not empty, got shape {x.shape}")
+    return np.ascontiguousarray(x)
+
+
+def require_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    """Raise unless out is a writeable plain array of this shape and dtype."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray | np.matrix):
+        raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+
+
+def as_out(out: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the array that receives a gradient at x, and a contiguous one for the kernel to fill: the same if it can be."""
+    if out is None:
+        out = np.empty_like(x)
+        return out, out
+    require_out(out, x.shape, x.dtype)
+    if out.flags.c_contiguous and not np.shares_memory(out, x):
+        return out, out
+    return out, np.empty_like(x)

@@ -1,0 +1,199 @@
+"""The line smoothness of the classic recipe, and the compiled sweeps that descend it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from graddesc.arguments import as_out, as_plane
+from graddesc.isa import kernels
+from graddesc.losses.sweeps import Momentum
+
+__all__ = ["LineSmoothness", "LineSweeps"]
+
+_line = kernels("line")
+
+
+@dataclass(frozen=True)
+class LineSmoothness:
+    """The norms of the differences along every row and every column, of neighbours and of pixels two apart.
+
+    Notes
+    -----
+    With r running over all rows and all columns of the image,
+
+        E(x) = sum_r ||diff(r)|| + ||diff(r[0::2])|| + ||diff(r[1::2])||
+
+    where the norms are L2 norms, not squared: E is convex and E(a x) = |a| E(x). A line too short for a difference adds
+    nothing; a constant line has norm 0, and the gradient of its term is taken as 0.
+
+    `value` and `gradient` each read the image once or twice and allocate less than one image beside the result. In
+    float32 the value is right to a relative error of about 1e-6, and overflows where a difference exceeds 1e19.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from graddesc.losses import LineSmoothness
+    >>> LineSmoothness().value(np.array([[0.0, 3.0], [4.0, 4.0]]))
+    8.0
+    """
+
+    def value(self, x):
+        """Return the loss of an image.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, cols), float32 or float64
+            The image; not changed, copied only if it is not C-contiguous.
+
+        Returns
+        -------
+        float
+            The loss.
+
+        Raises
+        ------
+        TypeError
+            If x has another dtype.
+        ValueError
+            If x is not 2-D or is empty.
+        """
+        return self._measure(as_plane(x))[0]
+
+    def gradient(self, x, out=None):
+        """Return the gradient of the loss at an image.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, cols), float32 or float64
+            The image; not changed, copied only if it is not C-contiguous.
+        out : ndarray, shape (rows, cols), the dtype of x, optional
+            Where to write the gradient; any strides.
+
+        Returns
+        -------
+        ndarray, shape (rows, cols), the dtype of x
+            The gradient; `out` itself if it was given.
+
+        Raises
+        ------
+        TypeError
+            If x has another dtype, or out is no array.
+        ValueError
+            If x is not 2-D or is empty; if out has another shape or dtype, or is read-only.
+        """
+        return self.value_and_gradient(x, out)[1]
+
+    def value_and_gradient(self, x, out=None):
+        """Return the loss of an image and its gradient there; parameters and errors as in `gradient`.
+
+        Returns
+        -------
+        value : float
+            The loss.
+        gradient : ndarray, shape (rows, cols), the dtype of x
+            The gradient; `out` itself if it was given.
+        """
+        x = as_plane(x)
+        out, target = as_out(out, x)
+        value, weights, halo = self._measure(x)
+        _line.gradient(x, 1, *weights, halo, target)
+        if target is not out:
+            out[...] = target
+        return value, out
+
+    def sweeps(self, x, free, low, high, threads=1):
+        """Return the compiled sweeps that descend this loss: `LineSweeps`, whose parameters `Sweeps` explains."""
+        return LineSweeps(x, free, low, high, threads)
+
+    @staticmethod
+    def _measure(x):
+        rows, cols = x.shape
+        strips = _line.count_strips(cols)
+        weights = np.empty((rows, 3), x.dtype), np.empty((3, cols), x.dtype)
+        halo = np.empty((strips, rows, 4), x.dtype)
+        value = _line.measure(x, 1, *weights, halo, np.empty((strips, rows, 3)), np.empty((3, cols)))
+        return value, weights, halo
+
+
+class LineSweeps:
+    """The compiled descent of the line smoothness of an image's channels, each by itself, in place: see `Sweeps`.
+
+    Holds the workspaces and, from one sweep to the next, the norms of the channels as they stand.
+    """
+
+    def __init__(self, x, free, low, high, threads=1):
+        channels, rows, cols = x.shape
+        strips = _line.count_strips(cols)
+        self._x, self._free, self._range, self._threads = x, free, (low, high), threads
+        self._previous = None
+        self._weights = [(np.empty((rows, 3), x.dtype), np.empty((3, cols), x.dtype)) for _ in x]
+        self._halos = np.empty((2, channels, strips, rows, 4), x.dtype)
+        self._sums = [(np.empty((strips, rows, 3)), np.empty((3, cols))) for _ in x]
+        self._totals = np.zeros((channels, strips, 2))
+        self._moving = max(np.count_nonzero(free) * (channels // len(free)), 1)
+        self._pairs = max(channels * (rows * (cols - 1) + cols * (rows - 1)), 1)
+        dtype = "float" if x.dtype == np.float32 else "double"
+        self._descend, self._accelerate = _line.descend[dtype], _line.accelerate[dtype]
+        self._momentum, self._slope, self.restarted = Momentum(), 0.0, False
+        self.change = 0.0
+        self.value = math.fsum(
+            _line.measure(plane, threads, *weights, halo, *sums)
+            for plane, weights, halo, sums in zip(x, self._weights, self._halos[0], self._sums, strict=True)
+        )
+
+    def _channels(self):
+        """The arguments that the kernels have in common, channel by channel."""
+        for c, x in enumerate(self._x):
+            workspace = *self._weights[c], self._halos[0, c], self._halos[1, c], *self._sums[c], self._totals[c]
+            yield x, self._free[c % len(self._free)], workspace
+
+    def _finish(self, values):
+        self._halos = self._halos[::-1]
+        self.value = math.fsum(values)
+        changes, slopes = self._totals.sum(axis=1).T.tolist()
+        self.change, self._slope = math.sqrt(math.fsum(changes) / self._moving), math.fsum(slopes)
+
+    def contrast(self):
+        """The root mean square difference between neighbours."""
+        return math.sqrt(
+            math.fsum(
+                float(rows[0, :, 0] @ rows[0, :, 0] + columns[0] @ columns[0])  # norms, of stride 1
+                for rows, columns in self._sums
+            )
+            / self._pairs
+        )
+
+    def descend(self, step, track_change=False):
+        """Take a plain step x <- clip(x - step * gradient); `change` is known if tracked."""
+        self._finish(
+            [
+                self._descend(x, free, step, *self._range, track_change, self._threads, *workspace)
+                for x, free, workspace in self._channels()
+            ]
+        )
+
+    def accelerate(self):
+        """Take a step with each pixel's own step size, then extrapolate x beyond it."""
+        if self._previous is None:
+            self._previous = self._x.copy()
+        self.restarted = self._slope > 0
+        if self.restarted:
+            self._momentum.restart()
+        weight = self._momentum.next()
+        self._finish(
+            [
+                self._accelerate(x, previous, free, weight, *self._range, self._threads, *workspace)
+                for previous, (x, free, workspace) in zip(self._previous, self._channels(), strict=True)
+            ]
+        )
+
+    def planes(self):
+        """The channels after the last step, before their extrapolation."""
+        return self._x if self._previous is None else self._previous
+
+    def loss(self):
+        """The loss of the planes; costs a pass over them after an accelerated step, nothing after a plain one."""
+        if self._previous is None:
+            return self.value
+        return math.fsum(LineSmoothness().value(plane) for plane in self._previous)

@@ -1,0 +1,1 @@
+"""From an image and a mask to the restored image."""

@@ -1,0 +1,166 @@
+"""restore(): fill the corrupt pixels of an image so that it becomes smooth, and leave the others alone."""
+
+import time
+
+from graddesc import masks
+from graddesc.arguments import require_nonnegative
+from graddesc.restoration.plan import Plan
+
+__all__ = ["restore"]
+
+
+def restore(
+    image,
+    mask=None,
+    *,
+    known=None,
+    loss="edge",
+    step=None,
+    init="pyramid",
+    max_iter=None,
+    tol=None,
+    max_time=None,
+    bounds=None,
+    channel_axis=None,
+    threads=1,
+    callback=None,
+    out=None,
+    full_output=False,
+    confidence=False,
+):
+    """Restore an image of which the corrupt pixels are known, by descending the gradient of a smoothness loss.
+
+    Known pixels stay as they are, to the bit; the others descend the loss, clamped to the image's range.
+
+    Parameters
+    ----------
+    image : array_like, shape (rows, cols), or with channels, uint8, uint16, float32 or float64
+        The image, any strides; not changed. The values of its corrupt pixels matter only to ``init="image"``.
+    mask : array_like of bool or int, shape (rows, cols) or the image's, optional
+        True (not zero) where a pixel is corrupt, as in scikit-image and OpenCV. By default `masks.detect(image)`: NaN
+        for floats, or else the least and greatest values of the dtype (0 and 1 for floats).
+    known : array_like of bool or int, shape (rows, cols) or the image's, optional
+        The complement, to give instead of `mask`.
+    loss : str, loss of `graddesc.losses`, or callable, default "edge"
+        What to descend. A callable ``loss(x) -> (value, gradient)`` gets a copy of the image, in float64 and in its own
+        shape and units (integers scaled to [0, 1]), and returns a gradient of that shape. Without `step` it is
+        descended by `minimize` with `BarzilaiBorwein`.
+    step : callable ``k -> float``, optional
+        A schedule of step sizes, such as `InverseTime`: runs the plain recipe
+        ``x <- clip(x - step(k) * gradient(x))``, k = 0, 1, .... By default the compiled solver runs: accelerated, with
+        a step of its own for each pixel, until the image settles.
+    init : {"pyramid", "nearest", "image"} or array_like of the image's shape, default "pyramid"
+        What the corrupt pixels start from: averages of known pixels on ever coarser grids, the nearest known pixel,
+        their own corrupt values, or given values in units of the image.
+    max_iter : int, optional
+        Number of iterations at most: by default 3000 for the solver, 500 for a schedule.
+    tol : float, optional
+        Stop when the corrupt pixels are expected to change by less than this fraction of the difference between
+        neighbouring pixels (of which one at least is corrupt, except with "line" and callables), both in the root mean
+        square: by default 0.1 for "line" and callables, 0.15 for "biharmonic" and "hessian-tv", 0.25 for the others.
+        By "edge", photographs of which pixels are missing at random then come within 0.1 dB in the mean, and 0.6 dB
+        each, of what they would become. "texture" takes all of its steps. With a schedule, when they change by less in
+        an iteration; by default it runs to its end.
+    max_time : float, optional
+        Seconds at most; looked at after each iteration.
+    bounds : pair of float, optional
+        The range of the corrupt pixels, in units of the image. By default that of the dtype for integers; for floats
+        (0, 1) if the known pixels lie in it, or else the range of the known pixels.
+    channel_axis : int, optional
+        The axis that holds the channels of a 3-D image. "line" restores each by itself; the losses of local
+        differences weigh them together, so that an edge of one is an edge of all.
+    threads : int, default 1
+        Number of threads, at most; no more than there are processors are used. The result has the same bits for every
+        number.
+    callback : callable, optional
+        Called after each iteration as ``callback(intermediate_result)`` with a `graddesc.result.Result` that has ``x`` (a
+        copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver). StopIteration ends the
+        run.
+    out : ndarray, the image's shape and dtype, optional
+        Where to write the restored image; must not overlap the image or the mask.
+    full_output : bool, default False
+        Whether to return the second result as well; measuring its losses costs the solver a pass for each iteration.
+    confidence : bool, default False
+        With `full_output`, whether to estimate how far each pixel can be trusted: a fifth of the known pixels is held
+        out for a second restoration, in the time that is left, and their errors tell. Not for a callable loss.
+
+    Returns
+    -------
+    restored : ndarray, the image's shape and dtype
+        The restored image; `out` itself if it was given.
+    info : graddesc.result.Result
+        Only with `full_output`: ``x`` (the restored image), ``fun`` (its loss), ``nit`` (iterations), ``success``,
+        ``status`` (0 settled, 1 iterations, 3 not finite, 5 time, 99 callback; with a callable loss also those of
+        `minimize`), ``message`` and ``history`` (the loss after each iteration; its unit: see Notes). With `confidence`
+        also ``confidence``: float32, shape (rows, cols), or that of the image where channels have masks of their own;
+        1 where a pixel is known, towards 0 the larger its expected squared error is beside the variance of the known
+        pixels, at which it is 1/2.
+
+    Raises
+    ------
+    TypeError
+        If image, mask or another argument is of the wrong kind.
+    ValueError
+        If shapes do not fit, no pixel is known, a known pixel is not finite, or a number is out of its range.
+
+    Notes
+    -----
+    The solver is accelerated projected gradient descent [1]_ with a diagonal metric that majorises the loss at each
+    point, and momentum that starts afresh when it points uphill [2]_; its start is pull-push interpolation [3]_.
+    With "line" it holds, beside the image, at most four arrays of the image's size, in float32 (in float64 for float64
+    images). The other losses are run on coarse levels first; their weights are renewed every 12 iterations, later less
+    often, and they hold at most twelve arrays. Channels that share a mask are descended as their cosine transform, the
+    mean and ever finer differences, each until it has settled, and clamped at the end; with `bounds`, and where
+    channels have masks of their own, as they are, clamped in each step.
+
+    Integers are scaled to [0, 1]. "line" and callables take floats in their own units, which are those of the steps of
+    a schedule and of the loss that is told. The parameters of the other losses are contrasts of an image in [0, 1]:
+    floats outside are shifted and scaled so that the known ones fill it, and steps and losses are the scaled image's.
+
+    References
+    ----------
+    .. [1] A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", SIAM
+       Journal on Imaging Sciences 2, 183-202, 2009. :doi:`10.1137/080716542`
+    .. [2] B. O'Donoghue, E. Candes, "Adaptive restart for accelerated gradient schemes", Foundations of Computational
+       Mathematics 15, 715-732, 2015. :doi:`10.1007/s10208-013-9150-3`
+    .. [3] S. J. Gortler, R. Grzeszczuk, R. Szeliski, M. F. Cohen, "The lumigraph", SIGGRAPH 1996, 43-54.
+       :doi:`10.1145/237170.237200`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graddesc
+    >>> image = np.add.outer(np.arange(8.0), np.arange(8.0)) / 14
+    >>> corrupted, mask = graddesc.masks.corrupt(image, missing=0.5, rng=0)
+    >>> restored = graddesc.restore(corrupted, mask)
+    >>> bool((restored[~mask] == image[~mask]).all())
+    True
+
+    The classic recipe, from the corrupt values themselves:
+
+    >>> step = graddesc.InverseTime(1.5, floor=0.015)
+    >>> restored, info = graddesc.restore(corrupted, mask, step=step, init="image", full_output=True)
+    >>> info.nit
+    500
+    """
+    started = time.perf_counter()
+    image, channel_axis = masks._as_image(image, channel_axis)
+    if mask is None and known is None:
+        plan = Plan.detected(image, loss=loss, channel_axis=channel_axis, threads=threads)
+    else:
+        plan = Plan(mask, image.shape, known=known, loss=loss, channel_axis=channel_axis, threads=threads)
+    if max_time is not None:
+        max_time = max(require_nonnegative("max_time", max_time) - (time.perf_counter() - started), 0.0)
+    return plan(
+        image,
+        step=step,
+        init=init,
+        max_iter=max_iter,
+        tol=tol,
+        max_time=max_time,
+        bounds=bounds,
+        callback=callback,
+        out=out,
+        full_output=full_output,
+        confidence=confidence,
+    )

@@ -1,0 +1,122 @@
+"""Restorations by a loss of the caller's, which sees the whole image at once."""
+
+import math
+
+import numpy as np
+
+from graddesc.restoration.problem import as_planes
+from graddesc.restoration.solver import MESSAGES
+
+
+def by_planes(loss, channel_axis):
+    """Return a callable that adds up a loss of 2-D images over the channels."""
+
+    def value_and_gradient(x):
+        gradient = np.empty_like(x)
+        total = 0.0
+        for plane, out in zip(as_planes(x, channel_axis), as_planes(gradient, channel_axis), strict=True):
+            total += loss.value_and_gradient(plane, out)[0]
+        return total, gradient
+
+    return value_and_gradient
+
+
+class CallableSteps:
+    """Plain steps down the gradient that a callable returns: see `graddesc.losses.sweeps.Sweeps`."""
+
+    restarted = False
+
+    def __init__(self, function, problem, channel_axis):
+        problem.fill()
+        self._function, self._problem, self._channel_axis = function, problem, channel_axis
+        self._x = problem.x
+        self._where = np.broadcast_to(problem.free.view(bool), self._x.shape)
+        channels, rows, cols = self._x.shape
+        self._pairs = max(channels * (rows * (cols - 1) + cols * (rows - 1)), 1)
+        self.change = 0.0
+        self.value, self._gradient = self._evaluate()
+
+    @property
+    def _values(self):
+        """The corrupt pixels, in one dimension."""
+        return self._x[self._where]
+
+    def _move(self, values):
+        """Give the corrupt pixels new values, and measure there."""
+        self._x[self._where] = values
+        self.value, self._gradient = self._evaluate()
+
+    def _note(self, change):
+        """Take note of the change of the corrupt pixels."""
+        self.change = float(np.linalg.norm(change)) / math.sqrt(self._problem.corrupt)
+
+    def _evaluate(self):
+        image = self._x[0] if self._channel_axis is None else np.moveaxis(self._x, 0, self._channel_axis)
+        result = self._function(image.copy(order="C"))
+        try:
+            value, gradient = result
+        except (TypeError, ValueError):
+            raise TypeError(f"loss must return a pair (value, gradient), got {result!r}") from None
+        gradient = np.asarray(gradient, dtype=np.float64)
+        if gradient.shape != image.shape:
+            raise ValueError(f"loss must return a gradient of shape {image.shape}, got {gradient.shape}")
+        return float(value), as_planes(gradient, self._channel_axis)
+
+    def descend(self, step, track_change=False):
+        """Take a plain step."""
+        new = np.clip((self._x - step * self._gradient)[self._where], *self._problem.units.bounds())
+        self._note(new - self._values)
+        self._move(new)
+
+    def contrast(self):
+        """The root mean square difference between neighbouring pixels."""
+        return math.sqrt(sum(float(np.sum(np.diff(self._x, axis=axis) ** 2)) for axis in (1, 2)) / self._pairs)
+
+    def loss(self):
+        """The loss of the image as it stands."""
+        return self.value
+
+    def planes(self):
+        """The channels as they stand."""
+        return self._x
+
+    def minimize(self, limits, report):
+        """Descend by spectral projected gradients; return the status and its message."""
+        from scipy.optimize import Bounds
+
+        from graddesc import descent, line_search
+
+        low, high = self._problem.units.bounds()
+        values = self._values
+        reason = None
+
+        def fun(values):
+            self._move(values)
+            return self.value, self._gradient[self._where]
+
+        def callback(intermediate_result):
+            nonlocal values, reason
+            new = intermediate_result.x
+            self._note(new - values)
+            values = self._x[self._where] = new
+            self.value = intermediate_result.fun
+            reason = "callback"
+            report(intermediate_result.nit, None)
+            reason = "settled" if limits.settled(self, None) else None
+            if reason is not None:
+                raise StopIteration
+
+        result = descent.minimize(
+            fun,
+            values,
+            jac=True,
+            step=line_search.BarzilaiBorwein(),
+            bounds=Bounds(low, high),
+            tol=0.0,
+            maxiter=limits.max_iter,
+            max_time=limits.remaining(),
+            callback=callback,
+        )
+        self._x[self._where] = result.x
+        self.value = float(result.fun)
+        return MESSAGES[reason] if reason is not None else (result.status, result.message)
