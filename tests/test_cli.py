@@ -492,7 +492,7 @@ class TestStart:
         assert "(ImportError: GRADDESC_ISA must be one of " in process.stderr  # told by Python itself
 
     def test_interrupted_while_it_imports(self, tmp_path):
-        (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+        (tmp_path / "argparse.py").write_text("raise KeyboardInterrupt")
         process = self.start("info", PYTHONPATH=str(tmp_path))
         assert (process.returncode, process.stdout, process.stderr) == (130, "", "")
 

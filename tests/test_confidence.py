@@ -1,13 +1,11 @@
 """The confidence of restored pixels."""
 
-import importlib
-
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 import graddesc
-from graddesc.restoration import confidence
+from graddesc.restoration import confidence, methods
 
 
 def photograph(side=160):
@@ -99,7 +97,7 @@ def test_contrast_in_a_hole_is_that_at_the_nearest_known_pixel():
 def test_the_likeliest_scale_of_errors_is_their_mean_square():
     squares = np.random.default_rng(0).standard_normal(500) ** 2 * 1e-4
     expected = confidence._fit(np.ones((1, 500)), squares)
-    np.testing.assert_allclose(expected(np.ones((1, 2, 3))), np.full((2, 3), squares.mean()), rtol=1e-3)
+    np.testing.assert_allclose(expected(np.ones((1, 6))), np.full(6, squares.mean()), rtol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 400), (400, 1)], ids=str)
@@ -145,30 +143,47 @@ def test_where_there_is_no_doubt(mask, value):
     assert (found == 1).all()
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of the restorations without held-out pixels: problems and limits."""
+    seen, original = [], methods.solve
+
+    def watched(loss, problem, step, limits):
+        seen.append((problem, limits))
+        return original(loss, problem, step, limits)
+
+    monkeypatch.setattr(methods, "solve", watched)
+    return seen
+
+
 @pytest.mark.parametrize("tol", [{}, {"tol": 0.1}])
-def test_held_out_pixels_are_restored_to_the_tolerance_of_the_others(tol, monkeypatch):
-    module = importlib.import_module("graddesc.restore")
-    asked, original = [], module.restore
-    monkeypatch.setattr(module, "restore", lambda *a, **kw: (asked.append(kw["tol"]), original(*a, **kw))[1])
+def test_held_out_pixels_are_restored_to_the_tolerance_of_the_others(tol, asked):
     truth = photograph(64)[..., 1] / 255
     mask = np.random.default_rng(0).random(truth.shape) < 0.9
     graddesc.restore(truth, mask, full_output=True, confidence=True, **tol)
-    assert asked == [tol.get("tol", 0.25)]
+    assert [limits.tol for _, limits in asked] == [tol.get("tol", 0.25)]
 
 
-def test_held_out_pixels_are_restored_within_the_bounds(monkeypatch):
-    asked = []
-
-    def watched(*args, **kwargs):
-        asked.append(kwargs["bounds"])
-        return graddesc.restore(*args, **kwargs)
-
-    monkeypatch.setattr(importlib.import_module("graddesc.restore"), "restore", watched)
+def test_held_out_pixels_are_restored_within_the_bounds(asked):
     truth = photograph(48)[..., 1]
     mask = np.random.default_rng(0).random(truth.shape) < 0.8
     for bounds in (None, (51, 204)):
         graddesc.restore(truth, mask, bounds=bounds, full_output=True, confidence=True)
-    assert asked == [None, pytest.approx((0.2, 0.8))]
+    assert [problem.units.given for problem, _ in asked] == [False, True]
+    assert [problem.units.bounds() for problem, _ in asked] == [(0, 1), pytest.approx((0.2, 0.8))]
+
+
+@pytest.mark.parametrize("loss", ["line", "edge", "texture"])
+def test_held_out_pixels_are_restored_by_the_schedule_and_the_iterations_of_the_others(loss, asked):
+    truth = photograph(48)[..., 1]
+    mask = np.random.default_rng(0).random(truth.shape) < 0.8
+    step = graddesc.Constant(1e-3)
+    for settings in ({"max_iter": 3}, {"step": step, "max_iter": 4}, {"step": step, "max_iter": 40, "tol": 0.01}):
+        graddesc.restore(truth, mask, loss=loss, full_output=True, confidence=True, **settings)
+        (_, limits) = asked.pop()
+        tol = settings.get("tol", None if "step" in settings else limits.tol)
+        assert (limits.max_iter, limits.tol, limits._schedule) == (settings["max_iter"], tol, "step" in settings)
+        assert not asked
 
 
 def test_held_out_pixels_are_restored_in_the_time_that_is_left():

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from graddesc import losses
+from graddesc import isa, losses
+from graddesc.losses.sweeps import Momentum
 
 LINE = losses.LineSmoothness()
 # Differences, squares and sums in lanes of the image's dtype: a few roundings for each pixel, averaged by the sums.
@@ -245,16 +246,44 @@ def test_value_scales_and_gradient_does_not():
 # ---- sweeps ----
 
 
+class Weights:
+    """Momentum of given weights, whether or not the sweeps want it to start afresh."""
+
+    def __init__(self, *weights):
+        self._weights = iter(weights)
+
+    def restart(self):
+        pass
+
+    def next(self):
+        return next(self._weights)
+
+
+MOMENTA = 0.0, 0.28, 0.43
+
+
 def start(shape, dtype, seed=3):
     x = random_image(shape, dtype, seed)
     return x, random_mask(shape, seed + 1)
+
+
+def sweeps_of(x, free, threads=1):
+    """The sweeps of a single channel, with momenta that are known."""
+    sweeps = LINE.sweeps(x[np.newaxis], free[np.newaxis], 0.1, 0.9, threads)
+    sweeps._momentum = Weights(*MOMENTA)
+    return sweeps
+
+
+def squared_change(sweeps, free):
+    """The sum of squares of which the change is the root mean."""
+    return sweeps.change**2 * max(np.count_nonzero(free), 1)
 
 
 @pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
 def test_plain_sweeps_follow_the_slow_twin(shape, dtype, level):
     x, free = start(shape, dtype)
     slow, known = x.astype(np.float64), x[free == 0]
-    sweeps = LINE.sweeps(x, free, 0.1, 0.9)
+    sweeps = sweeps_of(x, free)
     assert_allclose(sweeps.value, reference.line_value(slow), rtol=RTOL[dtype])
     for step in (0.3, 0.05, 0.2):
         before = slow
@@ -262,12 +291,14 @@ def test_plain_sweeps_follow_the_slow_twin(shape, dtype, level):
         sweeps.descend(step, track_change=True)
         assert_allclose(x, slow, rtol=0, atol=100 * RTOL[dtype])
         assert_allclose(sweeps.value, reference.line_value(slow), rtol=100 * RTOL[dtype], atol=1e-6)
-        assert_allclose(sweeps.change, np.sum((slow - before) ** 2), **SQUARES[dtype])
+        assert_allclose(squared_change(sweeps, free), np.sum((slow - before) ** 2), **SQUARES[dtype])
     assert sweeps.loss() == sweeps.value == LINE.value(x)
-    contrast = sum(np.sum(np.diff(x.astype(np.float64), axis=axis) ** 2) for axis in (0, 1))
-    assert_allclose(sweeps.contrast, contrast, rtol=10 * RTOL[dtype])
+    differences = np.concatenate([np.diff(x.astype(np.float64), axis=axis).ravel() for axis in (0, 1)])
+    contrast = np.sum(differences**2) / max(differences.size, 1)
+    assert_allclose(sweeps.contrast() ** 2, contrast, rtol=10 * RTOL[dtype])
     assert_array_equal(x[free == 0], known)
-    assert sweeps.iterate is x
+    assert np.shares_memory(sweeps.planes(), x)
+    assert_array_equal(sweeps.planes()[0], x)
 
 
 @pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
@@ -275,27 +306,64 @@ def test_accelerated_sweeps_follow_the_slow_twin(shape, dtype, level):
     x, free = start(shape, dtype)
     known = x[free == 0]
     v, u = x.astype(np.float64), x.astype(np.float64)
-    sweeps = LINE.sweeps(x, free, 0.1, 0.9)
-    for momentum in (0.0, 0.28, 0.43):
+    sweeps = sweeps_of(x, free)
+    for momentum in MOMENTA:
         before = u
         v, u, slope = reference.accelerate(v, u, free, momentum, 0.1, 0.9)
-        sweeps.accelerate(momentum)
+        sweeps.accelerate()
         assert_allclose(x, v, rtol=0, atol=100 * RTOL[dtype])
-        assert_allclose(sweeps.iterate, u, rtol=0, atol=100 * RTOL[dtype])
-        assert_allclose(sweeps.change, np.sum((u - before) ** 2), **SQUARES[dtype])
-        assert_allclose(sweeps.slope, slope, **SQUARES[dtype])
+        assert_allclose(sweeps.planes()[0], u, rtol=0, atol=100 * RTOL[dtype])
+        assert_allclose(squared_change(sweeps, free), np.sum((u - before) ** 2), **SQUARES[dtype])
+        assert_allclose(sweeps._slope, slope, **SQUARES[dtype])
     assert_allclose(sweeps.loss(), reference.line_value(u), rtol=100 * RTOL[dtype], atol=1e-6)
-    assert_array_equal(sweeps.iterate[free == 0], known)
+    assert_array_equal(sweeps.planes()[0][free == 0], known)
+
+
+@pytest.mark.parametrize("masks", [1, 3])
+def test_channels_are_swept_each_by_itself(masks, dtype):
+    shape = (19, 64)
+    x = np.stack([random_image(shape, dtype, seed) for seed in range(3)])
+    free = np.stack([random_mask(shape, 7 + seed) for seed in range(masks)])
+    apart = [sweeps_of(plane.copy(), free[c % masks]) for c, plane in enumerate(x)]
+    together = LINE.sweeps(x, free, 0.1, 0.9)
+    together._momentum = Weights(*MOMENTA)
+    for sweeps in (together, *apart):
+        sweeps.descend(0.1, track_change=True)
+        for _ in MOMENTA:
+            sweeps.accelerate()
+    assert_array_equal(together.planes(), np.concatenate([sweeps.planes() for sweeps in apart]))
+    assert_allclose(together.value, sum(sweeps.value for sweeps in apart), rtol=1e-14)
+    assert_allclose(together.loss(), sum(sweeps.loss() for sweeps in apart), rtol=1e-14)
+    assert_allclose(together._slope, sum(sweeps._slope for sweeps in apart), rtol=1e-12)
+    moving = np.array([np.count_nonzero(free[c % masks]) for c in range(3)])
+    changes, contrasts = np.array([(sweeps.change, sweeps.contrast()) for sweeps in apart]).T
+    assert_allclose(together.change, np.sqrt(np.sum(changes**2 * moving) / moving.sum()), rtol=1e-12)
+    assert_allclose(together.contrast(), np.sqrt(np.mean(contrasts**2)), rtol=1e-12)
+
+
+def test_momentum_that_points_uphill_starts_afresh():
+    sweeps = sweeps_of(*start((19, 64), np.float64))
+    sweeps._momentum = Momentum()
+    restarts, weights = [], []
+    next_weight = sweeps._momentum.next
+    sweeps._momentum.next = lambda: weights.append(next_weight()) or weights[-1]
+    for _ in range(200):
+        uphill = sweeps._slope > 0
+        sweeps.accelerate()
+        assert sweeps.restarted == uphill
+        restarts.append(uphill)
+    assert any(restarts)
+    assert [weight == 0 for weight in weights] == [True, *restarts[1:]]
 
 
 def run(shape, dtype, threads):
     x, free = start(shape, dtype)
-    sweeps = LINE.sweeps(x, free, 0.1, 0.9, threads)
+    sweeps = sweeps_of(x, free, threads)
     sweeps.descend(0.1, track_change=True)
     change = sweeps.change
-    for momentum in (0.0, 0.28, 0.43):
-        sweeps.accelerate(momentum)
-    return x.tobytes(), sweeps.iterate.tobytes(), change, sweeps.change, sweeps.slope, sweeps.value, sweeps.loss()
+    for _ in MOMENTA:
+        sweeps.accelerate()
+    return x.tobytes(), sweeps.planes().tobytes(), change, sweeps.change, sweeps._slope, sweeps.value, sweeps.loss()
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (70, 530), (131, 1301), (66, 4000)], ids=str)
@@ -314,7 +382,7 @@ def test_many_callers_at_once(dtype):
 
 
 def test_kernels_refuse_wrong_shapes():
-    line = losses._line
+    line = isa.kernels("line")
     x, free = start((6, 9), np.float64)
     right = {
         "x": x,

@@ -1,9 +1,9 @@
 """What importing the package does, and what it must not do."""
 
+import ast
 import doctest
 import hashlib
 import importlib
-import importlib.resources
 import inspect
 import os
 import pathlib
@@ -19,8 +19,8 @@ import pytest
 import graddesc
 from graddesc import _build, isa
 
-MODULES = [m.name for m in pkgutil.iter_modules(graddesc.__path__, "graddesc.") if not m.ispkg]
-MODULES = [name for name in MODULES if name not in ("graddesc.__main__",)]
+MODULES = [m.name for m in pkgutil.walk_packages(graddesc.__path__, "graddesc.")]
+MODULES = [name for name in MODULES if name != "graddesc.__main__" and not name.startswith("graddesc._kernels")]
 
 RESTORE = """
 import hashlib, numpy as np, graddesc
@@ -55,11 +55,22 @@ def test_every_public_name_is_there():
         _ = graddesc.nothing
 
 
-def test_every_module_has_its_stub():
-    installed = {file.name for file in importlib.resources.files(graddesc).iterdir()}
-    modules = {name for name in installed if name.endswith(".py")} - {"__main__.py", "_build.py"}
-    assert {f"{name}i" for name in modules} == {name for name in installed if name.endswith(".pyi")}
-    assert "py.typed" in installed
+def test_every_module_has_types():
+    """In a stub beside it, or else in the code: of all parameters and results of all functions."""
+    root = pathlib.Path(graddesc.__file__).parent
+    assert (root / "py.typed").exists()
+    modules = [path for path in root.rglob("*.py") if path.name not in ("__main__.py", "_build.py")]
+    inline = [path for path in modules if not path.with_suffix(".pyi").exists() and "_kernels" not in path.parts]
+    assert {path.parent.name for path in inline} == {"graddesc", "losses", "restoration"}
+    assert {path.name for path in inline if path.parent == root} == {"arguments.py", "result.py"}
+    for path in inline:
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                given = function.args
+                parameters = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+                untyped = [p.arg for p in parameters if p is not None and p.annotation is None]
+                assert untyped in ([], ["self"], ["cls"]), f"{path.name}: {function.name}"
+                assert function.returns is not None, f"{path.name}: {function.name}"
 
 
 def test_import_loads_only_numpy():
@@ -78,10 +89,12 @@ print([m for m in {heavy.split()} if m in sys.modules])
 
 def test_restore_stays_a_function_whatever_is_imported():
     code = """
-import graddesc.restore, graddesc.losses
-from graddesc.restore import restore
+import graddesc.restoration.api, graddesc.restoration, graddesc.losses
+from graddesc.restoration.api import restore
+from graddesc.restoration.plan import Plan
 import graddesc
 assert graddesc.restore is restore and callable(restore)
+assert graddesc.Plan is Plan
 """
     assert run(code).returncode == 0
 

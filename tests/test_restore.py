@@ -1,7 +1,6 @@
 """restore(): what it keeps, what it reaches, what it refuses."""
 
 import functools
-import importlib
 import itertools
 import tracemalloc
 
@@ -15,6 +14,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc
 from graddesc import losses
+from graddesc.losses.sweeps import Momentum
+from graddesc.restoration import solver
 
 CLASSIC = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image"}
 LINE = losses.LineSmoothness()
@@ -286,6 +287,23 @@ def test_callable_loss_stops_as_others_do():
         assert restore(image, mask, loss=line_function, full_output=True, **kwargs)[1].status == status
 
 
+@pytest.mark.parametrize("name", ["sweeps", "sweeps_of", "stages", "operator", "momentum"])
+def test_callable_loss_is_one_whatever_its_attributes_are_called(name):
+    class Loss:
+        def __call__(self, x):
+            return line_function(x)
+
+    image = scene(24, 31)
+    mask = np.random.default_rng(1).random(image.shape) < 0.8
+    loss = Loss()
+    setattr(loss, name, lambda *args: pytest.fail("nobody has been told what this is"))
+    for recipe in ({}, CLASSIC | {"max_iter": 3}):
+        expected = restore(image, mask, loss=line_function, **recipe)
+        assert_array_equal(restore(image, mask, loss=loss, **recipe), expected)
+    with pytest.raises(ValueError, match="confidence must not be asked of a callable loss"):
+        restore(image, mask, loss=loss, full_output=True, confidence=True)
+
+
 @pytest.mark.parametrize(
     ("loss", "error", "message"),
     [
@@ -552,14 +570,14 @@ def test_a_loss_that_overflows_is_told():
 
 
 def test_channels_go_on_up_to_the_last_that_moves():
-    above = importlib.import_module("graddesc.restore")._last_above
+    above = solver._last_above
     assert above([0.0, 0.5], 0.5) == 0
     assert above([2.0, 0.1, 1.0, 0.1], 0.5) == 3
     assert above([0.1, np.nan, 0.1], 0.5) == 2
 
 
 def test_change_yet_to_come_is_a_geometric_series_once_changes_fall():
-    course = importlib.import_module("graddesc.restore")._Course()
+    course = solver._Course()
     falling = [0.9**k for k in range(12)]
     expected = [course.expected(change, False) for change in falling]
     assert_allclose(expected[:8], np.multiply(50, falling[:8]))
@@ -568,17 +586,19 @@ def test_change_yet_to_come_is_a_geometric_series_once_changes_fall():
     assert course.expected(0.3, True) == 15  # its momentum has started afresh
 
 
-class Parts:
-    """A run that claims to have changed so much, beside a contrast that has fallen to a tenth since it was measured."""
+class Parts(solver.DifferenceSweeps):
+    """Sweeps that claim to have changed so much, beside a contrast that has fallen to a tenth since it was measured."""
 
-    restarted = False
+    restarted, changes = False, ()
 
     def __init__(self, *changes):
         self.changes, self.kept, self.measured = list(changes), [], 0
 
-    def contrast(self, renew=False):
-        self.measured += renew
+    def contrast(self):
         return 0.1 if self.measured else 1.0
+
+    def measure_contrast(self):
+        self.measured += 1
 
     def keep(self, parts):
         self.kept.append(parts)
@@ -596,10 +616,10 @@ class Parts:
     ],
 )
 def test_what_has_settled_is_left_alone(changes, settled, kept, measured):
-    limits = importlib.import_module("graddesc.restore")._Limits(None, 0.5, None, None, 0.0, None)
-    run = Parts(*changes)
-    assert limits.settled(run, None) == settled
-    assert (run.kept, run.measured) == (kept, measured)
+    limits = solver.Limits.of(None, 0.5, None, None, 0.0, None)
+    sweeps = Parts(*changes)
+    assert limits.settled(sweeps, None) == settled
+    assert (sweeps.kept, sweeps.measured) == (kept, measured)
 
 
 def test_bounds_are_not_those_of_an_image_clamped_at_the_end():
@@ -644,13 +664,10 @@ class CoarseSweeps:
     contrast = 1.0
 
     def __init__(self, change, ratio=1.0, restarted=False):
-        self.change, self.ratio, self.restarted, self.calls = change / ratio, ratio, restarted, []
+        self.change, self.ratio, self.restarted, self.accelerated = change / ratio, ratio, restarted, 0
 
-    def refresh(self):
-        self.calls.append("refresh")
-
-    def accelerate(self, momentum):
-        self.calls.append("accelerate")
+    def accelerate(self):
+        self.accelerated += 1
         self.change *= self.ratio
         return self.restarted
 
@@ -660,42 +677,54 @@ class CoarseSweeps:
     [(0.25, 0.3499, True), (0.25, 0.3501, False), (1.0, 1.399, True), (0.0, 0.1399, True), (0.0, 0.1401, False)],
 )
 def test_coarse_levels_are_run_to_a_tolerance_above_that_of_the_finest(tol, expected, enough):
-    module = importlib.import_module("graddesc.restore")
     sweeps = CoarseSweeps(expected / 50)  # what a change that does not fall is taken to amount to
-    module._StencilRun._settle(sweeps, None, module._Limits(None, tol, None, None, 0.0, None))
-    assert sweeps.calls.count("accelerate") == (1 if enough else 500)
+    solver.DifferenceSweeps._settle(sweeps, solver.Limits.of(None, tol, None, None, 0.0, None))
+    assert sweeps.accelerated == (1 if enough else 500)
 
 
 @pytest.mark.parametrize(("restarted", "sweeps_needed"), [(False, 32), (True, 49)])
 def test_coarse_levels_judge_by_what_their_momentum_has_done(restarted, sweeps_needed):
     # 9 * 0.9^31 and 50 * 0.9^48 are the first below 0.35.
-    module = importlib.import_module("graddesc.restore")
     sweeps = CoarseSweeps(1.0, 0.9, restarted)
-    module._StencilRun._settle(sweeps, None, module._Limits(None, 0.25, None, None, 0.0, None))
-    assert sweeps.calls.count("accelerate") == sweeps_needed
+    solver.DifferenceSweeps._settle(sweeps, solver.Limits.of(None, 0.25, None, None, 0.0, None))
+    assert sweeps.accelerated == sweeps_needed
 
 
 def test_coarse_levels_renew_their_weights_and_heed_the_time(monkeypatch):
-    module = importlib.import_module("graddesc.restore")
-    limits = module._Limits(None, 0.25, None, None, 0.0, None)
-    sweeps = CoarseSweeps(1.0)
-    monkeypatch.setattr(limits, "expired", lambda: len(sweeps.calls) >= 28)
-    module._StencilRun._settle(sweeps, None, limits)
+    calls = []
+
+    class Level(solver._Level):
+        """A level that is never done."""
+
+        change = 1.0
+
+        def refresh(self):
+            calls.append("refresh")
+            super().refresh()
+
+        def accelerate(self):
+            restarted = super().accelerate()
+            calls.append("accelerate")
+            return restarted
+
+    limits = solver.Limits.of(None, 0.25, None, None, 0.0, None)
+    monkeypatch.setattr(limits, "expired", lambda: len(calls) >= 28)
+    level = Level(losses.TotalVariation(), scene()[np.newaxis], np.ones((1, 40, 52), np.uint8), 0.0, 1.0)
+    solver.DifferenceSweeps._settle(level, limits)
     a_period = ["refresh", *["accelerate"] * 12]
-    assert sweeps.calls == [*a_period, *a_period, *a_period[:2]]
+    assert calls == [*a_period, *a_period, *a_period[:2]]
 
 
 @pytest.mark.parametrize("loss", ["biharmonic", "edge"])
 def test_every_level_has_the_momentum_of_the_loss(loss, monkeypatch):
-    module = importlib.import_module("graddesc.restore")
     started = []
 
-    class Momentum(module._Momentum):
+    class Momentum(solver.Momentum):
         def __init__(self, *settings):
             started.append(settings)
             super().__init__(*settings)
 
-    monkeypatch.setattr(module, "_Momentum", Momentum)
+    monkeypatch.setattr(solver, "Momentum", Momentum)
     graddesc.restore(scene(), np.eye(40, 52) == 0, loss=loss, max_iter=1)
     assert started == [losses.by_name(loss).momentum] * 5  # of 52 columns 4, 7, 13, 26 and 52
 
@@ -710,14 +739,13 @@ def test_sums_of_squares_settle_sooner_with_less_momentum(loss, monkeypatch):
 
 
 def test_momentum_grows_from_its_start_to_its_bound_and_starts_afresh():
-    momentum = importlib.import_module("graddesc.restore")._Momentum
-    plain = momentum()
+    plain = Momentum()
     t, expected = 1.0, []
     for _ in range(30):
         t, before = (1 + np.sqrt(1 + 4 * t * t)) / 2, t
         expected.append((before - 1) / t)
     assert_allclose([plain.next() for _ in range(30)], expected, rtol=1e-14)
-    bounded = momentum(20.0, 0.94)
+    bounded = Momentum(20.0, 0.94)
     weights = [bounded.next() for _ in range(30)]
     assert weights[0] == pytest.approx(19 / (0.5 + np.sqrt(400.25)))
     assert weights == sorted(weights)
@@ -741,7 +769,7 @@ def test_plain_steps_are_those_of_the_gradient(loss):
 
 
 def test_momentum_is_bounded_and_starts_afresh():
-    momentum = importlib.import_module("graddesc.restore")._Momentum(start=20.0, most=0.96)
+    momentum = Momentum(start=20.0, most=0.96)
     weights = [momentum.next() for _ in range(100)]
     assert_allclose(weights[0], 19 / ((1 + np.sqrt(1601)) / 2))
     assert (np.diff(weights) >= 0).all()
@@ -865,7 +893,7 @@ def replace(array, at, value):
         ),
         (GOOD, {"bounds": (np.inf, np.inf)}, ValueError, "bounds must be a pair"),
         (GOOD, {"bounds": "01"}, TypeError, "bounds must be a pair of numbers, got '01'"),
-        (GOOD, {"tol": "0.1"}, TypeError, "tol must be a number, got '0.1'"),
+        (GOOD, {"tol": "0.1"}, TypeError, "tol must be a non-negative finite number, got '0.1'"),
         (GOOD, {"loss": losses.LineSmoothness}, TypeError, "loss must be a name, a loss of graddesc.losses or"),
         (GOOD, {"out": np.ma.array(GOOD.copy(), mask=MASK)}, TypeError, "out must be a numpy array, got MaskedArray"),
         (
@@ -915,18 +943,31 @@ def replace(array, at, value):
         (GOOD, {"out": np.broadcast_to(0.0, (4, 5))}, ValueError, "out must be writeable"),
         (GOOD, {"tol": -1}, ValueError, "tol must be a non-negative finite number, got -1"),
         (GOOD, {"tol": np.nan}, ValueError, "tol must be a non-negative finite number, got nan"),
-        (GOOD, {"tol": "small"}, TypeError, "tol must be a number, got 'small'"),
+        (GOOD, {"tol": "small"}, TypeError, "tol must be a non-negative finite number, got 'small'"),
         (GOOD, {"max_time": -1}, ValueError, "max_time must be a non-negative finite number"),
         (GOOD, {"max_time": np.nan}, ValueError, "max_time must be a non-negative finite number"),
-        (GOOD, {"max_iter": -1}, ValueError, "max_iter must be at least 0, got -1"),
-        (GOOD, {"max_iter": 1.5}, TypeError, "max_iter must be an integer, got 1.5"),
-        (GOOD, {"threads": 0}, ValueError, "threads must be at least 1, got 0"),
-        (GOOD, {"threads": -2}, ValueError, "threads must be at least 1, got -2"),
-        (GOOD, {"threads": np.nan}, TypeError, "threads must be an integer, got nan"),
+        (GOOD, {"max_iter": -1}, ValueError, "max_iter must be a non-negative integer, got -1"),
+        (GOOD, {"max_iter": 1.5}, TypeError, "max_iter must be a non-negative integer, got 1.5"),
+        (GOOD, {"max_iter": True}, TypeError, "max_iter must be a non-negative integer, got True"),
+        (GOOD, {"tol": True}, TypeError, "tol must be a non-negative finite number, got True"),
+        (GOOD, {"threads": True}, TypeError, "threads must be a positive integer, got True"),
+        (GOOD, {"threads": 0}, ValueError, "threads must be a positive integer, got 0"),
+        (GOOD, {"threads": -2}, ValueError, "threads must be a positive integer, got -2"),
+        (GOOD, {"threads": np.nan}, TypeError, "threads must be a positive integer, got nan"),
         (GOOD, {"step": 0.1}, TypeError, "step must be None or a schedule"),
-        (GOOD, {"step": lambda k: -0.1}, ValueError, r"step\(0\) must be a non-negative finite number, got -0.1"),
-        (GOOD, {"step": lambda k: np.nan}, ValueError, r"step\(0\) must be a non-negative finite number, got nan"),
-        (GOOD, {"step": lambda k: None}, TypeError, r"step\(0\) must be a number, got None"),
+        (
+            GOOD,
+            {"step": lambda k: -0.1},
+            ValueError,
+            "step must return a non-negative finite number, got -0.1 in iteration 0",
+        ),
+        (
+            GOOD,
+            {"step": lambda k: np.nan},
+            ValueError,
+            "step must return a non-negative finite number, got nan in iteration 0",
+        ),
+        (GOOD, {"step": lambda k: None}, TypeError, "step must return a number, got None in iteration 0"),
         (GOOD, {"loss": "lines"}, ValueError, "loss must be one of 'line'.*got 'lines'"),
         (GOOD, {"loss": 3}, TypeError, "loss must be .*got 3"),
         (GOOD, {"init": "zeros"}, ValueError, "init must be 'pyramid', 'nearest', 'image' or an array, got 'zeros'"),
@@ -995,22 +1036,22 @@ def test_a_hole_settles_by_what_is_around_it(loss):
 
 
 def test_texture_hands_to_its_edge_what_the_run_was_given(monkeypatch):
-    module = importlib.import_module("graddesc.restore")
-    asked = []
+    asked, original = [], solver.begin
 
-    def watched(*args, **kwargs):
-        asked.append(kwargs)
-        return graddesc.restore(*args, **kwargs)
+    def watched(loss, problem, limits, accelerated):
+        asked.append((loss, problem.units.given, problem.units.bounds(), limits.tol, limits.remaining(), accelerated))
+        return original(loss, problem, limits, accelerated)
 
-    monkeypatch.setattr(module, "restore", watched)
+    monkeypatch.setattr(solver, "begin", watched)
     edge = losses.EdgeAligned(epsilon=0.02)
     mask = np.random.default_rng(0).random((40, 52)) < 0.8
     texture = losses.TextureAdaptive(edge=edge)
     graddesc.restore(scene(), mask, loss=texture, bounds=(0.25, 0.75), max_time=100.0, max_iter=1)
     assert asked
-    for kwargs in asked:
-        assert (kwargs["loss"], kwargs["bounds"], kwargs["tol"]) == (edge, (0.25, 0.75), 0.1)
-        assert 0 < kwargs["max_time"] < 100
+    for *settings_seen, remaining, accelerated in asked:
+        assert settings_seen == [edge, True, (0.25, 0.75), 0.1]
+        assert 0 < remaining < 100
+        assert accelerated
 
 
 @pytest.mark.parametrize("loss", ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"])
@@ -1026,10 +1067,10 @@ def test_a_contrast_of_one_level_in_sixteen_bits_settles(loss):
 @pytest.mark.parametrize("loss", ["tv", "edge"])
 def test_weights_are_renewed_less_and_less_often(loss, monkeypatch):
     renewed = []
-    sweeps = losses.StencilSweeps
-    refresh, accelerate = sweeps.refresh, sweeps.accelerate
-    monkeypatch.setattr(sweeps, "refresh", lambda self: (renewed.append(True), refresh(self)))
-    monkeypatch.setattr(sweeps, "accelerate", lambda self, m: (renewed.append(False), accelerate(self, m))[1])
+    refresh, accelerate = solver._Level.refresh, solver._Level.accelerate
+    monkeypatch.setattr(solver._Level, "refresh", lambda self: (renewed.append(True), refresh(self)))
+    # The weights are renewed inside of the iteration, and so before it is counted.
+    monkeypatch.setattr(solver._Level, "accelerate", lambda self: (accelerate(self), renewed.append(False))[0])
     image = scene(40, 50)
     mask = np.random.default_rng(0).random(image.shape) < 0.9
     graddesc.restore(image, mask, loss=loss, tol=0, max_iter=120, init="nearest")

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc
 from graddesc import isa, losses
+from graddesc.restoration import solver
 
 NAMES = ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"]
 FIRST, SECOND, EDGE = range(3)
@@ -132,7 +133,7 @@ class TestKernels:
         v = x + 0.5 * (x - previous)
         expected = np.where(free, np.clip(v - steps * case.gradient(v), 0.1, 0.9), x)
         sums = [np.sum(product, axis=(1, 2)) for product in ((expected - x) ** 2, (v - expected) * (expected - x))]
-        for tiles in losses._tiles(free), strips_of_three(*shape):
+        for tiles in solver._tiles(free), strips_of_three(*shape):
             out, totals, found = np.where(free, np.nan, x), np.empty((len(tiles) * 2, 2)), np.empty((2, 2))
             case.kernels.accelerate(
                 kind, x, previous, steps, 0.5, 0.1, 0.9, case.weights, *case.cell, tiles, threads, totals, out, found
@@ -164,7 +165,7 @@ def strips_of_three(rows, cols):
 def test_tiles_hold_what_is_free_once_and_little_else(shape, channels, share):
     rng = np.random.default_rng(0)
     free = (rng.random((channels, *shape)) < share).astype(np.uint8)
-    tiles, held, (rows, cols) = losses._tiles(free), np.zeros(shape, int), shape
+    tiles, held, (rows, cols) = solver._tiles(free), np.zeros(shape, int), shape
     for top, bottom, start, stop in tiles:
         held[top:bottom, start:stop] += 1
         assert bottom - top <= 129
@@ -380,11 +381,11 @@ def test_edge_continues_an_edge():
 
 @pytest.mark.parametrize("cls", [losses.TotalVariation, losses.HessianTotalVariation, losses.EdgeAligned])
 def test_parameters_are_checked(cls):
-    with pytest.raises(ValueError, match="epsilon must be a positive finite number, got 0"):
+    with pytest.raises(ValueError, match="epsilon must be a finite number of at least 1e-15, got 0"):
         cls(epsilon=0)
-    with pytest.raises(TypeError, match="epsilon must be a number, got 'x'"):
+    with pytest.raises(TypeError, match="epsilon must be a finite number of at least 1e-15, got 'x'"):
         cls(epsilon="x")
-    with pytest.raises(ValueError, match="epsilon must be at least 1e-15, got 1e-16"):
+    with pytest.raises(ValueError, match="epsilon must be a finite number of at least 1e-15, got 1e-16"):
         cls(epsilon=1e-16)
 
 
@@ -432,14 +433,14 @@ def test_density_of_the_known_pixels_sets_the_spread():
     for c, i, j in np.argwhere(free):
         window = free[c, max(i - 3, 0) : i + 4, max(j - 3, 0) : j + 4]
         shares.append((window == 0).sum() / (window.size - 1))
-    assert_allclose(losses._tensor_spread(free, 2), 4 * (0.1 / np.mean(shares)) ** 0.4, rtol=1e-12)
+    assert_allclose(solver._tensor_spread(free, 2), 4 * (0.1 / np.mean(shares)) ** 0.4, rtol=1e-12)
 
 
 def test_spread_is_bounded():
     free = np.ones((1, 40, 40), np.uint8)
     free[0, 20, 20] = 0
-    assert losses._tensor_spread(free, 1) == 10
-    assert_allclose(losses._tensor_spread(1 - free, 1), 4 * 0.1**0.4)  # all that is around is known
+    assert solver._tensor_spread(free, 1) == 10
+    assert_allclose(solver._tensor_spread(1 - free, 1), 4 * 0.1**0.4)  # all that is around is known
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -449,8 +450,9 @@ class TestSweeps:
     def sweeps(self, name, masks, dtype=np.float64):
         rng = np.random.default_rng(0)
         x, free = rng.random((3, 30, 41)).astype(dtype), (rng.random((masks, 30, 41)) < 0.7).astype(np.uint8)
-        sweeps = losses.by_name(name).sweeps_of(x.copy(), free, 0.0, 1.0)
+        sweeps = solver._Level(losses.by_name(name), x.copy(), free, 0.0, 1.0)
         sweeps.refresh()
+        sweeps._due, sweeps._momentum = np.inf, Momentum()  # the weights stay as they are
         return sweeps, x, np.broadcast_to(free, x.shape) == 1
 
     @pytest.mark.parametrize("masks", [1, 3])
@@ -461,7 +463,7 @@ class TestSweeps:
         if plain:
             sweeps.descend(1e-3)
         else:
-            sweeps.accelerate(Momentum())
+            sweeps.accelerate()
         moves = sweeps.iterates - x
         assert (moves[~free] == 0).all()
         assert_allclose(sweeps.change, np.sqrt(np.mean(moves[free] ** 2)), rtol=1e-12)
@@ -476,27 +478,26 @@ class TestSweeps:
 
     def test_all_channels_decide_whether_momentum_points_uphill(self, name):
         sweeps, x, _ = self.sweeps(name, 1)
-        momentum = Momentum()
-        sweeps.accelerate(momentum)
+        momentum = sweeps._momentum
+        sweeps.accelerate()
         # The first channel rests, the others come from where they were about to go.
         sweeps._previous[0] = sweeps.iterates[0]
         sweeps._previous[1:] += 2 * (sweeps.iterates - x)[1:]
         momentum.weight = 5.0
-        assert not sweeps.accelerate(momentum)
+        assert not sweeps.accelerate()
         assert not momentum.restarted
         assert sweeps._sums[0, 1] < 0 < sweeps._sums[:, 1].sum()
-        assert sweeps.accelerate(momentum)
+        assert sweeps.accelerate()
         assert momentum.restarted
 
     def test_channels_that_are_not_kept_stay(self, name):
         sweeps, _, _ = self.sweeps(name, 1)
-        momentum = Momentum()
         for _ in range(4):
-            sweeps.accelerate(momentum)
+            sweeps.accelerate()
         last = sweeps.iterates.copy()
         sweeps.keep(2)
         for _ in range(4):
-            sweeps.accelerate(momentum)
+            sweeps.accelerate()
             assert len(sweeps.changes) == 2
             assert_array_equal(sweeps.iterates[2], last[2])
             assert (sweeps.iterates[:2] != last[:2]).any()

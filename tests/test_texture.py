@@ -446,7 +446,7 @@ class TestLoss:
         assert_array_equal(out, loss.gradient(x))
 
     def test_parameters_are_checked(self):
-        with pytest.raises(ValueError, match="noise must be a positive finite number, got 0"):
+        with pytest.raises(ValueError, match="noise must be a finite number of at least 1e-15, got 0"):
             losses.TextureAdaptive(noise=0)
         with pytest.raises(TypeError, match="edge must be an EdgeAligned, got 'edge'"):
             losses.TextureAdaptive(edge="edge")

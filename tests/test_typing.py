@@ -19,6 +19,7 @@ from graddesc.directions import ConjugateGradient
 from graddesc.images import Picture
 from graddesc.line_search import Ray, Trial
 from graddesc.problems import PROBLEMS, Quadratic, Rosenbrock
+from graddesc.result import Result
 
 Vector = NDArray[np.float64]
 
@@ -54,20 +55,34 @@ def test_restore_tells_what_it_did() -> None:
     mask = graddesc.masks.detect(image)
     losses_seen = []
 
-    def callback(intermediate_result: OptimizeResult) -> None:
+    def callback(intermediate_result: Result) -> None:
         losses_seen.append(intermediate_result.fun)
 
     restored, info = graddesc.restore(
         image, mask, step=WarmUp(InverseTime(1.5, floor=0.015), 5), init="image", callback=callback, full_output=True
     )
     assert_type(restored, NDArray[np.float64])
-    assert_type(info, OptimizeResult)
+    assert_type(info, Result)
     assert losses_seen == list(info.history)
 
     # Whether there is a second result need not be known beforehand.
     for full_output in (False, True):
         result = graddesc.restore(image, mask, init=image, full_output=full_output)
         assert isinstance(result, tuple) == full_output
+
+
+def test_a_plan_restores_as_restore_does() -> None:
+    mask = np.eye(6, dtype=bool)
+    plan = graddesc.Plan(mask, (6, 6), loss="biharmonic", threads=2)
+    image = np.arange(36, dtype=np.uint16).reshape(6, 6)
+    assert_type(plan(image), NDArray[np.uint16])
+    restored, info = plan(image, tol=1e-3, callback=lambda result: None, full_output=True)
+    assert_type(restored, NDArray[np.uint16])
+    assert assert_type(info, Result).x is restored
+    for full_output in (False, True):
+        assert isinstance(plan(image, full_output=full_output), tuple) == full_output
+    with pytest.raises(TypeError, match="positional"):
+        plan(image, mask)  # type: ignore[call-overload]
 
 
 def test_restore_takes_losses_of_all_kinds() -> None:

@@ -8,7 +8,6 @@ from graddesc.isa import build_config
 # Public names and the modules that hold them, loaded on first use: importing the package must cost no more than the
 # choice of the kernels. The stub __init__.pyi says the same to type checkers.
 _HOME = {
-    "Plan": "restoration.plan",
     "Adam": "directions",
     "Backtracking": "line_search",
     "BarzilaiBorwein": "line_search",
@@ -23,6 +22,7 @@ _HOME = {
     "InverseTime": "schedules",
     "LBFGS": "directions",
     "Nesterov": "directions",
+    "Plan": "restoration.plan",
     "Polyak": "line_search",
     "Polynomial": "schedules",
     "Steepest": "directions",

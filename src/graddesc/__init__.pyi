@@ -15,7 +15,8 @@ from graddesc.descent import gradient_descent, minimize
 from graddesc.directions import LBFGS, Adam, ConjugateGradient, HeavyBall, Nesterov, Steepest
 from graddesc.isa import build_config
 from graddesc.line_search import Backtracking, BarzilaiBorwein, ExactLineSearch, HagerZhang, Polyak, StrongWolfe
-from graddesc.restore import restore
+from graddesc.restoration.api import restore
+from graddesc.restoration.plan import Plan
 from graddesc.schedules import (
     Constant,
     Cosine,
@@ -44,6 +45,7 @@ __all__ = [
     "InverseSqrt",
     "InverseTime",
     "Nesterov",
+    "Plan",
     "Polyak",
     "Polynomial",
     "Steepest",

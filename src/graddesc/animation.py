@@ -63,7 +63,7 @@ class Recorder:
 
         Parameters
         ----------
-        intermediate_result : scipy.optimize.OptimizeResult
+        intermediate_result : graddesc.result.Result
             What ``restore`` hands to its callback; ``x`` and ``nit`` are read.
         """
         if intermediate_result.nit >= self._next:

@@ -1,11 +1,23 @@
 """What an argument must be: one check for each kind, which raises an error that names argument, wish and value."""
 
+from __future__ import annotations
+
 import math
 import numbers
-from collections.abc import Callable
-from typing import Any
+import operator
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from graddesc.masks import _HasArray
+
+    _Float = TypeVar("_Float", bound=np.floating[Any], default=Any)
+    _Plane: TypeAlias = _HasArray[_Float] | Sequence[Sequence[float]]
 
 
 def require(name: str, value: Any, wanted: str, accepted: Callable[[float], bool]) -> float:
@@ -24,12 +36,15 @@ def require(name: str, value: Any, wanted: str, accepted: Callable[[float], bool
 def require_count(name: str, value: Any, least: int = 1) -> int:
     """Return an integer that is at least so much as an int."""
     wanted = {0: "a non-negative integer", 1: "a positive integer"}.get(least, f"an integer of at least {least}")
-    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be {wanted}, got {value!r}")
-    count = value.__index__()
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
     if count < least:
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
-    return int(count)
+    return count
 
 
 def require_share(name: str, value: Any) -> float:
@@ -55,14 +70,14 @@ def require_callable(name: str, value: Any, wanted: str = "callable") -> None:
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
 
 
-def as_plane(x: Any) -> np.ndarray:
+def as_plane(x: _Plane[_Float]) -> NDArray[_Float]:
     """Return x as the kernels take it: C-contiguous, 2-D, float32 or float64, copied only if it is not."""
-    x = np.asarray(x)
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"x must be float32 or float64, got {x.dtype}")
-    if x.ndim != 2 or x.size == 0:
-        raise ValueError(f"x must be 2-D and not empty, got shape {x.shape}")
-    return np.ascontiguousarray(x)
+    plane: NDArray[_Float] = np.asarray(x)
+    if plane.dtype not in (np.float32, np.float64):
+        raise TypeError(f"x must be float32 or float64, got {plane.dtype}")
+    if plane.ndim != 2 or plane.size == 0:
+        raise ValueError(f"x must be 2-D and not empty, got shape {plane.shape}")
+    return np.ascontiguousarray(plane)
 
 
 def require_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -75,8 +90,8 @@ def require_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
         raise ValueError("out must be writeable, got a read-only array")
 
 
-def as_out(out: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the array that receives a gradient at x, and a contiguous one for the kernel to fill: the same if it can be."""
+def as_out(out: NDArray[_Float] | None, x: NDArray[_Float]) -> tuple[NDArray[_Float], NDArray[_Float]]:
+    """Return the array that receives a gradient at x, and a contiguous one for the kernel, the same if it can be."""
     if out is None:
         out = np.empty_like(x)
         return out, out

@@ -17,6 +17,9 @@ class _HasArray(Protocol[_Scalar_co]):
 _Rows: TypeAlias = Sequence[Sequence[float]] | Sequence[Sequence[Sequence[float]]]
 _Image: TypeAlias = _HasArray[_Pixel] | _Rows
 
+def _as_image(
+    image: Any, channel_axis: int | None, *, elementwise: bool = False
+) -> tuple[NDArray[Any], int | None]: ...
 def detect(image: _Image[_Pixel], channel_axis: int | None = None) -> NDArray[np.bool_]: ...
 def corrupt(
     image: _Image[_Pixel],

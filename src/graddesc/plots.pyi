@@ -8,11 +8,13 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
+from graddesc.result import Result
+
 __all__ = ["contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
 
 _Value: TypeAlias = Callable[[NDArray[np.float64]], SupportsFloat]
 _Gradient: TypeAlias = Callable[[NDArray[np.float64]], ArrayLike]
-_History: TypeAlias = ArrayLike | OptimizeResult | Mapping[str, ArrayLike | OptimizeResult]
+_History: TypeAlias = ArrayLike | OptimizeResult | Result | Mapping[str, ArrayLike | OptimizeResult | Result]
 _Window: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 def require_matplotlib() -> None: ...

@@ -15,6 +15,8 @@ __all__ = [
 
 _Schedule: TypeAlias = Callable[[int], float]
 
+def step_at(schedule: _Schedule, iteration: int) -> float: ...
+
 @dataclass(frozen=True)
 class Constant:
     step: float

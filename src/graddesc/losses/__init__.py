@@ -4,7 +4,16 @@ Each loss is a small frozen dataclass with ``value(x)``, ``gradient(x, out=None)
 out=None)`` on 2-D arrays of float32 or float64.
 """
 
-from graddesc.losses.differences import Biharmonic, EdgeAligned, Harmonic, HessianTotalVariation, TotalVariation
+from typing import Literal, TypeAlias
+
+from graddesc.losses.differences import (
+    Biharmonic,
+    Differences,
+    EdgeAligned,
+    Harmonic,
+    HessianTotalVariation,
+    TotalVariation,
+)
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 
@@ -19,7 +28,10 @@ __all__ = [
     "by_name",
 ]
 
-_NAMES = {
+_Loss: TypeAlias = LineSmoothness | Differences | TextureAdaptive
+_Name: TypeAlias = Literal["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge", "texture"]
+
+_NAMES: dict[str, type[_Loss]] = {
     "line": LineSmoothness,
     "harmonic": Harmonic,
     "biharmonic": Biharmonic,
@@ -30,7 +42,7 @@ _NAMES = {
 }
 
 
-def by_name(name):
+def by_name(name: _Name) -> _Loss:
     """Return the loss of a name, with its defaults.
 
     Parameters

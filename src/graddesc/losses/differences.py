@@ -1,12 +1,18 @@
 """The losses of local differences: what each of them is, and the weights that their kernels take."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from graddesc.arguments import as_out, as_plane, require
 from graddesc.isa import kernels
+
+if TYPE_CHECKING:
+    from graddesc.arguments import _Float, _Plane
 
 __all__ = ["Biharmonic", "EdgeAligned", "Harmonic", "HessianTotalVariation", "TotalVariation"]
 
@@ -39,18 +45,18 @@ class Operator:
 class Weights:
     """The frozen weights of an image's operator, which its channels share, and what the kernels make with them."""
 
-    def __init__(self, operator, shape, dtype, threads):
+    def __init__(self, operator: Operator, shape: tuple[int, ...], dtype: DTypeLike, threads: int) -> None:
         self.operator, self._threads = operator, threads
         rows, cols = shape[1:]
         edge = operator.kind == EDGE
-        self.planes = np.empty((4 if edge else 1, rows, cols), dtype)
+        self.planes: NDArray[Any] = np.empty((4 if edge else 1, rows, cols), dtype)
         if operator.epsilon == 0:
             self.planes.fill(2)  # omega as a sum of squares has it
         self._row_sums = np.empty(shape[0] * rows)
         if edge:
             self._tensor = np.empty((3, (rows + 1) // 2, (cols + 1) // 2), dtype)
 
-    def orient(self, x, spread):
+    def orient(self, x: NDArray[Any], spread: float) -> None:
         """Renew the structure tensor, blurred by a Gaussian of standard deviation `spread`, in pixels."""
         operator, threads = self.operator, self._threads
         _stencil.tensor(x, operator.contrast, threads, self._tensor)
@@ -63,33 +69,34 @@ class Weights:
             _stencil.blur(plane, taps, threads, scratch)
         _stencil.orient(self._tensor, operator.strength, threads, self.planes)
 
-    def weigh(self, x):
+    def weigh(self, x: NDArray[Any]) -> None:
         """Renew the weights of the pixels."""
         operator = self.operator
         if operator.epsilon > 0:
             _stencil.weigh(operator.kind, x, operator.epsilon, operator.scale, self._threads, self.planes)
 
-    def step_sizes(self, free, out):
+    def step_sizes(self, free: NDArray[np.uint8], out: NDArray[Any]) -> None:
         operator = self.operator
         _stencil.step_sizes(
             operator.kind, free, self.planes, operator.mu, operator.kappa, operator.safety, operator.floor,
             self._threads, out,
         )  # fmt: skip
 
-    def gradient(self, x, out):
+    def gradient(self, x: NDArray[Any], out: NDArray[Any]) -> None:
         operator = self.operator
         _stencil.gradient(operator.kind, x, self.planes, operator.mu, operator.kappa, self._threads, out)
 
-    def energy(self, x):
+    def energy(self, x: NDArray[Any]) -> float:
         operator = self.operator
-        return _stencil.energy(
+        energy: float = _stencil.energy(
             operator.kind, x, self.planes, operator.epsilon, operator.scale, operator.mu, operator.kappa,
             self._threads, self._row_sums[: x.shape[1]],
         )  # fmt: skip
+        return energy
 
-    def contrast(self, x, free):
+    def contrast(self, x: NDArray[Any], free: NDArray[np.uint8]) -> float:
         """The sum of squared differences between neighbours of which one at least is free."""
-        return _stencil.contrast(x, free, self._threads, self._row_sums)
+        return float(_stencil.contrast(x, free, self._threads, self._row_sums))
 
 
 class Differences:
@@ -102,16 +109,16 @@ class Differences:
     momentum: ClassVar[tuple[float, float]] = 20.0, 0.97
 
     @property
-    def operator(self):
+    def operator(self) -> Operator:
         """What the kernels must know."""
         raise NotImplementedError
 
-    def value(self, x):
+    def value(self, x: _Plane[_Float]) -> float:
         """Return the loss of an image; parameters and errors as in `LineSmoothness.value`."""
         x = as_plane(x)
         return self._weights(x).energy(x[np.newaxis])
 
-    def gradient(self, x, out=None):
+    def gradient(self, x: _Plane[_Float], out: NDArray[_Float] | None = None) -> NDArray[_Float]:
         """Return the gradient of the loss at an image; parameters and errors as in `LineSmoothness.gradient`."""
         x = as_plane(x)
         out, target = as_out(out, x)
@@ -122,11 +129,13 @@ class Differences:
             out[...] = target
         return out
 
-    def value_and_gradient(self, x, out=None):
+    def value_and_gradient(
+        self, x: _Plane[_Float], out: NDArray[_Float] | None = None
+    ) -> tuple[float, NDArray[_Float]]:
         """Return the loss of an image and its gradient there; parameters and errors as in `gradient`."""
         return self.value(x), self.gradient(x, out)
 
-    def _weights(self, x):
+    def _weights(self, x: NDArray[Any]) -> Weights:
         return Weights(self.operator, (1, *x.shape), x.dtype, 1)
 
 
@@ -138,7 +147,7 @@ class _SumOfSquares(Differences):
 _LEAST = 1e-15  # of a parameter: the square of a much smaller one, or its inverse, does not fit into float32
 
 
-def require_parameters(**parameters):
+def require_parameters(**parameters: float) -> None:
     for name, value in parameters.items():
         require(name, value, f"a finite number of at least {_LEAST}", lambda v: v >= _LEAST)
 
@@ -160,7 +169,7 @@ class Harmonic(_SumOfSquares):
     """
 
     @property
-    def operator(self):
+    def operator(self) -> Operator:
         """What the kernels must know."""
         return Operator(FIRST, safety=2.0)
 
@@ -185,7 +194,7 @@ class Biharmonic(_SumOfSquares):
     default_tol: ClassVar[float] = 0.15  # smooth images gain 3 dB by it
 
     @property
-    def operator(self):
+    def operator(self) -> Operator:
         """What the kernels must know."""
         return Operator(SECOND, safety=3.2)
 
@@ -213,11 +222,11 @@ class TotalVariation(Differences):
 
     epsilon: float = 0.003
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_parameters(epsilon=self.epsilon)
 
     @property
-    def operator(self):
+    def operator(self) -> Operator:
         """What the kernels must know."""
         return Operator(FIRST, safety=2.0, epsilon=self.epsilon)
 
@@ -245,11 +254,11 @@ class HessianTotalVariation(Differences):
     epsilon: float = 0.003
     default_tol: ClassVar[float] = 0.15  # it creeps
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_parameters(epsilon=self.epsilon)
 
     @property
-    def operator(self):
+    def operator(self) -> Operator:
         """What the kernels must know."""
         return Operator(SECOND, safety=4.0, epsilon=self.epsilon)
 
@@ -294,11 +303,11 @@ class EdgeAligned(Differences):
     first_order: float = 0.5
     mixed: float = 2.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_parameters(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     @property
-    def operator(self):
+    def operator(self) -> Operator:
         """What the kernels must know."""
         return Operator(
             EDGE,
@@ -312,7 +321,7 @@ class EdgeAligned(Differences):
             strength=self.edge_strength,
         )
 
-    def _weights(self, x):
+    def _weights(self, x: NDArray[Any]) -> Weights:
         weights = super()._weights(x)
         weights.orient(x[np.newaxis], SPREAD)
         return weights

@@ -1,13 +1,21 @@
 """The line smoothness of the classic recipe, and the compiled sweeps that descend it."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graddesc.arguments import as_out, as_plane
 from graddesc.isa import kernels
 from graddesc.losses.sweeps import Momentum
+
+if TYPE_CHECKING:
+    from graddesc.arguments import _Float, _Plane
 
 __all__ = ["LineSmoothness", "LineSweeps"]
 
@@ -38,7 +46,7 @@ class LineSmoothness:
     8.0
     """
 
-    def value(self, x):
+    def value(self, x: _Plane[_Float]) -> float:
         """Return the loss of an image.
 
         Parameters
@@ -60,7 +68,7 @@ class LineSmoothness:
         """
         return self._measure(as_plane(x))[0]
 
-    def gradient(self, x, out=None):
+    def gradient(self, x: _Plane[_Float], out: NDArray[_Float] | None = None) -> NDArray[_Float]:
         """Return the gradient of the loss at an image.
 
         Parameters
@@ -84,7 +92,9 @@ class LineSmoothness:
         """
         return self.value_and_gradient(x, out)[1]
 
-    def value_and_gradient(self, x, out=None):
+    def value_and_gradient(
+        self, x: _Plane[_Float], out: NDArray[_Float] | None = None
+    ) -> tuple[float, NDArray[_Float]]:
         """Return the loss of an image and its gradient there; parameters and errors as in `gradient`.
 
         Returns
@@ -102,12 +112,12 @@ class LineSmoothness:
             out[...] = target
         return value, out
 
-    def sweeps(self, x, free, low, high, threads=1):
+    def sweeps(self, x: NDArray[Any], free: NDArray[np.uint8], low: float, high: float, threads: int = 1) -> LineSweeps:
         """Return the compiled sweeps that descend this loss: `LineSweeps`, whose parameters `Sweeps` explains."""
         return LineSweeps(x, free, low, high, threads)
 
     @staticmethod
-    def _measure(x):
+    def _measure(x: NDArray[Any]) -> tuple[float, tuple[NDArray[Any], NDArray[Any]], NDArray[Any]]:
         rows, cols = x.shape
         strips = _line.count_strips(cols)
         weights = np.empty((rows, 3), x.dtype), np.empty((3, cols), x.dtype)
@@ -122,11 +132,11 @@ class LineSweeps:
     Holds the workspaces and, from one sweep to the next, the norms of the channels as they stand.
     """
 
-    def __init__(self, x, free, low, high, threads=1):
+    def __init__(self, x: NDArray[Any], free: NDArray[np.uint8], low: float, high: float, threads: int = 1) -> None:
         channels, rows, cols = x.shape
         strips = _line.count_strips(cols)
         self._x, self._free, self._range, self._threads = x, free, (low, high), threads
-        self._previous = None
+        self._previous: NDArray[Any] | None = None
         self._weights = [(np.empty((rows, 3), x.dtype), np.empty((3, cols), x.dtype)) for _ in x]
         self._halos = np.empty((2, channels, strips, rows, 4), x.dtype)
         self._sums = [(np.empty((strips, rows, 3)), np.empty((3, cols))) for _ in x]
@@ -142,19 +152,19 @@ class LineSweeps:
             for plane, weights, halo, sums in zip(x, self._weights, self._halos[0], self._sums, strict=True)
         )
 
-    def _channels(self):
+    def _channels(self) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8], tuple[NDArray[Any], ...]]]:
         """The arguments that the kernels have in common, channel by channel."""
         for c, x in enumerate(self._x):
             workspace = *self._weights[c], self._halos[0, c], self._halos[1, c], *self._sums[c], self._totals[c]
             yield x, self._free[c % len(self._free)], workspace
 
-    def _finish(self, values):
+    def _finish(self, values: Iterable[float]) -> None:
         self._halos = self._halos[::-1]
         self.value = math.fsum(values)
         changes, slopes = self._totals.sum(axis=1).T.tolist()
         self.change, self._slope = math.sqrt(math.fsum(changes) / self._moving), math.fsum(slopes)
 
-    def contrast(self):
+    def contrast(self) -> float:
         """The root mean square difference between neighbours."""
         return math.sqrt(
             math.fsum(
@@ -164,7 +174,7 @@ class LineSweeps:
             / self._pairs
         )
 
-    def descend(self, step, track_change=False):
+    def descend(self, step: float, track_change: bool = False) -> None:
         """Take a plain step x <- clip(x - step * gradient); `change` is known if tracked."""
         self._finish(
             [
@@ -173,7 +183,7 @@ class LineSweeps:
             ]
         )
 
-    def accelerate(self):
+    def accelerate(self) -> None:
         """Take a step with each pixel's own step size, then extrapolate x beyond it."""
         if self._previous is None:
             self._previous = self._x.copy()
@@ -188,11 +198,11 @@ class LineSweeps:
             ]
         )
 
-    def planes(self):
+    def planes(self) -> NDArray[Any]:
         """The channels after the last step, before their extrapolation."""
         return self._x if self._previous is None else self._previous
 
-    def loss(self):
+    def loss(self) -> float:
         """The loss of the planes; costs a pass over them after an accelerated step, nothing after a plain one."""
         if self._previous is None:
             return self.value

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Momentum", "Sweeps"]
 
@@ -11,9 +11,9 @@ __all__ = ["Momentum", "Sweeps"]
 class Sweeps(Protocol):
     """A compiled descent under way, of all channels of an image together.
 
-    A class that follows it is made from ``x`` (the image, shape (channels, rows, cols), float32 or float64, C-contiguous,
-    which becomes a part of the workspace), ``free`` (uint8, shape (channels or 1, rows, cols), 1 where a pixel may
-    change), ``low`` and ``high`` (the range to which free pixels are clamped) and ``threads``.
+    A class that follows it is made from ``x`` (the image, shape (channels, rows, cols), float32 or float64,
+    C-contiguous, which becomes a part of the workspace), ``free`` (uint8, shape (channels or 1, rows, cols), 1 where a
+    pixel may change), ``low`` and ``high`` (the range to which free pixels are clamped) and ``threads``.
 
     Attributes
     ----------
@@ -25,8 +25,14 @@ class Sweeps(Protocol):
         Whether the last accelerated sweep began with no momentum, as the one before had pointed uphill.
     """
 
-    value: float
-    change: float
+    @property
+    def value(self) -> float:
+        """See above."""
+
+    @property
+    def change(self) -> float:
+        """See above."""
+
     restarted: bool
 
     def accelerate(self) -> None:
@@ -38,7 +44,7 @@ class Sweeps(Protocol):
     def contrast(self) -> float:
         """The root mean square difference between neighbours, which a change is compared with."""
 
-    def planes(self) -> np.ndarray[Any, Any]:
+    def planes(self) -> NDArray[Any]:
         """The channels as they stand."""
 
     def loss(self) -> float:

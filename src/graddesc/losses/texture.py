@@ -1,12 +1,19 @@
 """The complexity of local spectra, which "texture" is to lower."""
 
+from __future__ import annotations
+
 import numbers
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graddesc.arguments import as_out, as_plane
 from graddesc.losses.differences import EdgeAligned, require_parameters
+
+if TYPE_CHECKING:
+    from graddesc.arguments import _Float, _Plane
 
 __all__ = ["TextureAdaptive"]
 
@@ -51,10 +58,10 @@ class TextureAdaptive:
     """
 
     noise: float = 0.01
-    edge: EdgeAligned = EdgeAligned()
+    edge: EdgeAligned = EdgeAligned()  # noqa: RUF009 - frozen
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_parameters(noise=self.noise)
         if not isinstance(self.edge, EdgeAligned):
             raise TypeError(f"edge must be an EdgeAligned, got {self.edge!r}")
@@ -63,15 +70,17 @@ class TextureAdaptive:
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
-    def value(self, x):
+    def value(self, x: _Plane[_Float]) -> float:
         """Return the loss of an image; parameters and errors as in `LineSmoothness.value`."""
         return _complexity(as_plane(x), self.noise)
 
-    def gradient(self, x, out=None):
+    def gradient(self, x: _Plane[_Float], out: NDArray[_Float] | None = None) -> NDArray[_Float]:
         """Return the gradient of the loss at an image; parameters and errors as in `LineSmoothness.gradient`."""
         return self.value_and_gradient(x, out)[1]
 
-    def value_and_gradient(self, x, out=None):
+    def value_and_gradient(
+        self, x: _Plane[_Float], out: NDArray[_Float] | None = None
+    ) -> tuple[float, NDArray[_Float]]:
         """Return the loss of an image and its gradient there; parameters and errors as in `gradient`."""
         x = as_plane(x)
         out, _ = as_out(out, x)
@@ -81,7 +90,7 @@ class TextureAdaptive:
         return value, out
 
 
-def _complexity(x, noise, gradient=None):
+def _complexity(x: NDArray[Any], noise: float, gradient: NDArray[np.float64] | None = None) -> float:
     """The complexity of the spectra of x; adds its gradient to an array of zeros, shape (rows, cols), float64."""
     size = min(_SIZE, *x.shape)
     window = taper(size)
@@ -108,13 +117,13 @@ def _complexity(x, noise, gradient=None):
     return value
 
 
-def taper(size):
+def taper(size: int) -> NDArray[np.float64]:
     """The window function."""
     profile = np.sin(np.pi * (np.arange(size) + 0.5) / size)
     return np.outer(profile, profile)
 
 
-def window_places(extent, size, stride):
+def window_places(extent: int, size: int, stride: int) -> NDArray[np.int32]:
     """The places of windows along an axis, the last flush with its end."""
     places = [*range(0, extent - size, stride), extent - size]
     return np.array(places, np.int32)

@@ -1,33 +1,112 @@
 """restore(): fill the corrupt pixels of an image so that it becomes smooth, and leave the others alone."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, overload
+
+from numpy.typing import NDArray
 
 from graddesc import masks
 from graddesc.arguments import require_nonnegative
+from graddesc.losses import _Loss, _Name
 from graddesc.restoration.plan import Plan
+from graddesc.restoration.solver import Schedule
+from graddesc.result import Result
+
+if TYPE_CHECKING:
+    from graddesc.masks import _Image, _Pixel
+    from graddesc.restoration.plan import _Init, _Mask, _ValueAndGradient
 
 __all__ = ["restore"]
 
 
+@overload
 def restore(
-    image,
-    mask=None,
+    image: _Image[_Pixel],
+    mask: _Mask | None = None,
     *,
-    known=None,
-    loss="edge",
-    step=None,
-    init="pyramid",
-    max_iter=None,
-    tol=None,
-    max_time=None,
-    bounds=None,
-    channel_axis=None,
-    threads=1,
-    callback=None,
-    out=None,
-    full_output=False,
-    confidence=False,
-):
+    known: _Mask | None = None,
+    loss: _Name | _Loss | _ValueAndGradient = "edge",
+    step: Schedule | None = None,
+    init: _Init = "pyramid",
+    max_iter: int | None = None,
+    tol: float | None = None,
+    max_time: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
+    threads: int = 1,
+    callback: Callable[[Result], object] | None = None,
+    out: NDArray[_Pixel] | None = None,
+    full_output: Literal[False] = False,
+    confidence: Literal[False] = False,
+) -> NDArray[_Pixel]: ...
+
+
+@overload
+def restore(
+    image: _Image[_Pixel],
+    mask: _Mask | None = None,
+    *,
+    known: _Mask | None = None,
+    loss: _Name | _Loss | _ValueAndGradient = "edge",
+    step: Schedule | None = None,
+    init: _Init = "pyramid",
+    max_iter: int | None = None,
+    tol: float | None = None,
+    max_time: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
+    threads: int = 1,
+    callback: Callable[[Result], object] | None = None,
+    out: NDArray[_Pixel] | None = None,
+    full_output: Literal[True],
+    confidence: bool = False,
+) -> tuple[NDArray[_Pixel], Result]: ...
+
+
+@overload
+def restore(
+    image: _Image[_Pixel],
+    mask: _Mask | None = None,
+    *,
+    known: _Mask | None = None,
+    loss: _Name | _Loss | _ValueAndGradient = "edge",
+    step: Schedule | None = None,
+    init: _Init = "pyramid",
+    max_iter: int | None = None,
+    tol: float | None = None,
+    max_time: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
+    threads: int = 1,
+    callback: Callable[[Result], object] | None = None,
+    out: NDArray[_Pixel] | None = None,
+    full_output: bool,
+    confidence: bool = False,
+) -> NDArray[_Pixel] | tuple[NDArray[_Pixel], Result]: ...
+
+
+def restore(
+    image: _Image[_Pixel],
+    mask: _Mask | None = None,
+    *,
+    known: _Mask | None = None,
+    loss: _Name | _Loss | _ValueAndGradient = "edge",
+    step: Schedule | None = None,
+    init: _Init = "pyramid",
+    max_iter: int | None = None,
+    tol: float | None = None,
+    max_time: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
+    threads: int = 1,
+    callback: Callable[[Result], object] | None = None,
+    out: NDArray[_Pixel] | None = None,
+    full_output: bool = False,
+    confidence: bool = False,
+) -> NDArray[_Pixel] | tuple[NDArray[_Pixel], Result]:
     """Restore an image of which the corrupt pixels are known, by descending the gradient of a smoothness loss.
 
     Known pixels stay as they are, to the bit; the others descend the loss, clamped to the image's range.
@@ -73,8 +152,8 @@ def restore(
         Number of threads, at most; no more than there are processors are used. The result has the same bits for every
         number.
     callback : callable, optional
-        Called after each iteration as ``callback(intermediate_result)`` with a `graddesc.result.Result` that has ``x`` (a
-        copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver). StopIteration ends the
+        Called after each iteration as ``callback(intermediate_result)`` with a `graddesc.result.Result` that has ``x``
+        (a copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver). StopIteration ends the
         run.
     out : ndarray, the image's shape and dtype, optional
         Where to write the restored image; must not overlap the image or the mask.
@@ -94,7 +173,8 @@ def restore(
         `minimize`), ``message`` and ``history`` (the loss after each iteration; its unit: see Notes). With `confidence`
         also ``confidence``: float32, shape (rows, cols), or that of the image where channels have masks of their own;
         1 where a pixel is known, towards 0 the larger its expected squared error is beside the variance of the known
-        pixels, at which it is 1/2.
+        pixels, at which it is 1/2; and ``error``, of the same dtype and shape: the root of that expected square, in
+        units of the image.
 
     Raises
     ------
@@ -144,15 +224,15 @@ def restore(
     500
     """
     started = time.perf_counter()
-    image, channel_axis = masks._as_image(image, channel_axis)
+    array, channel_axis = masks._as_image(image, channel_axis)
     if mask is None and known is None:
-        plan = Plan.detected(image, loss=loss, channel_axis=channel_axis, threads=threads)
+        plan = Plan.detected(array, loss=loss, channel_axis=channel_axis, threads=threads)
     else:
-        plan = Plan(mask, image.shape, known=known, loss=loss, channel_axis=channel_axis, threads=threads)
+        plan = Plan(mask, array.shape, known=known, loss=loss, channel_axis=channel_axis, threads=threads)
     if max_time is not None:
         max_time = max(require_nonnegative("max_time", max_time) - (time.perf_counter() - started), 0.0)
     return plan(
-        image,
+        array,
         step=step,
         init=init,
         max_iter=max_iter,

@@ -1,17 +1,25 @@
 """Restorations by a loss of the caller's, which sees the whole image at once."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from graddesc.restoration.problem import as_planes
-from graddesc.restoration.solver import MESSAGES
+from graddesc.losses.texture import TextureAdaptive
+from graddesc.restoration.problem import Problem, as_planes
+from graddesc.restoration.solver import MESSAGES, Limits, Outcome, Report
+
+ValueAndGradient: TypeAlias = Callable[[NDArray[Any]], tuple[Any, Any]]
 
 
-def by_planes(loss, channel_axis):
+def by_planes(loss: TextureAdaptive, channel_axis: int | None) -> ValueAndGradient:
     """Return a callable that adds up a loss of 2-D images over the channels."""
 
-    def value_and_gradient(x):
+    def value_and_gradient(x: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         gradient = np.empty_like(x)
         total = 0.0
         for plane, out in zip(as_planes(x, channel_axis), as_planes(gradient, channel_axis), strict=True):
@@ -26,7 +34,7 @@ class CallableSteps:
 
     restarted = False
 
-    def __init__(self, function, problem, channel_axis):
+    def __init__(self, function: ValueAndGradient, problem: Problem, channel_axis: int | None) -> None:
         problem.fill()
         self._function, self._problem, self._channel_axis = function, problem, channel_axis
         self._x = problem.x
@@ -37,20 +45,21 @@ class CallableSteps:
         self.value, self._gradient = self._evaluate()
 
     @property
-    def _values(self):
+    def _values(self) -> NDArray[Any]:
         """The corrupt pixels, in one dimension."""
-        return self._x[self._where]
+        values: NDArray[Any] = self._x[self._where]
+        return values
 
-    def _move(self, values):
+    def _move(self, values: NDArray[Any]) -> None:
         """Give the corrupt pixels new values, and measure there."""
         self._x[self._where] = values
         self.value, self._gradient = self._evaluate()
 
-    def _note(self, change):
+    def _note(self, change: NDArray[Any]) -> None:
         """Take note of the change of the corrupt pixels."""
         self.change = float(np.linalg.norm(change)) / math.sqrt(self._problem.corrupt)
 
-    def _evaluate(self):
+    def _evaluate(self) -> tuple[float, NDArray[np.float64]]:
         image = self._x[0] if self._channel_axis is None else np.moveaxis(self._x, 0, self._channel_axis)
         result = self._function(image.copy(order="C"))
         try:
@@ -62,25 +71,25 @@ class CallableSteps:
             raise ValueError(f"loss must return a gradient of shape {image.shape}, got {gradient.shape}")
         return float(value), as_planes(gradient, self._channel_axis)
 
-    def descend(self, step, track_change=False):
+    def descend(self, step: float, track_change: bool = False) -> None:
         """Take a plain step."""
         new = np.clip((self._x - step * self._gradient)[self._where], *self._problem.units.bounds())
         self._note(new - self._values)
         self._move(new)
 
-    def contrast(self):
+    def contrast(self) -> float:
         """The root mean square difference between neighbouring pixels."""
         return math.sqrt(sum(float(np.sum(np.diff(self._x, axis=axis) ** 2)) for axis in (1, 2)) / self._pairs)
 
-    def loss(self):
+    def loss(self) -> float:
         """The loss of the image as it stands."""
         return self.value
 
-    def planes(self):
+    def planes(self) -> NDArray[Any]:
         """The channels as they stand."""
         return self._x
 
-    def minimize(self, limits, report):
+    def minimize(self, limits: Limits, report: Report) -> Outcome:
         """Descend by spectral projected gradients; return the status and its message."""
         from scipy.optimize import Bounds
 
@@ -90,11 +99,11 @@ class CallableSteps:
         values = self._values
         reason = None
 
-        def fun(values):
+        def fun(values: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
             self._move(values)
             return self.value, self._gradient[self._where]
 
-        def callback(intermediate_result):
+        def callback(intermediate_result: Any) -> None:
             nonlocal values, reason
             new = intermediate_result.x
             self._note(new - values)

@@ -1,10 +1,20 @@
 """How far each restored pixel can be trusted, learned from known pixels that are held out."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 
 from graddesc.restoration import methods
+from graddesc.restoration.problem import Problem
+from graddesc.restoration.solver import Limits, Schedule
 
 __all__ = ["estimate"]
+
+Mask: TypeAlias = NDArray[np.bool_]
 
 _SEED = 0x5EED  # of the held-out pixels
 _HELD_OUT = 0.2  # of the known pixels, one by one, and of the image's area in discs where there are
@@ -14,7 +24,9 @@ _SPREADS = 1.5, 6.0  # in pixels, over which the contrast is looked at
 _RIDGE = 0.05  # of the mean log-likelihood: keeps what is told of distances from being carried too far
 
 
-def estimate(loss, problem, x, limits, step=None):
+def estimate(
+    loss: Any, problem: Problem, x: NDArray[Any], limits: Limits, step: Schedule | None = None
+) -> tuple[NDArray[np.float64], list[float]]:
     """Estimate the expected squared error of each value of a restored image.
 
     Parameters
@@ -48,7 +60,7 @@ def estimate(loss, problem, x, limits, step=None):
     """
     rng = np.random.default_rng(_SEED)
 
-    def solve(x, free):
+    def solve(x: NDArray[Any], free: Mask) -> NDArray[Any]:
         held_out = problem.alike(x.copy(), np.ascontiguousarray(free, np.uint8)[np.newaxis])
         return methods.solve(loss, held_out, step, limits)
 
@@ -58,7 +70,12 @@ def estimate(loss, problem, x, limits, step=None):
     return np.stack([expected for expected, _ in planes]), [variance for _, variance in planes]
 
 
-def _expected(x, free, solve, rng):
+def _expected(
+    x: NDArray[Any],
+    free: NDArray[np.uint8],
+    solve: Callable[[NDArray[Any], Mask], NDArray[Any]],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], float]:
     """The expected squared errors of channels that share a mask, and the variance of their known pixels."""
     known = free == 0
     expected = np.zeros(free.shape)
@@ -72,13 +89,14 @@ def _expected(x, free, solve, rng):
         held = _held_out(known, rng)
         rest = known & ~held
         other = solve(x, ~rest)
-        squares = np.mean((other - x) ** 2, axis=0, dtype=np.float64)[held] / variance
-        fitted = _fit(_features(other, rest, variance)[:, held], squares)
+        squares: NDArray[np.float64] = np.mean((other - x) ** 2, axis=0, dtype=np.float64)
+        shares = squares[held] / variance
+        fitted = _fit(_features(other, rest, variance)[:, held], shares)
         expected[~known] = variance * fitted(_features(x, known, variance)[:, ~known])
     return expected, variance
 
 
-def _held_out(known, rng):
+def _held_out(known: Mask, rng: np.random.Generator) -> Mask:
     places = np.flatnonzero(known)
     held = np.zeros_like(known)
     held.flat[rng.permutation(places)[: round(_HELD_OUT * len(places))]] = True
@@ -90,13 +108,13 @@ def _held_out(known, rng):
     return held
 
 
-def _distance(known):
+def _distance(known: Mask) -> NDArray[np.float64]:
     from scipy.ndimage import distance_transform_edt
 
     return distance_transform_edt(~known)
 
 
-def _features(x, known, variance):
+def _features(x: NDArray[Any], known: Mask, variance: float) -> NDArray[np.float64]:
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 
     square = np.zeros(x.shape[1:])
@@ -110,7 +128,9 @@ def _features(x, known, variance):
     return np.stack([np.ones(known.shape), np.log(np.maximum(distance, 0.5)), *contrasts])
 
 
-def _fit(features, squares):
+def _fit(
+    features: NDArray[np.float64], squares: NDArray[np.float64]
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """Return the expected square as a function of features, the likeliest for normal errors."""
     from graddesc.descent import minimize
     from graddesc.directions import LBFGS
@@ -120,7 +140,7 @@ def _fit(features, squares):
     means[0] = 0
     centred = features - means
 
-    def fun(theta):
+    def fun(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logarithms = np.clip(theta @ centred, -40, 40)
         ratios = squares * np.exp(-logarithms)
         value = np.mean(logarithms + ratios) + _RIDGE * theta[1:] @ theta[1:]

@@ -1,20 +1,35 @@
 """The loop that descends a loss by its sweeps: the same for all of them, until they settle or a limit is met."""
 
+from __future__ import annotations
+
 import collections
 import itertools
 import math
 import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from graddesc.arguments import require_count, require_nonnegative
 from graddesc.isa import kernels
 from graddesc.losses.differences import EDGE, LEAST_CONTRAST, SPREAD, Differences, Weights
-from graddesc.losses.sweeps import Momentum
-from graddesc.restoration.problem import ROWS_AT_ONCE, pull, push
+from graddesc.losses.line import LineSmoothness
+from graddesc.losses.sweeps import Momentum, Sweeps
+from graddesc.restoration.problem import ROWS_AT_ONCE, Problem, pull, push
 from graddesc.schedules import step_at
 
 _pyramid, _stencil = kernels("pyramid"), kernels("stencil")
+
+Outcome: TypeAlias = tuple[int, str]
+"""A status and its message."""
+
+Schedule: TypeAlias = Callable[[int], float]
+"""The step of each iteration, from 0."""
+
+Report: TypeAlias = Callable[[int, float | None], object]
+"""What is told of an iteration: its number, from 1, and the step if a schedule gave it."""
 
 # The compiled solver: iterations at most, and the change yet to come at which it stops. On photographs with 90 % of the
 # pixels missing this is after 20 to 40 iterations, within 0.1 % of the least loss.
@@ -49,12 +64,22 @@ MESSAGES = {
 class Limits:
     """When to stop: the iterations, the change (as a fraction of the contrast) and the time."""
 
-    def __init__(self, max_iter, tol, deadline, schedule):
+    def __init__(self, max_iter: int, tol: float | None, deadline: float, schedule: bool) -> None:
         self.max_iter, self.tol, self._deadline, self._schedule = max_iter, tol, deadline, schedule
-        self._courses = collections.defaultdict(_Course)  # of the parts of the image that settle by themselves
+        self._courses: dict[int, _Course] = collections.defaultdict(
+            _Course
+        )  # of the parts of the image that settle by themselves
 
     @classmethod
-    def of(cls, max_iter, tol, max_time, step, started, default_tol):
+    def of(
+        cls,
+        max_iter: int | None,
+        tol: float | None,
+        max_time: float | None,
+        step: Schedule | None,
+        started: float,
+        default_tol: float | None,
+    ) -> Limits:
         """Check what the caller gave; a schedule has no tolerance by default."""
         default = SOLVER_MAX_ITER if step is None else SCHEDULE_MAX_ITER
         max_iter = default if max_iter is None else require_count("max_iter", max_iter, least=0)
@@ -65,16 +90,20 @@ class Limits:
         deadline = math.inf if max_time is None else started + require_nonnegative("max_time", max_time)
         return cls(max_iter, tol, deadline, step is not None)
 
-    def alike(self, tol=None):
-        """Those of another run within the same time."""
-        return Limits(SOLVER_MAX_ITER, self.tol if tol is None else tol, self._deadline, False)
+    def afresh(self) -> Limits:
+        """The same for another run, from its start."""
+        return Limits(self.max_iter, self.tol, self._deadline, self._schedule)
 
-    def settled(self, sweeps, size):
+    def of_solver(self, tol: float) -> Limits:
+        """Those of a run of the compiled solver within the same time."""
+        return Limits(SOLVER_MAX_ITER, tol, self._deadline, False)
+
+    def settled(self, sweeps: Any, size: float | None) -> bool:
         """Whether the image has settled after an iteration, whose step size is None unless a schedule gave it."""
         if self.tol is None or size == 0:
             return False
         if self._schedule:
-            return sweeps.change <= self.tol * sweeps.contrast()
+            return bool(sweeps.change <= self.tol * sweeps.contrast())
         changes = getattr(sweeps, "changes", None) or [sweeps.change]
         expected = [self._courses[i].expected(change, sweeps.restarted) for i, change in enumerate(changes)]
         moving = _last_above(expected, self.tol * sweeps.contrast())
@@ -85,16 +114,16 @@ class Limits:
             sweeps.keep(moving)
         return moving == 0
 
-    def remaining(self):
+    def remaining(self) -> float | None:
         """The seconds that are left, or None."""
         return None if self._deadline == math.inf else max(self._deadline - time.perf_counter(), 0.0)
 
-    def expired(self):
+    def expired(self) -> bool:
         """Whether the time is over."""
         return time.perf_counter() >= self._deadline
 
 
-def _last_above(values, limit):
+def _last_above(values: Sequence[float], limit: float) -> int:
     """The number of values up to the last one that is above a limit, or is NaN."""
     return max((i + 1 for i, value in enumerate(values) if not value <= limit), default=0)
 
@@ -102,23 +131,23 @@ def _last_above(values, limit):
 class _Course:
     """How the changes of an image, or of a part of it, have fallen since its momentum last started afresh."""
 
-    def __init__(self):
-        self._changes = collections.deque(maxlen=_TREND_WINDOW + 1)
+    def __init__(self) -> None:
+        self._changes: collections.deque[float] = collections.deque(maxlen=_TREND_WINDOW + 1)
 
-    def expected(self, change, restarted):
+    def expected(self, change: float, restarted: bool) -> float:
         """The change that is yet to come, after this one."""
         if restarted:
             self._changes.clear()
         self._changes.append(change)
         if len(self._changes) > _TREND_WINDOW and self._changes[0] > change:
             # As if the changes to come fell in a geometric series.
-            ratio = (change / self._changes[0]) ** (1 / _TREND_WINDOW)
+            ratio: float = (change / self._changes[0]) ** (1 / _TREND_WINDOW)
             if ratio < 1:
                 return change * ratio / (1 - ratio)
         return change * _ITERATIONS_TO_COME
 
 
-def begin(loss, problem, limits, accelerated):
+def begin(loss: LineSmoothness | Differences, problem: Problem, limits: Limits, accelerated: bool) -> Sweeps:
     """Return the sweeps that descend a loss on a problem, from its start."""
     if isinstance(loss, Differences):
         return DifferenceSweeps(loss, problem, limits, accelerated)
@@ -126,16 +155,16 @@ def begin(loss, problem, limits, accelerated):
     return loss.sweeps(problem.x, problem.free, *problem.units.bounds(), problem.threads)
 
 
-def descend(sweeps, step, limits, report, loss_unit=1.0):
+def descend(sweeps: Sweeps, step: Schedule | None, limits: Limits, report: Report, loss_unit: float = 1.0) -> Outcome:
     """Iterate until a limit is met; return the status and its message.
 
     Each iteration is told by ``report(nit, step)``, whose StopIteration ends the run. Steps of a schedule are of the
     given unit.
     """
     for k in range(limits.max_iter):
+        size = None
         if step is None:
             sweeps.accelerate()
-            size = None
         else:
             size = step_at(step, k)
             sweeps.descend(size / loss_unit, track_change=limits.tol is not None)
@@ -152,14 +181,14 @@ def descend(sweeps, step, limits, report, loss_unit=1.0):
     return MESSAGES["iterations"]
 
 
-def silent(nit, step):
+def silent(nit: int, step: float | None) -> None:
     """A report to nobody."""
 
 
 class DifferenceSweeps:
     """The compiled descent of a loss of local differences, coarse levels first: see `graddesc.losses.sweeps.Sweeps`."""
 
-    def __init__(self, loss, problem, limits, accelerated):
+    def __init__(self, loss: Differences, problem: Problem, limits: Limits, accelerated: bool) -> None:
         coarse = accelerated and limits.max_iter > 0 and problem.begins_with_pyramid
         if not coarse:
             problem.fill()
@@ -180,7 +209,7 @@ class DifferenceSweeps:
             self._descend_levels(x, free, threads, limits)
         self._level = _Level(loss, x, free, *self._bounds, threads)
 
-    def _descend_levels(self, x, free, threads, limits):
+    def _descend_levels(self, x: NDArray[Any], free: NDArray[np.uint8], threads: int, limits: Limits) -> None:
         """Run the energy on ever finer grids; what it finds is where the next finer one starts."""
         pyramids = [pull(plane, free[c % len(free)], threads, _LEVELS) for c, plane in enumerate(x)]
         for pyramid in pyramids:
@@ -198,60 +227,61 @@ class DifferenceSweeps:
                 push(pyramid[level - 1 : level + 1], threads)
 
     @staticmethod
-    def _settle(sweeps, limits):
+    def _settle(sweeps: _Level, limits: Limits) -> None:
         """Run the energy on a coarse grid."""
         course = _Course()
+        assert limits.tol is not None  # as of every run of the compiled solver
         tol = _COARSER * max(limits.tol, _COARSE_LEAST_TOL)
         for _ in range(_COARSE_MAX_ITER):
             restarted = sweeps.accelerate()
             if course.expected(sweeps.change, restarted) <= tol * sweeps.contrast or limits.expired():
                 break
 
-    def descend(self, step, track_change=False):
+    def descend(self, step: float, track_change: bool = False) -> None:
         """Take a plain step."""
         self._level.refresh()
         self._level.descend(step)
 
-    def accelerate(self):
+    def accelerate(self) -> None:
         """Take an accelerated step, with the weights renewed from time to time."""
         self.restarted = self._level.accelerate()
 
     @property
-    def change(self):
+    def change(self) -> float:
         """The root mean square change of the corrupt pixels in the last iteration."""
         return self._level.change
 
     value = change  # finite as long as the image is
 
     @property
-    def changes(self):
+    def changes(self) -> list[float]:
         """What each of the channels that are still descended adds to the change."""
         return [self.change] if self._mixing is None else self._level.changes
 
-    def keep(self, parts):
+    def keep(self, parts: int) -> None:
         """Leave all channels but so many as they are, the first ones: the others have settled."""
         if self._mixing is not None:
             self._level.keep(parts)
 
-    def contrast(self):
+    def contrast(self) -> float:
         """The root mean square difference between neighbours, when it was last measured."""
         return self._level.contrast
 
-    def measure_contrast(self):
+    def measure_contrast(self) -> None:
         """Renew the contrast."""
         self._level.measure_contrast()
 
-    def loss(self):
+    def loss(self) -> float:
         """The loss of the image as it stands, clamped and scaled as the loss sees it."""
         x = self._channels()
         return self._level.loss(x if self._mixing is None else np.clip(x, *self._units.bounds(), out=x))
 
-    def planes(self):
+    def planes(self) -> NDArray[Any]:
         """The channels as they stand."""
         x = self._channels()
         return x.swapaxes(1, 2) if self._turned else x
 
-    def _channels(self):
+    def _channels(self) -> NDArray[Any]:
         x = self._level.iterates
         if self._mixing is not None:
             x = x.copy()
@@ -262,18 +292,27 @@ class DifferenceSweeps:
 class _Level:
     """The sweeps over one grid."""
 
-    def __init__(self, loss, x, free, low, high, threads=1):
+    def __init__(
+        self,
+        loss: Differences,
+        x: NDArray[Any],
+        free: NDArray[np.uint8],
+        low: float,
+        high: float,
+        threads: int = 1,
+    ) -> None:
         operator = loss.operator
         self._free, self._range, self._threads = free, (low, high), threads
         self.iterates, self._previous, self._next = x, x.copy(), x.copy()
-        self._weights, self._measuring = Weights(operator, x.shape, x.dtype, threads), None
+        self._weights = Weights(operator, x.shape, x.dtype, threads)
+        self._measuring: Weights | None = None
         self._steps = np.empty(free.shape, x.dtype)
         self._tiles = _tiles(free)
         self._totals, self._sums = np.empty((len(self._tiles) * len(x), 2)), np.empty((len(x), 2))
         self._accelerate = _stencil.accelerate["float" if x.dtype == np.float32 else "double"]
         self._spread = _tensor_spread(free, threads) if operator.kind == EDGE else None
         shared = len(x) // len(free)
-        self._moving = max(np.count_nonzero(free) * shared, 1)
+        self._moving = max(int(np.count_nonzero(free)) * shared, 1)
         moves = free.view(bool)
         pairs = moves[:, :, 1:] | moves[:, :, :-1], moves[:, 1:] | moves[:, :-1]
         self._pairs = max(sum(map(np.count_nonzero, pairs)) * shared, 1)
@@ -282,7 +321,7 @@ class _Level:
         self.changes = [0.0] * len(x)
         self._momentum, self._iterations, self._due = Momentum(*loss.momentum), 0, 0
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Renew the weights, and with them each pixel's step, at the image as it stands."""
         self.measure_contrast()
         if self._fresh and self._weights.operator.epsilon == 0:
@@ -293,12 +332,12 @@ class _Level:
         self._weights.step_sizes(self._free, self._steps)
         self._fresh = True
 
-    def measure_contrast(self):
+    def measure_contrast(self) -> None:
         """Renew `contrast`."""
         contrast = math.sqrt(self._weights.contrast(self.iterates, self._free) / self._pairs)
         self.contrast = max(contrast, LEAST_CONTRAST * np.finfo(self.iterates.dtype).eps)
 
-    def accelerate(self):
+    def accelerate(self) -> bool:
         """Take an accelerated step; return whether its momentum started afresh, as the last one pointed uphill."""
         if self._iterations == self._due:
             self.refresh()
@@ -321,13 +360,13 @@ class _Level:
         self._slope = sum(slopes)
         return restarted
 
-    def keep(self, channels):
+    def keep(self, channels: int) -> None:
         """Let only so many channels, the first ones, take part in further steps."""
         rest = np.s_[channels : len(self.changes)]
         self._previous[rest] = self._next[rest] = self.iterates[rest]
         del self.changes[channels:]
 
-    def descend(self, step):
+    def descend(self, step: float) -> None:
         """Take a plain step x <- clip(x - step * gradient)."""
         x, new = self.iterates, self._next
         self._weights.gradient(x, new)
@@ -335,21 +374,22 @@ class _Level:
         new += x
         np.clip(new, *self._range, out=new)
         np.copyto(new, x, where=self._free == 0)
-        self._note(np.sum((new - x) ** 2, axis=(1, 2), dtype=np.float64).tolist())
+        squares: NDArray[np.float64] = np.sum((new - x) ** 2, axis=(1, 2), dtype=np.float64)
+        self._note(squares.tolist())
         self._advance()
 
-    def _note(self, squares):
+    def _note(self, squares: Sequence[float]) -> None:
         self.changes = [math.sqrt(square / self._moving) for square in squares]
 
     @property
-    def change(self):
+    def change(self) -> float:
         """The root mean square change of the free pixels in the last sweep."""
         return math.hypot(*self.changes)
 
-    def _advance(self):
+    def _advance(self) -> None:
         self.iterates, self._previous, self._next = self._next, self.iterates, self._previous
 
-    def loss(self, x):
+    def loss(self, x: NDArray[Any]) -> float:
         """The loss of an image of the shape and dtype of this one."""
         weights = self._weights
         if self._spread is not None:
@@ -364,7 +404,7 @@ _CELL = 32, 256  # rows and columns
 _CELLS = 4, 8  # of a tile, at most: the kernel has room for rows of 2048
 
 
-def _tiles(free):
+def _tiles(free: NDArray[np.uint8]) -> NDArray[np.intc]:
     """The tiles of an image in which something is free, made of cells: first row, end, first column, end."""
     _, rows, cols = free.shape
     # A last cell of a single column is a part of the one before it.
@@ -384,25 +424,26 @@ def _tiles(free):
     return np.array(tiles, np.intc).reshape(-1, 4)
 
 
-def _tensor_spread(free, threads):
+def _tensor_spread(free: NDArray[np.uint8], threads: int) -> float:
     """The standard deviation of the tensor's Gaussian, from the density of the known pixels around the unknown ones."""
     sums, scratch = np.empty(free.shape[1]), np.empty(free.shape[1:], np.uint8)
     known = math.fsum(_stencil.known_around(plane, threads, sums, scratch) for plane in free)
-    density = max(known / max(np.count_nonzero(free), 1), 0.005)
-    return min(SPREAD * (0.1 / density) ** 0.4, 10.0)
+    density: float = max(known / max(int(np.count_nonzero(free)), 1), 0.005)
+    spread: float = SPREAD * (0.1 / density) ** 0.4
+    return min(spread, 10.0)
 
 
 # ---- channels ----
 
 
-def _cosines(n, dtype):
+def _cosines(n: int, dtype: DTypeLike) -> NDArray[Any]:
     """The orthonormal cosine transform of n numbers, as a matrix."""
     matrix = np.cos(np.pi / n * np.outer(np.arange(n), np.arange(n) + 0.5)) * math.sqrt(2 / n)
     matrix[0] = math.sqrt(1 / n)
     return matrix.astype(dtype)
 
 
-def _mix(x, matrix):
+def _mix(x: NDArray[Any], matrix: NDArray[Any]) -> None:
     """Replace the channels of x by sums of them, weighted as the rows of the matrix tell."""
     for start in range(0, x.shape[1], ROWS_AT_ONCE):
         block = x[:, start : start + ROWS_AT_ONCE]

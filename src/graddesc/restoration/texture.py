@@ -5,16 +5,27 @@ gathers what windows of several sizes make of it; `Gate` learns from pixels that
 is to be preferred to another; and similar patches are shrunk together.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graddesc.isa import kernels
-from graddesc.losses.texture import taper, window_places
+from graddesc.losses.texture import TextureAdaptive, taper, window_places
 from graddesc.restoration import solver
+from graddesc.restoration.problem import Problem
 
 _kriging = kernels("kriging")
 _patches = kernels("patches")
+
+Image: TypeAlias = NDArray[np.float32]
+Mask: TypeAlias = NDArray[np.bool_]
+Pause: TypeAlias = Callable[[], object]
+Solve: TypeAlias = Callable[[NDArray[np.uint8]], Image]
 
 _EDGE_TOL = 0.1  # of the restorations by "edge", of whose time they are little
 _HELD_OUT = 0.2  # of the known pixels
@@ -65,26 +76,26 @@ _BANDS = 4  # of them, two for each of two threads
 class TextureSteps:
     """A restoration by local spectra; channels with masks of their own go one after the other."""
 
-    def __init__(self, loss, problem):
+    def __init__(self, loss: TextureAdaptive, problem: Problem) -> None:
         problem.fill()
         self._loss, self._problem = loss, problem
         self._x = problem.x
-        self._value = None  # of the image as it stands, once it was measured
+        self._value: float | None = None  # of the image as it stands, once it was measured
 
-    def planes(self):
+    def planes(self) -> NDArray[Any]:
         """The channels as they stand."""
         return self._x
 
-    def loss(self):
+    def loss(self) -> float:
         """The loss of the image as it stands, scaled as it sees it."""
         if self._value is None:
             self._value = math.fsum(self._loss.value(x) for x in self._x)
         return self._value
 
-    def run(self, limits, report):
+    def run(self, limits: solver.Limits, report: solver.Report) -> solver.Outcome:
         """Take all steps; return the status and its message."""
 
-        def pause():
+        def pause() -> None:
             if limits.expired():
                 raise _OutOfTime
 
@@ -98,16 +109,16 @@ class TextureSteps:
                 latest = None
                 x = np.ascontiguousarray(self._x[part], np.float32)
 
-                def restore_edge(free, x=x):
+                def restore_edge(free: NDArray[np.uint8], x: Image = x) -> Image:
                     edge = problem.alike(x.copy(), free[np.newaxis])
-                    within = limits.alike(_EDGE_TOL)
+                    within = limits.of_solver(_EDGE_TOL)
                     sweeps = solver.begin(self._loss.edge, edge, within, accelerated=True)
                     solver.descend(sweeps, None, within, solver.silent)
                     return edge.assembled(sweeps.planes(), x)
 
                 steps = restore_texture(
-                    x, free, restore_edge, *problem.units.bounds(), self._loss.noise, np.random.default_rng(self._loss.seed),
-                    problem.threads, pause,
+                    x, free, restore_edge, *problem.units.bounds(), self._loss.noise,
+                    np.random.default_rng(self._loss.seed), problem.threads, pause,
                 )  # fmt: skip
                 for image in steps:
                     if image is not latest:
@@ -131,7 +142,17 @@ class _OutOfTime(Exception):
     """Raised inside of a step that is too long to be waited for."""
 
 
-def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
+def restore_texture(
+    x: Image,
+    free: NDArray[np.uint8],
+    solve: Solve,
+    low: float,
+    high: float,
+    noise: float,
+    rng: np.random.Generator,
+    threads: int,
+    pause: Pause,
+) -> Iterator[Image]:
     """Restore an image by local spectra, held-out pixels and similar patches; a generator of the image step by step.
 
     Parameters
@@ -170,15 +191,17 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
     # From here on each image is a pair: what all known pixels tell, and what the rest tells.
     edges = edge, solve((~rest).astype(np.uint8))
 
-    def choose(firsts, seconds, expected, spread):
+    def choose(
+        firsts: Sequence[Image], seconds: Sequence[Image], expected: Sequence[float], spread: Sequence[float]
+    ) -> list[Image]:
         gate = Gate(firsts[1], seconds[1], x, held, expected, spread, pause)
         return [gate(firsts[0], seconds[0]), gate.own()]
 
-    def trust(image, otherwise, near):
+    def trust(image: Image, otherwise: Image, near: tuple[float, float]) -> Image:
         trusted = _trusted(known, rest, held, *near, pause)
         return _fix(otherwise + trusted * (image - otherwise), x, known, low, high)
 
-    kriged = None
+    kriged: list[Image] = []
     for sides in _sides(known):
         parts = []
         for start in range(0, len(x), _CHANNELS):
@@ -186,24 +209,28 @@ def restore_texture(x, free, solve, low, high, noise, rng, threads, pause):
             work = _krige(sides, x[some], free, known, rest, [image[some] for image in edges], noise, threads, pause)
             parts.append((yield from _while_showing(edge, work)))
         images = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        kriged = images if kriged is None else choose(kriged, images, *_SIZES_WEIGHT)
-    mixed = choose(edges, kriged, *_EDGE_WEIGHT)
-    mixed = trust(mixed[0], edge, _NEAR_FOR_KRIGING), _fix(mixed[1], x, rest, low, high)
+        kriged = choose(kriged, images, *_SIZES_WEIGHT) if kriged else images
+    chosen = choose(edges, kriged, *_EDGE_WEIGHT)
+    mixed = trust(chosen[0], edge, _NEAR_FOR_KRIGING), _fix(chosen[1], x, rest, low, high)
     yield mixed[0]
     polished = []
     for image, where, stride, seed in zip(mixed, (known, rest), _PATCH_STRIDES, rng.spawn(2), strict=True):
-        work = _polish(image, lambda new, where=where: _fix(new, x, where, low, high), stride, seed, threads, pause)
-        polished.append((yield from _while_showing(mixed[0], work)))
+
+        def fix(new: Image, where: Mask = where) -> Image:
+            return _fix(new, x, where, low, high)
+
+        polishing = _polish(image, fix, stride, seed, threads, pause)
+        polished.append((yield from _while_showing(mixed[0], polishing)))
     gate = Gate(mixed[1], polished[1], x, held, *_UNPOLISHED_WEIGHT, pause)
     yield trust(gate(mixed[0], polished[0]), mixed[0], _NEAR_FOR_PATCHES)
 
 
-def _fix(image, x, known, low, high):
+def _fix(image: NDArray[Any], x: Image, known: Mask, low: float, high: float) -> Image:
     """An image within its range, with the known pixels of x."""
     return np.where(known, x, np.clip(image, low, high)).astype(np.float32)
 
 
-def _while_showing(image, work):
+def _while_showing(image: Image, work: Iterable[Any]) -> Generator[Image, None, Any]:
     """Yield an image for each step of some work, and return what its last one gave."""
     result = None
     for result in work:  # noqa: B007
@@ -211,20 +238,23 @@ def _while_showing(image, work):
     return result
 
 
-def _trusted(known, rest, held, spread, least, pause):
+def _trusted(
+    known: Mask, rest: Mask, held: Mask, spread: float, least: float, pause: Pause
+) -> NDArray[np.floating[Any]]:
     """How far what held-out pixels tell holds at each pixel, by the density of known pixels around.
 
     It is 1 where they are as dense as around the sparsest held-out pixels, and 0 where they are but `least` times so.
     """
 
-    def density(mask):
+    def density(mask: Mask) -> NDArray[Any]:
         return _blurred(mask.astype(np.float32), spread, pause)
 
     sparsest = max(np.quantile(density(rest)[held], 0.01), 1e-6)
-    return np.clip((density(known) / sparsest - least) / (1 - least), 0, 1)
+    trusted: NDArray[np.floating[Any]] = np.clip((density(known) / sparsest - least) / (1 - least), 0, 1)
+    return trusted
 
 
-def _blurred(image, spread, pause):
+def _blurred(image: NDArray[Any], spread: float, pause: Pause) -> NDArray[Any]:
     """A Gaussian mean of a 2-D image."""
     from scipy.ndimage import gaussian_filter1d
 
@@ -237,14 +267,24 @@ def _blurred(image, spread, pause):
 # ---- windows and their spectra ----
 
 
-def _sides(known):
+def _sides(known: Mask) -> list[tuple[int, ...]]:
     """The sides of the tori to take, those of large windows first."""
     wanted = math.sqrt(_KNOWN_IN_WINDOW * known.size / np.count_nonzero(known))
     best = min(range(len(_SIDES)), key=lambda k: abs(math.log(3 * _SIDES[k] / 4 / wanted)))
     return [sides for sides in (_SIDES[best : best + 1], _SIDES[max(best - 1, 0) : best]) if sides]
 
 
-def _krige(sides, x, free, known, rest, edges, noise, threads, pause):
+def _krige(
+    sides: Iterable[int],
+    x: Image,
+    free: NDArray[np.uint8],
+    known: Mask,
+    rest: Mask,
+    edges: Sequence[Image],
+    noise: float,
+    threads: int,
+    pause: Pause,
+) -> Iterator[list[Image] | None]:
     """Yield now and then, at last the pair of images that is kriged from all known pixels and from the rest."""
     merged = [Merged(edge) for edge in edges]
     for side in sides:
@@ -268,28 +308,29 @@ def _krige(sides, x, free, known, rest, edges, noise, threads, pause):
 class Merged:
     """The mean of what windows make of each pixel, those with small errors weighing more."""
 
-    def __init__(self, otherwise):
+    def __init__(self, otherwise: Image) -> None:
         self._otherwise = otherwise
         self._sums, self._weights = np.zeros_like(otherwise), np.zeros(otherwise.shape[1:], np.float32)
 
-    def add(self, windows, estimates):
+    def add(self, windows: Windows, estimates: Image) -> None:
         """Add the estimates of windows."""
         windows.merge(estimates, self._sums, self._weights)
 
-    def mean(self, x, known):
+    def mean(self, x: Image, known: Mask) -> Image:
         """Return the mean, the other image where there is no window, and x where it is known."""
         image = self._otherwise.copy()
         np.divide(self._sums, self._weights, out=image, where=self._weights > 0)
         return np.where(known, x, image)
 
 
-def _power_law(side, exponent):
+def _power_law(side: int, exponent: float) -> NDArray[np.float64]:
     """A power law as a half spectrum of mean 1."""
     rows, cols = np.fft.fftfreq(side)[:, np.newaxis], np.fft.rfftfreq(side)
     spectrum = (rows**2 + cols**2 + 1e-3) ** (-exponent / 2)
     weights = np.full(side // 2 + 1, 2.0)
     weights[[0, -1]] = 1
-    return spectrum / ((spectrum * weights).sum() / side**2)
+    law: NDArray[np.float64] = spectrum / ((spectrum * weights).sum() / side**2)
+    return law
 
 
 class Windows:
@@ -303,7 +344,9 @@ class Windows:
         The windows whose known pixels are best explained by a spectrum that falls slowly.
     """
 
-    def __init__(self, side, free, channels, noise, threads, pause):
+    def __init__(
+        self, side: int, free: NDArray[np.uint8], channels: int, noise: float, threads: int, pause: Pause
+    ) -> None:
         self._side, self._channels, self._variance = side, channels, noise**2
         self._threads, self._pause = threads, pause
         self._size = min(3 * self._side // 4, *free.shape)
@@ -322,7 +365,7 @@ class Windows:
         self._errors = np.ones(count, np.float32)
         self.textured = np.zeros(count, bool)
 
-    def _count(self, flags):
+    def _count(self, flags: NDArray[Any]) -> NDArray[np.int64]:
         """How many flags are set in each window."""
         sums = np.zeros((flags.shape[0] + 1, flags.shape[1] + 1), np.int64)
         self._pause()
@@ -332,9 +375,10 @@ class Windows:
         self._pause()
         top, left = self._corners.T
         bottom, right = top + self._size, left + self._size
-        return sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+        counts: NDArray[np.int64] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+        return counts
 
-    def know(self, x, known):
+    def know(self, x: Image, known: Mask) -> None:
         """Take these pixels of x as the known ones from now on."""
         self._x, self._known = np.ascontiguousarray(x), known.view(np.uint8)
         counts = self._count(known)
@@ -346,12 +390,12 @@ class Windows:
         floats = _kriging.workspace_size(self._side, self._size, self._capacity, self._channels)
         self._workspace = np.empty((self._threads, floats), np.float32)
 
-    def _chunks(self, order):
+    def _chunks(self, order: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
         for start in range(0, len(order), _CHUNK):
             self._pause()
             yield order[start : start + _CHUNK]
 
-    def begin(self, pilot):
+    def begin(self, pilot: Image) -> None:
         """Choose the spectra to start from: power laws, or mixtures with the spectrum of another image's window."""
         laws = np.stack([_power_law(self._side, exponent) for exponent in _EXPONENTS])
         covariances = np.fft.irfft2(laws, s=(self._side, self._side))
@@ -361,7 +405,7 @@ class Windows:
         for order in self._chunks(self.order):
             _kriging.begin(
                 self._x, self._known, pilot, self._corners, order, self._taper, self._roots, laws.astype(np.float32),
-                tables, np.float32(_SHARES), self._variance, self._capacity, self._threads, self._workspace,
+                tables, np.array(_SHARES, np.float32), self._variance, self._capacity, self._threads, self._workspace,
                 self._spectra, exponents,
             )  # fmt: skip
         self.textured = exponents < 2
@@ -370,11 +414,11 @@ class Windows:
         others[self.order] = False
         self._spectra[others] = 1
 
-    def estimates(self):
+    def estimates(self) -> Image:
         """Room for what each window makes of its pixels."""
         return np.empty((len(self._corners), self._channels, self._size, self._size), np.float32)
 
-    def learn(self, order, steps, ties, estimates):
+    def learn(self, order: NDArray[np.int32], steps: int, ties: Iterable[int], estimates: Image) -> Iterator[None]:
         """Take steps of expectation-maximisation in these windows, the last of which estimates; yield after each."""
         law = _power_law(self._side, _MIX_EXPONENT).astype(np.float32)
         for k in range(steps):
@@ -391,7 +435,7 @@ class Windows:
                     self._spectra[chunk] = self._tied[chunk]
             yield
 
-    def merge(self, estimates, sums, weights):
+    def merge(self, estimates: Image, sums: Image, weights: Image) -> None:
         """Add what each window makes of its pixels, and its weights, to sums and weights."""
         for chunk in self._chunks(self.order):
             _kriging.merge(estimates, self._errors, self._corners, chunk, self._taper, _ERROR_FLOOR, sums, weights)
@@ -412,14 +456,23 @@ class Gate:
     _CLIP = 2.5
     _NEIGHBOURS = 4.0  # how much more the evidence scatters than that of as many independent pixels
 
-    def __init__(self, first, second, x, held, expected, spread, pause):
+    def __init__(
+        self,
+        first: Image,
+        second: Image,
+        x: Image,
+        held: Mask,
+        expected: Sequence[float],
+        spread: Sequence[float],
+        pause: Pause,
+    ) -> None:
         self._pause = pause
         self._own = first, second, self._features(first, second)
         features = [feature[held] for feature in self._own[2]]
         self._means = [feature.mean() for feature in features]
         self._deviations = [feature.std() + 1e-9 for feature in features]
         basis = np.stack([np.ones(features[0].shape), *self._standardised(features)])
-        difference, error = (np.float64(image - second)[:, held] for image in (first, x))
+        difference, error = ((image - second).astype(np.float64)[:, held] for image in (first, x))
         square = difference**2
         weights = 1 / (1 + square / (3 * square.mean() + 1e-12))
         # The normal equations, matrix @ coefficients = right, are an observation of the coefficients; the covariance of
@@ -427,22 +480,23 @@ class Gate:
         matrix = (basis * (weights * square).sum(0)) @ basis.T
         right = basis @ (weights * difference * error).sum(0)
         prior = np.diag(np.square(spread))
-        self._coefficients = expected = np.array(expected)
+        mean = np.array(expected)
+        self._coefficients = mean
         for _ in range(2):
             residuals = (weights * difference * (error - self._coefficients @ basis * difference)).sum(0)
             noise = self._NEIGHBOURS * (basis * residuals**2) @ basis.T
-            news = np.linalg.lstsq(noise + matrix @ prior @ matrix, right - matrix @ expected)[0]
-            self._coefficients = expected + prior @ matrix @ news
+            news = np.linalg.lstsq(noise + matrix @ prior @ matrix, right - matrix @ mean)[0]
+            self._coefficients = mean + prior @ matrix @ news
 
-    def __call__(self, first, second):
+    def __call__(self, first: Image, second: Image) -> Image:
         """Mix two images."""
         return self._mix(first, second, self._features(first, second))
 
-    def own(self):
+    def own(self) -> Image:
         """Mix the two images that it has learned from."""
         return self._mix(*self._own)
 
-    def _mix(self, first, second, features):
+    def _mix(self, first: Image, second: Image, features: Iterable[NDArray[Any]]) -> Image:
         weight = np.full(first.shape[1:], self._coefficients[0], np.float32)
         for coefficient, feature in zip(self._coefficients[1:], self._standardised(features), strict=True):
             self._pause()
@@ -450,12 +504,12 @@ class Gate:
         weight = _blurred(np.clip(weight, 0, 1, out=weight), 2, self._pause)
         return second + weight * (first - second)
 
-    def _standardised(self, features):
+    def _standardised(self, features: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         for feature, mean, deviation in zip(features, self._means, self._deviations, strict=True):
             yield np.clip((feature - mean) / deviation, -self._CLIP, self._CLIP)
 
-    def _features(self, first, second):
-        def mean(products, spread):
+    def _features(self, first: Image, second: Image) -> list[NDArray[Any]]:
+        def mean(products: Any, spread: float) -> NDArray[Any]:
             return _blurred(products.sum(0), spread, self._pause)
 
         self._pause()
@@ -478,7 +532,14 @@ class Gate:
 # ---- similar patches ----
 
 
-def _polish(image, fix, stride, rng, threads, pause):
+def _polish(
+    image: Image,
+    fix: Callable[[Image], Image],
+    stride: int,
+    rng: np.random.Generator,
+    threads: int,
+    pause: Pause,
+) -> Iterator[Image]:
     """Shrink groups of similar patches, again and again by a lower threshold; yield the image after each time."""
     side, group, floats = _patches.layout()
     _, rows, cols = image.shape
@@ -502,12 +563,12 @@ def _polish(image, fix, stride, rng, threads, pause):
             sums, weights = np.zeros_like(plane), np.zeros_like(plane)
             for start in range(0, len(tops), rows_at_once):
                 pause()
-                some = places[start : start + rows_at_once]
-                _patches.shrink(plane, some, _BAND, threshold, threads, workspace, sums, weights)
+                some = np.s_[start : start + rows_at_once]
+                _patches.shrink(plane, places[some], _BAND, threshold, threads, workspace, sums, weights)
             np.divide(sums, weights, out=out)
         image = fix(shrunken)
         yield image
 
 
-def _offsets(rng, stride, *room):
+def _offsets(rng: np.random.Generator, stride: int, *room: int) -> list[int]:
     return [int(rng.integers(0, min(stride, most + 1))) for most in room]

@@ -1,0 +1,193 @@
+"""Plan: what depends on the mask alone, made once for many images."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import graddesc
+from graddesc import losses
+
+LOSSES = ["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge", "texture"]
+DTYPES = [np.uint8, np.uint16, np.float32, np.float64]
+
+
+def frames(dtype, shape=(24, 31), count=3):
+    noise = np.random.default_rng(0).random((count, *shape))
+    images = 0.25 * noise + 0.5 * np.linspace(0, 1, shape[1]) + 0.1
+    if np.dtype(dtype).kind == "u":
+        return np.rint(images * np.iinfo(dtype).max).astype(dtype)
+    return images.astype(dtype)
+
+
+def holes(shape=(24, 31), missing=0.6, seed=1):
+    return np.random.default_rng(seed).random(shape) < missing
+
+
+def line_function(x):
+    return losses.LineSmoothness().value_and_gradient(x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("loss", [*LOSSES, losses.EdgeAligned(epsilon=0.03), line_function], ids=str)
+def test_a_plan_is_restore(loss, dtype):
+    mask = holes()
+    plan = graddesc.Plan(mask, loss=loss)
+    settings = {"tol": 0.3, "max_iter": 40, "bounds": (0, 1)}
+    for image in frames(dtype):
+        kept = image.copy()
+        for given in ({}, settings, {"step": graddesc.Constant(1e-3), "init": "nearest", "max_iter": 2}):
+            restored, info = plan(image, full_output=True, **given)
+            expected, told = graddesc.restore(image, mask, loss=loss, full_output=True, **given)
+            assert restored.dtype == dtype
+            assert_array_equal(restored, expected)
+            assert_array_equal(info.history, told.history)
+            assert (info.fun, info.status, info.message) == (told.fun, told.status, told.message)
+            assert_array_equal(plan(image, **given), expected)
+        assert_array_equal(image, kept)
+
+
+@pytest.mark.parametrize("loss", ["line", "edge"])
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+@pytest.mark.parametrize("own", [False, True], ids=["a mask for all", "a mask for each"])
+@pytest.mark.parametrize("shaped", [False, True], ids=["any", "this shape"])
+def test_channels(loss, axis, own, shaped):
+    image = np.moveaxis(frames(np.float32), 0, axis)
+    mask = np.moveaxis(np.stack([holes(seed=seed) for seed in range(3)]), 0, axis) if own else holes()
+    plan = graddesc.Plan(mask, image.shape if shaped else None, loss=loss, channel_axis=axis)
+    for order in ([0, 1, 2], [2, 2, 0]):
+        some = np.take(image, order, axis)
+        assert_array_equal(plan(some), graddesc.restore(some, mask, loss=loss, channel_axis=axis))
+    if not (own or shaped):
+        two = np.take(image, [0, 1], axis)  # as many channels as there are
+        assert_array_equal(plan(two), graddesc.restore(two, mask, loss=loss, channel_axis=axis))
+
+
+def test_known_is_the_complement():
+    image, mask = frames(np.float64)[0], holes()
+    expected = graddesc.restore(image, mask)
+    for plan in (
+        graddesc.Plan(known=~mask),
+        graddesc.Plan(known=(~mask).tolist(), shape=list(image.shape)),
+        graddesc.Plan(255 * mask.astype(np.uint8)),
+        graddesc.Plan(mask.tolist(), threads=2),
+    ):
+        assert_array_equal(plan(image), expected)
+
+
+def test_detected_pixels():
+    image = np.where(holes(), np.nan, frames(np.float64)[0])
+    plan = graddesc.Plan.detected(image)
+    assert_array_equal(plan(image), graddesc.restore(image))
+    with pytest.raises(ValueError, match="detected, must leave at least one pixel known, got none"):
+        graddesc.Plan.detected(np.full((4, 5), np.nan))
+
+
+def test_a_plan_keeps_its_mask_and_serves_threads():
+    mask = holes()
+    plan = graddesc.Plan(mask)
+    images = frames(np.float32, count=12)
+    expected = [graddesc.restore(image, mask) for image in images]
+    mask[...] = True
+    with ThreadPoolExecutor(4) as pool:
+        for restored, wanted in zip(pool.map(plan, images), expected, strict=True):
+            assert_array_equal(restored, wanted)
+
+
+def test_nothing_corrupt_and_confidence():
+    image = frames(np.float64)[0]
+    restored, info = graddesc.Plan(np.zeros(image.shape, bool))(image, full_output=True)
+    assert_array_equal(restored, image)
+    assert (info.nit, info.status) == (0, 0)
+    told = graddesc.Plan(holes())(image, full_output=True, confidence=True)[1]
+    expected = graddesc.restore(image, holes(), full_output=True, confidence=True)[1]
+    assert_array_equal(told.confidence, expected.confidence)
+    assert_array_equal(told.error, expected.error)
+
+
+def test_out():
+    image, mask = frames(np.uint8)[0], holes().astype(np.uint8)
+    plan = graddesc.Plan(mask)
+    out = np.empty_like(image)
+    assert plan(image, out=out) is out
+    assert_array_equal(out, graddesc.restore(image, mask))
+    known = 1 - mask
+    for given, name, overlapping in [
+        (plan, "mask", mask),
+        (plan, "image", image),
+        (graddesc.Plan(known=known), "known", known),
+    ]:
+        kept = overlapping.copy()
+        with pytest.raises(ValueError, match=f"^out must not overlap {name}$"):
+            given(image, out=overlapping)
+        assert_array_equal(overlapping, kept)
+    with pytest.raises(ValueError, match=r"^out must have shape \(24, 31\) and dtype uint8, got \(31, 24\) and uint8$"):
+        plan(image, out=out.T)
+
+
+MASK = np.eye(4, 5, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "error", "message"),
+    [
+        ((), {}, TypeError, "mask must be of bool or integers, got object"),
+        ((MASK,), {"known": ~MASK}, ValueError, "mask and known must not both be given"),
+        ((MASK.astype(float),), {}, TypeError, "mask must be of bool or integers, got float64"),
+        ((MASK, (5, 4)), {}, ValueError, r"mask must have shape \(5, 4\), got \(4, 5\)"),
+        ((MASK, [5, 4]), {}, ValueError, r"mask must have shape \(5, 4\), got \(4, 5\)"),
+        ((), {"known": MASK, "shape": (5, 4)}, ValueError, r"known must have shape \(5, 4\), got \(4, 5\)"),
+        (
+            (MASK, (5, 4, 3)),
+            {"channel_axis": -1},
+            ValueError,
+            r"mask must have shape \(5, 4\) or \(5, 4, 3\), got \(4, 5\)",
+        ),
+        ((MASK[0],), {}, ValueError, r"mask must be 2-D, or 3-D with channel_axis, got shape \(5,\)"),
+        (
+            (np.stack([MASK] * 3),),
+            {},
+            ValueError,
+            r"mask must be 2-D, or 3-D with channel_axis, got shape \(3, 4, 5\)",
+        ),
+        ((~MASK | True,), {}, ValueError, "mask must leave at least one pixel known, got none"),
+        (
+            (np.stack([MASK, ~MASK | True]),),
+            {"channel_axis": 0},
+            ValueError,
+            "mask must leave at least one pixel known, got none in channel 1",
+        ),
+        ((MASK,), {"loss": "lines"}, ValueError, "loss must be one of 'line'.*got 'lines'"),
+        ((MASK,), {"loss": losses.EdgeAligned}, TypeError, "loss must be a name, a loss of graddesc.losses or"),
+        ((MASK,), {"threads": 0}, ValueError, "threads must be a positive integer, got 0"),
+        ((MASK,), {"threads": True}, TypeError, "threads must be a positive integer, got True"),
+    ],
+)
+def test_bad_plans(arguments, settings, error, message):
+    with pytest.raises(error, match=message):
+        graddesc.Plan(*arguments, **settings)
+
+
+@pytest.mark.parametrize(
+    ("plan", "image", "message"),
+    [
+        (graddesc.Plan(MASK, (4, 5)), np.ones((5, 4)), r"image must have shape \(4, 5\), got \(5, 4\)"),
+        (graddesc.Plan(MASK), np.ones((5, 4)), r"image must have rows and columns \(4, 5\), got shape \(5, 4\)"),
+        (graddesc.Plan(MASK), np.ones((4, 5, 3)), "give channel_axis for an image with channels"),
+        (
+            graddesc.Plan(MASK, channel_axis=-1),
+            np.ones((3, 4, 5)),
+            r"image must have rows and columns \(4, 5\), got shape \(3, 4, 5\)",
+        ),
+        (graddesc.Plan(MASK, channel_axis=-1), np.ones((4, 5)), "image must be 3-D when channel_axis is given"),
+        (
+            graddesc.Plan(np.stack([MASK, ~MASK]), channel_axis=0),
+            np.ones((3, 4, 5)),
+            r"image must have 2 channels, as the mask has, got shape \(3, 4, 5\)",
+        ),
+    ],
+)
+def test_images_that_do_not_fit(plan, image, message):
+    with pytest.raises(ValueError, match=message):
+        plan(image)
