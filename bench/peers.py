@@ -16,7 +16,7 @@ def graddesc_sweep(start, known):
     from graddesc.losses import LineSmoothness
 
     x = start.copy()
-    sweeps = LineSmoothness().sweeps(x, (~known).view(np.uint8), 0.0, 1.0)
+    sweeps = LineSmoothness().sweeps(x[np.newaxis], (~known).view(np.uint8)[np.newaxis], 0.0, 1.0)
 
     def advance(steps):
         for step in steps:

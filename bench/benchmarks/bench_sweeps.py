@@ -3,15 +3,16 @@
 import numpy as np
 
 from graddesc.losses import LineSmoothness, by_name
-from graddesc.restore import _Momentum
+from graddesc.restoration import solver
 
 from .bench_base import corrupted, known_pixels, photograph
 
 
 def trial(size, dtype):
-    """An image and, as uint8, which of its pixels are free."""
+    """An image of one channel and, as uint8, which of its pixels are free."""
     known = known_pixels((size, size))
-    return corrupted(photograph(size, size), known).astype(dtype), (~known).view(np.uint8)
+    image = corrupted(photograph(size, size), known).astype(dtype)
+    return image[np.newaxis], (~known).view(np.uint8)[np.newaxis]
 
 
 class Sweep:
@@ -25,7 +26,7 @@ class Sweep:
         self.sweeps.descend(0.015)
 
     def time_accelerate(self, *_):
-        self.sweeps.accelerate(0.5)
+        self.sweeps.accelerate()
 
 
 class StencilSweep:
@@ -35,13 +36,12 @@ class StencilSweep:
     param_names = ("loss", *Sweep.param_names)
 
     def setup(self, loss, size, dtype, threads):
-        image, free = trial(size, dtype)
-        self.sweeps = by_name(loss).sweeps_of(image[np.newaxis], free[np.newaxis], 0.0, 1.0, threads)
-        self.momentum = _Momentum()
+        self.sweeps = solver._Level(by_name(loss), *trial(size, dtype), 0.0, 1.0, threads)
         self.sweeps.refresh()
+        self.sweeps._due = np.inf  # when an iteration would renew the weights
 
     def time_refresh(self, *_):
         self.sweeps.refresh()
 
     def time_accelerate(self, *_):
-        self.sweeps.accelerate(self.momentum)
+        self.sweeps.accelerate()
