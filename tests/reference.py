@@ -1,6 +1,8 @@
 """Slow twins of the compiled kernels, written for reading: plain NumPy, float64, one line at a time."""
 
 import numpy as np
+from scipy import linalg, ndimage, sparse
+from scipy.sparse.linalg import splu
 
 
 def _differences(line):
@@ -130,6 +132,396 @@ def stencil_energy(kind, x, cosine, sine, edge, epsilon, scale, mu, kappa):
     return total + mu / 2 * np.sum(gx**2 + gy**2 - edge * along + kappa / 4 * (2 - edge) * mixed**2)
 
 
+def contrast_unit(known):
+    """The offset and the factor of the unit in which contrasts are measured, by all known pixels of a small image.
+
+    It is 1.5 times the range that is left when one in two hundred, and one at least, is taken off on either side.
+    """
+    values = np.sort(np.ravel(known).astype(np.float64))
+    left_out = max(len(values) // 200, 1) if len(values) > 8 else 0
+    low, high = values[left_out], values[-1 - left_out]
+    if low == high:
+        low, high = values[0], values[-1]
+    return (low - (high - low) / 4, 1.5 * (high - low)) if high > low else (low, max(abs(low), 1e-20))
+
+
+def _difference(side, order):
+    return sparse.csr_array(np.diff(np.eye(side), order, axis=0))
+
+
+def stencil_hessian(kind, shape, omega=None):
+    """The sparse Hessian of the first (0) or second (1) differences with frozen weights omega, 2 by default.
+
+    It acts on images of shape (rows, cols) that are raveled row by row.
+    """
+    omega = np.full(shape, 2.0) if omega is None else np.asarray(omega, np.float64)
+    rows, cols = (sparse.eye_array(side) for side in shape)
+    along_rows = sparse.kron(rows, _difference(shape[1], kind + 1), "csr")
+    along_cols = sparse.kron(_difference(shape[0], kind + 1), cols, "csr")
+    if kind == 0:
+        # Each pixel of a pair has half of the squared difference.
+        terms = [
+            (along_rows, (omega[:, 1:] + omega[:, :-1]) / 2),
+            (along_cols, (omega[1:] + omega[:-1]) / 2),
+        ]
+    else:
+        mixed = sparse.kron(_difference(shape[0], 1), _difference(shape[1], 1), "csr")
+        around = omega[1:, 1:] + omega[1:, :-1] + omega[:-1, 1:] + omega[:-1, :-1]
+        terms = [(along_rows, omega[:, 1:-1]), (along_cols, omega[1:-1]), (mixed, around / 2)]
+    return sum(taps.T @ sparse.diags_array(weights.ravel()) @ taps for taps, weights in terms).tocsr()
+
+
+def edge_hessian(weights, mu, kappa):
+    """The sparse Hessian of the differences that are aligned with edges, with frozen weights of shape (4, rows, cols).
+
+    It is the second derivative of sum omega Q / 2 over the interior and of the energy of the cells.
+    """
+    rows, cols = weights.shape[1:]
+
+    def at(row_taps, col_taps):
+        # Taps along both axes, for each place at which they fit into the image.
+        return sparse.kron(row_taps, col_taps, "csr")
+
+    def form(left, factors, right):
+        return left.T @ sparse.diags_array(factors.ravel()) @ right
+
+    total = sparse.csr_array((rows * cols, rows * cols))
+    if min(rows, cols) > 2:
+        omega, cosine, sine, edge = weights[:, 1:-1, 1:-1]
+        middle, central = (
+            [sparse.csr_array(sum(tap * np.eye(n - 2, n, k) for k, tap in enumerate(taps))) for n in (rows, cols)]
+            for taps in ((0, 1, 0), (-0.5, 0, 0.5))
+        )
+        dxx, dyy = at(middle[0], _difference(cols, 2)), at(_difference(rows, 2), middle[1])
+        dxy = at(*central)
+        normal = sum(
+            sparse.diags_array(share.ravel()) @ taps
+            for share, taps in (((1 + cosine) / 2, dxx), ((1 - cosine) / 2, dyy), (sine, dxy))
+        )
+        total = form(dxx, omega, dxx) + form(dyy, omega, dyy) + form(dxy, 2 * omega, dxy)
+        total = total - form(normal, omega * edge, normal)
+    if min(rows, cols) > 1:
+        _, cosine, sine, edge = weights[:, :-1, :-1]
+        mean = [sparse.csr_array((np.eye(n - 1, n) + np.eye(n - 1, n, 1)) / 2) for n in (rows, cols)]
+        gx, gy = at(mean[0], _difference(cols, 1)), at(_difference(rows, 1), mean[1])
+        mixed = at(_difference(rows, 1), _difference(cols, 1))
+        total = (
+            total + form(gx, mu * (1 - edge * (1 + cosine) / 2), gx) + form(gy, mu * (1 - edge * (1 - cosine) / 2), gy)
+        )
+        crossed = form(gx, mu * edge * sine / 2, gy)
+        total = total - crossed - crossed.T + form(mixed, mu * kappa / 4 * (2 - edge), mixed)
+    return total.tocsr()
+
+
+def _block_means(x):
+    rows, cols = x.shape
+    return np.array([[x[i : i + 2, j : j + 2].mean() for j in range(0, cols, 2)] for i in range(0, rows, 2)])
+
+
+def _one_sided_gradient(x, axis):
+    return np.gradient(x, axis=axis) if x.shape[axis] > 1 else np.zeros_like(x)
+
+
+def structure_tensor(x, contrast):
+    """The damped structure tensor of an image of shape (channels, rows, cols), in blocks of 2 x 2 pixels."""
+    gy, gx = (np.stack([_one_sided_gradient(plane, axis) for plane in x]) for axis in (0, 1))
+    xx, xy, yy = (np.mean(product, axis=0) for product in (gx * gx, gx * gy, gy * gy))
+    damping = 1 / np.sqrt(1 + (xx + yy) / contrast**2)
+    return np.stack([_block_means(damping * product) for product in (xx, xy, yy)])
+
+
+def orientation(tensor, shape, strength):
+    """The cosine and the sine of twice the normal's angle, and how far there is an edge."""
+    everywhere, tiny = np.ones(shape, bool), 1e-20  # tiny: nothing is divided by zero where the image is flat
+    jxx, jxy, jyy = (push(plane, np.zeros(shape), everywhere) for plane in tensor)
+    length, trace = np.hypot(jxx - jyy, 2 * jxy), jxx + jyy
+    s = trace * (length / (trace + tiny)) ** 4 / strength**2
+    return np.stack([(jxx - jyy) / (length + tiny), 2 * jxy / (length + tiny), s / (1 + s)])
+
+
+def known_around(free):
+    """The mean over the free pixels of the share of known ones among the others within three rows and columns."""
+    shares = []
+    for c, i, j in np.argwhere(free):
+        window = free[c, max(i - 3, 0) : i + 4, max(j - 3, 0) : j + 4]
+        shares.append((window == 0).sum() / max(window.size - 1, 1))
+    return np.mean(shares) if shares else 0.0
+
+
+def tensor_spread(free, spread):
+    """The standard deviation of the tensor's Gaussian in pixels: wider where less is known, 10 at most."""
+    return min(spread * (0.1 / max(known_around(free), 0.005)) ** 0.4, 10.0)
+
+
+def differences_to(free, x):
+    """The differences between neighbours of which one at least is free."""
+    free = np.broadcast_to(free, x.shape) == 1
+    either = (np.delete(free, 0, axis) | np.delete(free, -1, axis) for axis in (1, 2))
+    return np.concatenate([np.diff(x, axis=axis)[pairs] for axis, pairs in zip((1, 2), either, strict=True)])
+
+
+def coupling(free):
+    """How much each pixel of a plane shares with the free ones around it, in twentieths."""
+    padded, (rows, cols) = np.pad(free.astype(int), 2), free.shape
+    out = np.zeros(free.shape, int)
+    for i in range(-2, 3):
+        for j in range(-2, 3):
+            weight = {(0, 1): 8, (1, 1): 2, (0, 2): 1}.get(tuple(sorted((abs(i), abs(j)))), 0)
+            out += weight * padded[2 + i : 2 + i + rows, 2 + j : 2 + j + cols]
+    return out
+
+
+class Descent:
+    """The slow twin of a window of `stencil.Descent`: every pixel of every grid, in float64.
+
+    free has shape (1 or channels, rows, cols) and x (channels, rows, cols). `trace` notes on which grid, and after how
+    many of its iterations, the weights were renewed.
+    """
+
+    # As in descent.pxi: of a period between renewals, of couplings, of what stands out, of tolerances on coarse grids.
+    SOLVED, LEAST_PERIOD, PERIOD, PERIOD_SHARE = 0.15, 2, 12, 0.25
+    MARGIN, ALONE, LONELY, DENSE_START = 1.25, 0.01, 0.5, 20.0
+    OUTSTANDING, MOST_MOVE = 8.0, 4.0
+    NEXT_TOL, NEXT_LEAST_TOL, COARSE_TOL, COARSE_LEAST_TOL, COARSE_ITERATIONS = 1.4, 0.1, 0.2, 0.02, 500
+
+    def __init__(self, operator, x, free, most, least_contrast, low=-np.inf, high=np.inf, coarse=True, filled=False):
+        self.operator, self.most, self.least_contrast, self.low, self.high = operator, most, least_contrast, low, high
+        self.grids, self.filled, self.level = [(x.copy(), free == 1)], filled, 0
+        if coarse:
+            self._descend_from_the_coarsest()
+        self.settled = self.failed = False
+        self.trace = []
+        self._open()
+
+    # ---- from grid to grid ----
+
+    def _descend_from_the_coarsest(self):
+        while self.grids[-1][1].any():
+            x, free = self.grids[-1]
+            masks = np.broadcast_to(free, x.shape)
+            pulled = [pull(plane, mask) for plane, mask in zip(x, masks, strict=True)]
+            nothing = np.zeros(x.shape[1:], bool)
+            means = [
+                pull(plane, nothing)[0] if self.filled else mean for plane, (mean, _) in zip(x, pulled, strict=True)
+            ]
+            self.grids.append((np.stack(means), np.stack([mask for _, mask in pulled[: len(free)]])))
+        side = max(self.grids[0][0].shape[1:])
+        while (
+            self.level < 4
+            and self.grids[min(self.level + 1, len(self.grids) - 1)][1].any()
+            and side >> (self.level + 1) >= 3
+        ):
+            self.level += 1
+        for level in range(len(self.grids) - 2, self.level - 1, -1):
+            self._push_to(level)
+
+    def _push_to(self, level):
+        (x, free), (coarse, _) = self.grids[level : level + 2]
+        for plane, mask, means in zip(x, np.broadcast_to(free, x.shape), coarse, strict=True):
+            plane[...] = push(means, plane, mask)
+
+    def _open(self):
+        """Begin with a grid: shares of steps, momentum, the spread of the tensor."""
+        self.x, self.free = self.grids[self.level]
+        self.previous = self.x.copy()
+        couplings = np.stack([coupling(plane) for plane in self.free])
+        mean = couplings[self.free].mean() / 20 if self.free.any() else 0.0
+        self.start = self.DENSE_START if mean > self.LONELY else 1.0
+        self.alone = mean <= self.ALONE  # the free pixels: a sweep solves for most of them
+        self.t, self.slope, self.iterations, self.in_period, self.due = self.start, 0.0, 0, 0, True
+        divisors = np.minimum(1 + self.MARGIN * couplings / 20, self.operator.safety)
+        self.shares = np.floor(128 / divisors) / 128 * self.free
+        self.active = len(self.x)
+        self.courses = [_Course() for _ in self.x]
+        self.moving = max(np.count_nonzero(self.free) * len(self.x) // len(self.free), 1)
+
+    # ---- a sweep ----
+
+    def contrast(self):
+        """The root mean square difference of neighbours of which one at least is free.
+
+        A difference counts as 1 at most, and then as so many times the contrast.
+        """
+        differences = differences_to(self.free, self.x)
+        contrast, most = 0.0, 1.0
+        for _ in range(2 if differences.size else 0):
+            contrast = max(np.sqrt(np.mean(np.clip(differences, -most, most) ** 2)), self.least_contrast)
+            most = min(1.0, self.OUTSTANDING * contrast)
+        return max(contrast, self.least_contrast)
+
+    def _renew(self):
+        operator, shape = self.operator, self.x.shape[1:]
+        self.neighbour_difference = self.contrast()
+        planes = np.zeros((3, *shape))
+        if operator.kind == 2:
+            sigma = tensor_spread(self.free, operator.spread) / 2
+            taps = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
+            taps = np.append(taps[:0:-1], taps) / (2 * taps.sum() - taps[0])
+            tensor = structure_tensor(self.x, operator.contrast)
+            for axis in (1, 2):
+                tensor = ndimage.correlate1d(tensor, taps, axis=axis, mode="reflect")
+            planes = orientation(tensor, shape, operator.strength)
+        square = np.mean([stencil_square(operator.kind, plane, *planes) for plane in self.x], axis=0)
+        omega = operator.scale / np.sqrt(operator.epsilon**2 + np.maximum(square, 0))
+        if operator.kind == 2:
+            self.hessian = edge_hessian(np.stack([omega, *planes]), operator.mu, operator.kappa)
+        else:
+            self.hessian = stencil_hessian(operator.kind, shape, omega)
+        diagonal = self.hessian.diagonal().reshape(shape)
+        self.steps = self.shares / np.maximum(diagonal, operator.floor)
+
+    def _step_off(self):
+        """One accelerated step of the channels that go on; return the sums of their squared changes."""
+        t, self.t = self.t, (1 + np.sqrt(1 + 4 * self.t**2)) / 2
+        momentum, some = min((t - 1) / self.t, self.most), np.s_[: self.active]
+        v = self.x + momentum * (self.x - self.previous)
+        gradient = np.stack([(self.hessian @ plane.ravel()).reshape(plane.shape) for plane in v])
+        new = np.where(self.free, np.clip(v - self.steps * gradient, self.low, self.high), self.x)
+        most = self.MOST_MOVE * self.neighbour_difference  # that a pixel counts for
+        moves, back = (np.clip(moved, -most, most)[some] for moved in (new - self.x, v - new))
+        self.slope = float(np.sum(back * moves))
+        squares = np.sum(moves**2, axis=(1, 2))
+        self.previous[some], self.x[some] = self.x[some].copy(), new[some]
+        return squares
+
+    def sweep(self, tol):
+        if self.due:
+            self._renew()
+            self.in_period, self.greatest = 0, 0.0
+            self.trace.append((self.level, self.iterations))
+        restarted = self.slope > 0
+        if restarted:
+            self.t = self.start
+        squares = self._step_off()
+        self.iterations += 1
+        self.in_period += 1
+        for course, square in zip(self.courses, squares, strict=False):
+            course.note(float(np.sqrt(square / self.moving)), restarted)
+        change = float(np.sqrt(squares.sum() / self.moving))
+        self.failed = not np.isfinite(change)
+        self.greatest = max(self.greatest, change)
+        solved = self.in_period >= self.LEAST_PERIOD and change <= self.SOLVED * self.greatest
+        self.due = self.alone or solved or self.in_period >= max(self.PERIOD, int(self.PERIOD_SHARE * self.iterations))
+        if not self.failed:
+            self._judge(tol)
+
+    def _judge(self, tol):
+        for course in self.courses[: self.active]:
+            course.series = course.renewed() if self.due else None
+        if self._last_that_moves(tol) == self.active:
+            return
+        self.neighbour_difference = self.contrast()
+        moving = self._last_that_moves(tol)
+        self.settled, self.active = moving == 0, moving or self.active
+
+    def _last_that_moves(self, tol):
+        limit = tol * self.neighbour_difference
+        rests = [course.rests(limit) for course in self.courses[: self.active]]
+        return max((c + 1 for c, rest in enumerate(rests) if not rest), default=0)
+
+    # ---- the run ----
+
+    def run(self, until, tol):
+        """Sweep until settled, or until so many iterations of the finest grid are done; return the image."""
+        while not (self.settled or self.failed or (self.level == 0 and self.iterations >= until)):
+            self.sweep(self._tolerance(tol))
+            if self.level > 0 and (self.settled or self.iterations >= self.COARSE_ITERATIONS):
+                self.level, self.settled = self.level - 1, False
+                self._push_to(self.level)
+                self._open()
+        return self.x
+
+    def _tolerance(self, tol):
+        if self.level == 0:
+            return tol
+        if self.level == 1 and not self.filled:
+            return self.NEXT_TOL * max(tol, self.NEXT_LEAST_TOL)
+        return self.COARSE_TOL * max(tol, self.COARSE_LEAST_TOL)
+
+
+class _Course:
+    """How the changes of a channel fall, sweep by sweep and renewal by renewal."""
+
+    def __init__(self):
+        self.changes, self.sum, self.brought, self.series, self.expected = [], 0.0, [], None, np.inf
+
+    def note(self, change, restarted):
+        self.changes = [change] if restarted else [*self.changes, change]
+        self.sum += change
+        self.expected = 50 * change
+        if len(self.changes) > 8 and self.changes[-9] > change:
+            # As if the changes to come fell in a geometric series.
+            ratio = (change / self.changes[-9]) ** (1 / 8)
+            self.expected = change * ratio / (1 - ratio)
+
+    def renewed(self):
+        """What renewals are yet to change, by what the last ones have; None where nothing is known."""
+        self.brought.insert(0, self.sum)
+        self.sum = 0.0
+        last, *before = self.brought[:3]
+        if not before:
+            return None
+        ratio = last / max(before[0], 1e-300)
+        if len(before) > 1:
+            ratio = max(ratio, np.sqrt(last / max(before[1], 1e-300)))
+        ratio = min(ratio, 0.97)
+        return last * ratio / (1 - ratio) * (10 if len(before) == 1 else 1)
+
+    def rests(self, limit):
+        by_changes = len(self.brought) > 1 and self.expected <= limit
+        return by_changes or (self.series is not None and self.series <= limit)
+
+
+def undetermined(kind, mask):
+    """The images that cost nothing and vanish where the mask is False, of shape (count, corrupt pixels).
+
+    For second differences they are the affine functions that vanish on a line, where all known pixels lie on one.
+    """
+    if kind == 0:
+        return np.zeros((0, np.count_nonzero(mask)))
+    slopes = [index / index.max() - 0.5 for index in np.indices(mask.shape) if index.max() > 0]
+    affine = np.stack([np.ones(mask.shape), *slopes], axis=-1)
+    return linalg.null_space(affine[~mask].T @ affine[~mask], rcond=1e-12).T @ affine[mask].T
+
+
+def minimiser(kind, x, mask):
+    """Where the sum of squares of first (0) or second (1) differences is least, x kept where the mask is False.
+
+    By a sparse factorisation, without bounds. Where there are many minimisers it is one of them.
+    """
+    x, free = np.array(x, np.float64), mask.copy()
+    places, flat = np.flatnonzero(mask), undetermined(kind, mask)
+    if len(flat):
+        pinned = places[linalg.qr(flat, mode="r", pivoting=True)[1][: len(flat)]]
+        x.flat[pinned], free.flat[pinned] = x[~mask].mean(), False
+    hessian = stencil_hessian(kind, x.shape)
+    unknown = np.flatnonzero(free)
+    x.flat[unknown] = 0
+    if len(unknown):
+        rows = hessian[unknown]
+        options = {"SymmetricMode": True}
+        factors = splu(rows[:, unknown].tocsc(), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+        for _ in range(3):  # the second and third refine
+            x.flat[unknown] -= factors.solve(rows @ x.ravel())
+    return x
+
+
+def distance(kind, x, minimum, mask):
+    """The root mean square distance of the corrupt pixels of x to those of the nearest minimiser."""
+    apart, flat = (x - minimum)[mask], undetermined(kind, mask)
+    apart = apart - linalg.lstsq(flat.T, apart)[0] @ flat if len(flat) else apart
+    return float(np.sqrt(np.mean(apart**2)))
+
+
+def neighbour_difference(x, mask):
+    """The root mean square difference of neighbours of which one at least is corrupt."""
+    squares = [
+        np.diff(x, axis=axis)[one | other] ** 2
+        for axis, one, other in ((0, mask[1:], mask[:-1]), (1, mask[:, 1:], mask[:, :-1]))
+    ]
+    return float(np.sqrt(np.mean(np.concatenate(squares))))
+
+
 class Krige:
     """One window as a stationary Gaussian process of spectrum S: what its known pixels tell of it, and of S."""
 
@@ -201,3 +593,30 @@ def shrink(image, places, side, threshold):
             sums[block][:side, :side] += patch / (1 + kept.sum())
             weights[block][:side, :side] += 1 / (1 + kept.sum())
     return sums, weights
+
+
+def difference_operator(kind, rows, cols):
+    """The differences whose squares are summed, as a sparse matrix: first ones (0) or second ones (1), weighted."""
+    from scipy import sparse
+
+    def differences(size, order):
+        return sparse.csr_array(np.diff(np.eye(size), order, axis=0)) if order < size else sparse.csr_array((0, size))
+
+    down, right = ([differences(size, order) for order in range(3)] for size in (rows, cols))
+    if kind == 0:
+        return sparse.vstack([sparse.kron(down[1], right[0]), sparse.kron(down[0], right[1])]).tocsc()
+    straight = [sparse.kron(down[2], right[0]), sparse.kron(down[0], right[2])]
+    return sparse.vstack([*straight, np.sqrt(2) * sparse.kron(down[1], right[1])]).tocsc()
+
+
+def direct(kind, x, free):
+    """The minimiser of the sum of squared differences over the free pixels of x, of shape (rows, cols)."""
+    from scipy.sparse.linalg import spsolve
+
+    operator = difference_operator(kind, *x.shape)
+    free = free.ravel() != 0
+    unknown, known = operator[:, free], operator[:, ~free]
+    out = x.astype(np.float64)
+    right = -(unknown.T @ (known @ x.ravel()[~free].astype(np.float64)))
+    out[free.reshape(x.shape)] = spsolve((unknown.T @ unknown).tocsc(), right)
+    return out

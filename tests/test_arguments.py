@@ -71,6 +71,20 @@ def test_counts(least, wanted):
         assert str(caught.value) == f"n must be {wanted}, got {value!r}"
 
 
+def test_channel_axes():
+    for value, axis in [(0, 0), (2, 2), (-1, 2), (-3, 0), (np.int8(1), 1)]:
+        found = arguments.require_channel_axis(value)
+        assert type(found) is int
+        assert found == axis
+    for value in (None, True, np.True_, 1.0, "1", [1]):
+        with pytest.raises(TypeError) as caught:
+            arguments.require_channel_axis(value)
+        assert str(caught.value) == f"channel_axis must be an integer, got {value!r}"
+    for value in (3, -4, HUGE):
+        with pytest.raises(ValueError, match=f"^channel_axis must be an axis of image, from -3 to 2, got {value}$"):
+            arguments.require_channel_axis(value)
+
+
 def test_numbers_of_other_ranges():
     assert arguments.require("angle", -2, "a number below 3", lambda v: v < 3) == -2.0
     with pytest.raises(ValueError, match="angle must be a number below 3, got 4"):

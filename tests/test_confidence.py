@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage, optimize
 
 import graddesc
 from graddesc.restoration import confidence, methods
@@ -88,16 +90,56 @@ def test_contrast_in_a_hole_is_that_at_the_nearest_known_pixel():
     known = np.ones((40, 60), bool)
     known[10:30, 20:40] = False
     x[0, ~known] = 0.5
-    features = confidence._features(x, known, 1.0)
+    bands = confidence._Features(x, known, 1.0).by_bands(np.ones_like(known))
+    features = np.concatenate(list(bands), axis=1).reshape(4, 40, 60)
     for column, nearest in ((21, 19), (38, 40)):
         assert_array_equal(features[2:, 20, column], features[2:, 20, nearest])
-    assert_array_equal(features[1, 20, [19, 20, 29]], np.log([0.5, 1, 10]))
+    assert_allclose(features[1, 20, [19, 20, 29]], np.log([0.5, 1, 10]), rtol=1e-6)  # of float32
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 90), (1, 150, 1), (3, 150, 20)], ids=str)
+def test_features_are_those_of_the_whole_image_at_the_pixels_that_are_wanted(shape):
+    rng = np.random.default_rng(0)
+    x, known, wanted = rng.random(shape), rng.random(shape[1:]) < 0.3, rng.random(shape[1:]) < 0.5
+    square = np.zeros(shape[1:])
+    for axis in (1, 2):
+        if shape[axis] > 1:
+            square += np.mean(np.gradient(x, axis=axis) ** 2, axis=0) / 0.7
+    distance, nearest = ndimage.distance_transform_edt(~known, return_indices=True)
+    contrasts = [ndimage.gaussian_filter(square, spread)[tuple(nearest)] for spread in confidence._SPREADS]
+    expected = [np.ones(shape[1:]), *np.log([np.maximum(distance, 0.5), *(plane + 1e-6 for plane in contrasts)])]
+    found = np.concatenate(list(confidence._Features(x, known, 0.7).by_bands(wanted)), axis=1)
+    assert found.dtype == np.float32
+    assert_allclose(found, np.stack(expected)[:, wanted], rtol=1e-5, atol=1e-6)
+    assert_allclose(confidence._distance(known), distance, rtol=1e-6)
 
 
 def test_the_likeliest_scale_of_errors_is_their_mean_square():
     squares = np.random.default_rng(0).standard_normal(500) ** 2 * 1e-4
     expected = confidence._fit(np.ones((1, 500)), squares)
-    np.testing.assert_allclose(expected(np.ones((1, 6))), np.full(6, squares.mean()), rtol=1e-3)
+    assert_allclose(expected(np.ones((1, 6))), np.full(6, squares.mean()), rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("exact", [0.0, 0.9, 1.0])
+def test_the_fit_is_the_likeliest(scale, exact):
+    # Errors of some pixels may be 0, or far from normal.
+    rng = np.random.default_rng(0)
+    features = np.stack([np.ones(400), *rng.normal(3, 2, (3, 400))])
+    squares = scale * np.exp(features[1] - 2 * features[3]) * rng.standard_normal(400) ** 6
+    squares[rng.random(400) < exact] = 0
+    floored, centred = np.maximum(squares, confidence._LEAST_SQUARE), features - features.mean(axis=1, keepdims=True)
+    centred[0] = 1
+
+    def loss(theta):
+        logarithms = np.clip(theta @ centred, -40, 40)
+        return np.mean(logarithms + floored * np.exp(-logarithms)) + confidence._RIDGE * theta[1:] @ theta[1:]
+
+    start = np.append(np.log(floored.mean()), np.zeros(3))
+    best = optimize.minimize(loss, start, method="Nelder-Mead", options={"maxiter": 4000, "fatol": 1e-12})
+    fitted = np.log(confidence._fit(features, squares)(features))
+    theta = np.linalg.lstsq(centred.T, fitted)[0]
+    assert loss(theta) < best.fun + 1e-8
 
 
 @pytest.mark.parametrize("shape", [(1, 400), (400, 1)], ids=str)
@@ -118,6 +160,7 @@ def test_channels_and_their_masks():
         assert (info.confidence[masks] < 1).all()
 
 
+@pytest.mark.usefixtures("every_thread")
 def test_threads_change_nothing_and_the_restoration_is_the_same():
     truth = photograph(96)[..., 0]
     mask = np.random.default_rng(4).random(truth.shape) < 0.8
@@ -145,11 +188,11 @@ def test_where_there_is_no_doubt(mask, value):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What is asked of the restorations without held-out pixels: problems and limits."""
+    """What is asked of the restorations without held-out pixels: problems, schedules and limits."""
     seen, original = [], methods.solve
 
     def watched(loss, problem, step, limits):
-        seen.append((problem, limits))
+        seen.append((problem, step, limits))
         return original(loss, problem, step, limits)
 
     monkeypatch.setattr(methods, "solve", watched)
@@ -161,7 +204,7 @@ def test_held_out_pixels_are_restored_to_the_tolerance_of_the_others(tol, asked)
     truth = photograph(64)[..., 1] / 255
     mask = np.random.default_rng(0).random(truth.shape) < 0.9
     graddesc.restore(truth, mask, full_output=True, confidence=True, **tol)
-    assert [limits.tol for _, limits in asked] == [tol.get("tol", 0.25)]
+    assert [limits.tol for _, _, limits in asked] == [tol.get("tol", 0.25)]
 
 
 def test_held_out_pixels_are_restored_within_the_bounds(asked):
@@ -169,8 +212,10 @@ def test_held_out_pixels_are_restored_within_the_bounds(asked):
     mask = np.random.default_rng(0).random(truth.shape) < 0.8
     for bounds in (None, (51, 204)):
         graddesc.restore(truth, mask, bounds=bounds, full_output=True, confidence=True)
-    assert [problem.units.given for problem, _ in asked] == [False, True]
-    assert [problem.units.bounds() for problem, _ in asked] == [(0, 1), pytest.approx((0.2, 0.8))]
+    assert [problem.units.given for problem, *_ in asked] == [False, True]
+    offset, factor = reference.contrast_unit(truth[~mask])
+    wanted = [pytest.approx(((low - offset) / factor, (high - offset) / factor)) for low, high in ((0, 255), (51, 204))]
+    assert [problem.units.bounds() for problem, *_ in asked] == wanted
 
 
 @pytest.mark.parametrize("loss", ["line", "edge", "texture"])
@@ -180,9 +225,10 @@ def test_held_out_pixels_are_restored_by_the_schedule_and_the_iterations_of_the_
     step = graddesc.Constant(1e-3)
     for settings in ({"max_iter": 3}, {"step": step, "max_iter": 4}, {"step": step, "max_iter": 40, "tol": 0.01}):
         graddesc.restore(truth, mask, loss=loss, full_output=True, confidence=True, **settings)
-        (_, limits) = asked.pop()
+        _, schedule, limits = asked.pop()
+        assert schedule is settings.get("step")
         tol = settings.get("tol", None if "step" in settings else limits.tol)
-        assert (limits.max_iter, limits.tol, limits._schedule) == (settings["max_iter"], tol, "step" in settings)
+        assert (limits.max_iter, limits.tol) == (settings["max_iter"], tol)
         assert not asked
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import reference
 from conftest import SHAPES, WIDE_SHAPES, use_level
+from graddesc._kernels import line
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from graddesc import isa, losses
+from graddesc import losses
 from graddesc.losses.sweeps import Momentum
 
 LINE = losses.LineSmoothness()
@@ -274,6 +275,13 @@ def sweeps_of(x, free, threads=1):
     return sweeps
 
 
+def planes_of(sweeps):
+    """The channels as they stand, each a piece."""
+    pieces = list(sweeps.pieces())
+    assert [(channel, pixels) for channel, pixels, _ in pieces] == [(channel, None) for channel in range(len(pieces))]
+    return np.stack([plane for _, _, plane in pieces])
+
+
 def squared_change(sweeps, free):
     """The sum of squares of which the change is the root mean."""
     return sweeps.change**2 * max(np.count_nonzero(free), 1)
@@ -297,8 +305,10 @@ def test_plain_sweeps_follow_the_slow_twin(shape, dtype, level):
     contrast = np.sum(differences**2) / max(differences.size, 1)
     assert_allclose(sweeps.contrast() ** 2, contrast, rtol=10 * RTOL[dtype])
     assert_array_equal(x[free == 0], known)
-    assert np.shares_memory(sweeps.planes(), x)
-    assert_array_equal(sweeps.planes()[0], x)
+    ((channel, pixels, plane),) = sweeps.pieces()
+    assert (channel, pixels) == (0, None)
+    assert np.shares_memory(plane, x)
+    assert_array_equal(plane, x)
 
 
 @pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
@@ -312,11 +322,11 @@ def test_accelerated_sweeps_follow_the_slow_twin(shape, dtype, level):
         v, u, slope = reference.accelerate(v, u, free, momentum, 0.1, 0.9)
         sweeps.accelerate()
         assert_allclose(x, v, rtol=0, atol=100 * RTOL[dtype])
-        assert_allclose(sweeps.planes()[0], u, rtol=0, atol=100 * RTOL[dtype])
+        assert_allclose(planes_of(sweeps)[0], u, rtol=0, atol=100 * RTOL[dtype])
         assert_allclose(squared_change(sweeps, free), np.sum((u - before) ** 2), **SQUARES[dtype])
         assert_allclose(sweeps._slope, slope, **SQUARES[dtype])
     assert_allclose(sweeps.loss(), reference.line_value(u), rtol=100 * RTOL[dtype], atol=1e-6)
-    assert_array_equal(sweeps.planes()[0][free == 0], known)
+    assert_array_equal(planes_of(sweeps)[0][free == 0], known)
 
 
 @pytest.mark.parametrize("masks", [1, 3])
@@ -331,7 +341,7 @@ def test_channels_are_swept_each_by_itself(masks, dtype):
         sweeps.descend(0.1, track_change=True)
         for _ in MOMENTA:
             sweeps.accelerate()
-    assert_array_equal(together.planes(), np.concatenate([sweeps.planes() for sweeps in apart]))
+    assert_array_equal(planes_of(together), np.concatenate([planes_of(sweeps) for sweeps in apart]))
     assert_allclose(together.value, sum(sweeps.value for sweeps in apart), rtol=1e-14)
     assert_allclose(together.loss(), sum(sweeps.loss() for sweeps in apart), rtol=1e-14)
     assert_allclose(together._slope, sum(sweeps._slope for sweeps in apart), rtol=1e-12)
@@ -363,7 +373,7 @@ def run(shape, dtype, threads):
     change = sweeps.change
     for _ in MOMENTA:
         sweeps.accelerate()
-    return x.tobytes(), sweeps.planes().tobytes(), change, sweeps.change, sweeps._slope, sweeps.value, sweeps.loss()
+    return x.tobytes(), planes_of(sweeps).tobytes(), change, sweeps.change, sweeps._slope, sweeps.value, sweeps.loss()
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (70, 530), (131, 1301), (66, 4000)], ids=str)
@@ -382,7 +392,6 @@ def test_many_callers_at_once(dtype):
 
 
 def test_kernels_refuse_wrong_shapes():
-    line = isa.kernels("line")
     x, free = start((6, 9), np.float64)
     right = {
         "x": x,

@@ -15,9 +15,11 @@ import sys
 
 import numpy as np
 import pytest
+from graddesc._kernels import processor
+from graddesc._kernels._build import LEVELS
 
 import graddesc
-from graddesc import _build, isa
+from graddesc import _build, _kernels, isa
 
 MODULES = [m.name for m in pkgutil.walk_packages(graddesc.__path__, "graddesc.")]
 MODULES = [name for name in MODULES if name != "graddesc.__main__" and not name.startswith("graddesc._kernels")]
@@ -43,7 +45,6 @@ def test_build_config():
     assert config["version"] == graddesc.__version__ == _build.VERSION
     assert config["isa"] in config["isa_available"]
     assert config["isa_available"][0] == "baseline"
-    assert isinstance(config["openmp"], bool)
     assert config["compiler"]
 
 
@@ -73,9 +74,9 @@ def test_every_module_has_types():
                 assert function.returns is not None, f"{path.name}: {function.name}"
 
 
-def test_import_loads_only_numpy():
+def test_import_loads_nothing_and_a_restoration_only_numpy():
     heavy = "scipy PIL matplotlib tqdm"
-    slow = f"{heavy} dataclasses graddesc.losses graddesc.descent"
+    slow = f"{heavy} numpy dataclasses graddesc.losses graddesc.descent"
     code = f"import sys, graddesc; print([m for m in {slow.split()} if m in sys.modules])"
     assert run(code).stdout == "[]\n"
     # A restoration needs none of them either.
@@ -104,7 +105,7 @@ def test_import_leaves_subnormals_alone():
 import numpy as np
 tiny = np.full(4, 1e-310)
 import graddesc
-graddesc.restore(np.eye(9), np.eye(9) == 0, threads=2)
+graddesc.restore(np.eye(300), np.eye(300) == 0, threads=2)
 assert (tiny * 0.5 > 0).all()
 assert (np.full(4, 1e-40, np.float32) * np.float32(0.5) > 0).all()
 """
@@ -117,9 +118,12 @@ def test_threads_survive_a_fork():
     code = """
 import os, signal
 import numpy as np, graddesc
-image = np.random.default_rng(0).random((40, 1500))
+image = np.random.default_rng(0).random((120, 1500))
 mask = np.random.default_rng(1).random(image.shape) < 0.9
+from graddesc import isa
+from graddesc._kernels import pool
 expected = graddesc.restore(image, mask, threads=2)
+assert pool.helpers() == isa.team_size(2) - 1
 child = os.fork()
 if child == 0:
     signal.alarm(60)
@@ -129,12 +133,42 @@ print(os.waitpid(child, 0)[1])
     assert run(code).stdout == "0\n"
 
 
-def test_no_more_threads_than_processors():
+def test_no_more_threads_than_processors_nor_than_there_is_work_for():
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert isa.team_size(1) == 1
-    assert isa.team_size(10**6) == os.cpu_count()
+    assert isa.team_size(10**6) == processors
+    assert isa.team_size(10**6, 10**9) == processors
+    assert isa.team_size(10**6, 64 * 64) == 1
+    assert isa.team_size(10**6, 2 * 2**15) == min(2, processors)
 
 
-@pytest.mark.parametrize("level", isa.AVAILABLE)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to processors")
+def test_no_more_threads_than_this_process_may_use():
+    code = """
+import os
+from graddesc import isa
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+print(isa.team_size(8))
+"""
+    assert run(code).stdout == "1\n"
+
+
+def test_each_family_of_kernels_is_loaded_when_it_is_used():
+    code = """
+import sys, numpy, graddesc
+families = lambda: sorted(name.split(".")[2].split("_")[0] for name in sys.modules if "graddesc._kernels." in name)
+print(families())
+graddesc.restore(numpy.eye(9), numpy.eye(9) == 0)
+print({"kriging", "patches"} & set(families()))
+from graddesc._kernels import kriging, LEVEL
+assert kriging.__name__ == f"graddesc._kernels.kriging_{LEVEL}"
+"""
+    assert run(code).stdout == "[]\nset()\n"
+    with pytest.raises(ImportError, match="cannot import name 'nothing'"):
+        from graddesc._kernels import nothing  # noqa: F401
+
+
+@pytest.mark.parametrize("level", _kernels.AVAILABLE)
 def test_environment_forces_a_level_with_the_same_bits(level):
     forced = run(RESTORE, GRADDESC_ISA=level)
     assert forced.stderr == ""
@@ -147,9 +181,9 @@ def test_environment_forces_a_level_with_the_same_bits(level):
 
 
 def test_unknown_level_is_refused():
-    result = run("import graddesc", GRADDESC_ISA="v5")
+    result = run("import graddesc; graddesc.restore", GRADDESC_ISA="v5")
     assert result.returncode == 1
-    assert result.stderr.strip().endswith(f"GRADDESC_ISA must be one of {', '.join(_build.LEVELS)}, got 'v5'")
+    assert result.stderr.strip().endswith(f"GRADDESC_ISA must be one of {', '.join(LEVELS)}, got 'v5'")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="this system does not list what its processor can do")
@@ -159,11 +193,11 @@ def test_levels_are_those_of_the_processor():
         flags = set(next(line for line in file if line.startswith("flags")).split())
     v3 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"} <= flags
     v4 = v3 and {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags
-    assert isa.processor.supported_levels() == ("baseline", *["v3"] * v3, *["v4"] * v4)
+    assert processor.supported_levels() == ("baseline", *["v3"] * v3, *["v4"] * v4)
 
 
 def test_highest_level_is_chosen():
-    assert run(RESTORE, GRADDESC_ISA="").stdout.split()[0] == isa.AVAILABLE[-1]
+    assert run(RESTORE, GRADDESC_ISA="").stdout.split()[0] == _kernels.AVAILABLE[-1]
 
 
 @pytest.mark.parametrize("name", MODULES)

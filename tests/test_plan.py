@@ -82,6 +82,8 @@ def test_detected_pixels():
     assert_array_equal(plan(image), graddesc.restore(image))
     with pytest.raises(ValueError, match="detected, must leave at least one pixel known, got none"):
         graddesc.Plan.detected(np.full((4, 5), np.nan))
+    with pytest.raises(ValueError, match="image must be 2-D, or 3-D with channel_axis, got shape"):
+        graddesc.Plan.detected(np.ones((4, 5, 3)))
 
 
 def test_a_plan_keeps_its_mask_and_serves_threads():
@@ -127,12 +129,33 @@ def test_out():
 
 
 MASK = np.eye(4, 5, dtype=bool)
+MASKS = np.stack([MASK] * 3)
+SHAPE = "shape must be 2 positive integers, or 3 with channel_axis"
 
 
 @pytest.mark.parametrize(
     ("arguments", "settings", "error", "message"),
     [
-        ((), {}, TypeError, "mask must be of bool or integers, got object"),
+        ((), {}, TypeError, "mask must be given, or known in its place, got None for both"),
+        ((MASK,), {"channel_axis": "x"}, TypeError, "^channel_axis must be an integer, got 'x'$"),
+        ((MASK,), {"channel_axis": True}, TypeError, "^channel_axis must be an integer, got True$"),
+        ((MASK,), {"channel_axis": 7}, ValueError, "^channel_axis must be an axis of image, from -3 to 2, got 7$"),
+        ((MASKS,), {"channel_axis": -4}, ValueError, "^channel_axis must be an axis of image, from -3 to 2, got -4$"),
+        ((MASK, 5), {}, TypeError, f"^{SHAPE}, got 5$"),
+        ((MASK, "45"), {}, TypeError, f"^{SHAPE}, got '45'$"),
+        ((MASK, (4, 5.0)), {}, TypeError, rf"^{SHAPE}, got \(4, 5.0\)$"),
+        ((MASK, (True, 5)), {}, TypeError, rf"^{SHAPE}, got \(True, 5\)$"),
+        ((MASK, (-4, 5)), {}, ValueError, rf"^{SHAPE}, got \(-4, 5\)$"),
+        ((MASK, (0, 5)), {}, ValueError, rf"^{SHAPE}, got \(0, 5\)$"),
+        ((MASKS, (3, 4, 5)), {}, ValueError, rf"^{SHAPE}, got \(3, 4, 5\)$"),
+        (
+            (MASK, (4, 5)),
+            {"channel_axis": 2},
+            ValueError,
+            r"^shape must be 3 positive integers with channel_axis, got \(4, 5\)$",
+        ),
+        ((MASK[:0],), {}, ValueError, r"^mask must not be empty, got shape \(0, 5\)$"),
+        ((), {"known": MASKS[:0], "channel_axis": 0}, ValueError, r"^known must not be empty, got shape \(0, 4, 5\)$"),
         ((MASK,), {"known": ~MASK}, ValueError, "mask and known must not both be given"),
         ((MASK.astype(float),), {}, TypeError, "mask must be of bool or integers, got float64"),
         ((MASK, (5, 4)), {}, ValueError, r"mask must have shape \(5, 4\), got \(4, 5\)"),
@@ -146,7 +169,7 @@ MASK = np.eye(4, 5, dtype=bool)
         ),
         ((MASK[0],), {}, ValueError, r"mask must be 2-D, or 3-D with channel_axis, got shape \(5,\)"),
         (
-            (np.stack([MASK] * 3),),
+            (MASKS,),
             {},
             ValueError,
             r"mask must be 2-D, or 3-D with channel_axis, got shape \(3, 4, 5\)",

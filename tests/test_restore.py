@@ -14,8 +14,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc
 from graddesc import losses
-from graddesc.losses.sweeps import Momentum
-from graddesc.restoration import solver
+from graddesc.losses.sweeps import Momentum, Trend
+from graddesc.restoration import methods, solver, texture
 
 CLASSIC = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image"}
 LINE = losses.LineSmoothness()
@@ -441,6 +441,7 @@ def test_out_is_written_and_returned(image_dtype):
 
 
 @pytest.mark.parametrize("shape", [(70, 90), (66, 1400)])
+@pytest.mark.usefixtures("every_thread")
 def test_threads_and_levels_give_the_same_bits(shape, level, image_dtype, monkeypatch):
     image = as_dtype(np.random.default_rng(0).random(shape), image_dtype)
     mask = np.random.default_rng(1).random(shape) < 0.8
@@ -499,7 +500,9 @@ def test_subnormals_are_restored(loss, dtype):
     mask = np.random.default_rng(0).random(image.shape) < 0.5
     restored = graddesc.restore(image, mask, loss=loss)
     assert_array_equal(restored[~mask], image[~mask])
-    assert image.min() <= restored.min() <= restored.max() <= image.max()
+    # The range of an image in [0, 1] is [0, 1], so that a smooth continuation may exceed what is known.
+    assert restored.min() >= 0
+    assert restored.max() <= 1.05 * image.max()
     error = np.sqrt(np.mean((restored / image.max() - image / image.max()) ** 2))
     assert error < 0.1
 
@@ -538,7 +541,7 @@ def test_success_means_close_to_the_minimum(case):
     restored, info = restore(image, mask, full_output=True)
     best, best_info = restore(image, mask, tol=1e-9, full_output=True)
     assert info.success
-    assert best_info.fun <= info.fun <= 1.001 * best_info.fun
+    assert (1 - 1e-12) * best_info.fun <= info.fun <= 1.001 * best_info.fun
     contrast = np.sqrt(np.mean(np.diff(best) ** 2))
     assert np.sqrt(np.mean((restored - best)[mask] ** 2)) < 0.3 * contrast
 
@@ -559,75 +562,37 @@ def test_all_channels_decide_when_to_stop():
     assert_allclose(three.history, 3 * one.history, rtol=1e-12)
 
 
-def test_a_loss_that_overflows_is_told():
+@pytest.mark.parametrize("loss", ["line", "harmonic", "tv", "edge"])
+def test_a_start_far_away_is_finite_all_along(loss):
     image = scene()
     mask = np.random.default_rng(0).random(image.shape) < 0.8
     start = np.full(image.shape, 1e200)
     start[::2] = -1e200
-    _, info = restore(image, mask, init=start, bounds=(-np.inf, np.inf), full_output=True)
-    assert (info.status, info.success) == (3, False)
-    assert "not finite" in info.message
+    settings = {"loss": loss, "init": start, "bounds": (-np.inf, np.inf)}
+    restored, info = graddesc.restore(image, mask, full_output=True, **settings)
+    assert info.status in (0, 1)
+    assert np.isfinite(restored).all()
+    assert np.isfinite(info.history).all()
 
 
-def test_channels_go_on_up_to_the_last_that_moves():
-    above = solver._last_above
-    assert above([0.0, 0.5], 0.5) == 0
-    assert above([2.0, 0.1, 1.0, 0.1], 0.5) == 3
-    assert above([0.1, np.nan, 0.1], 0.5) == 2
-
-
-def test_change_yet_to_come_is_a_geometric_series_once_changes_fall():
-    course = solver._Course()
-    falling = [0.9**k for k in range(12)]
-    expected = [course.expected(change, False) for change in falling]
-    assert_allclose(expected[:8], np.multiply(50, falling[:8]))
-    assert_allclose(expected[8:], [0.9**k * 9 for k in range(8, 12)])
-    assert course.expected(1.0, False) == 50  # growing
-    assert course.expected(0.3, True) == 15  # its momentum has started afresh
-
-
-class Parts(solver.DifferenceSweeps):
-    """Sweeps that claim to have changed so much, beside a contrast that has fallen to a tenth since it was measured."""
-
-    restarted, changes = False, ()
-
-    def __init__(self, *changes):
-        self.changes, self.kept, self.measured = list(changes), [], 0
-
-    def contrast(self):
-        return 0.1 if self.measured else 1.0
-
-    def measure_contrast(self):
-        self.measured += 1
-
-    def keep(self, parts):
-        self.kept.append(parts)
-
-
-@pytest.mark.parametrize(
-    ("changes", "settled", "kept", "measured"),
-    [
-        ([1.0], False, [], 0),
-        ([0.005], False, [], 1),  # of the contrast as it was, this would do
-        ([0.0005], True, [], 1),
-        ([1.0, 0.005, 0.0005, 0.0], False, [2], 1),
-        ([0.0005, 1.0, 0.0005], False, [2], 1),
-        ([0.0005, 1.0], False, [], 0),
-    ],
-)
-def test_what_has_settled_is_left_alone(changes, settled, kept, measured):
-    limits = solver.Limits.of(None, 0.5, None, None, 0.0, None)
-    sweeps = Parts(*changes)
-    assert limits.settled(sweeps, None) == settled
-    assert (sweeps.kept, sweeps.measured) == (kept, measured)
+def test_change_yet_to_come_is_that_of_a_geometric_series_at_least():
+    falling, series = Trend(), []
+    for k in range(12):
+        series.append((falling.expected(0.5**k, False), 0.5**k))
+    assert all(expected >= 50 * change for expected, change in series[:8])  # nobody knows yet
+    assert all(change <= expected < 5 * change for expected, change in series[8:])
+    # Changes that grow, or whose momentum has started afresh, are no series; who has come far will go far.
+    assert falling.expected(1.0, False) >= 50
+    assert falling.expected(0.3, True) >= 15
+    constant = Trend()
+    assert [constant.expected(0.3, False) for _ in range(200)][-1] > 50 * 0.3
 
 
 def test_bounds_are_not_those_of_an_image_clamped_at_the_end():
-    # Each channel of a quadratic goes its own way, whether the others have its mask or not.
     grey = scene(50, 60)
     mask = np.random.default_rng(3).random(grey.shape) < 0.85
     image = np.stack([grey, 1 - grey, grey**2])
-    settings = {"loss": "biharmonic", "channel_axis": 0, "bounds": (0.4, 0.5), "tol": 1e-4}
+    settings = {"loss": "edge", "channel_axis": 0, "bounds": (0.4, 0.5), "tol": 1e-4}
     apart = np.stack([mask] * 3)
     expected = graddesc.restore(image, apart, **settings)
     assert_allclose(graddesc.restore(image, mask, **settings), expected, atol=1e-4)
@@ -635,147 +600,74 @@ def test_bounds_are_not_those_of_an_image_clamped_at_the_end():
     assert np.abs(np.clip(free, 0.4, 0.5) - expected)[:, mask].max() > 0.01
 
 
-@pytest.mark.parametrize("loss", ["harmonic", "biharmonic", "tv", "hessian-tv"])
+@pytest.mark.parametrize("loss", ["harmonic", "biharmonic"])
+def test_bounds_cut_the_minimiser_of_a_sum_of_squares(loss):
+    image = np.stack([scene(50, 60), 1 - scene(50, 60)])
+    mask = np.random.default_rng(3).random(image.shape[1:]) < 0.85
+    kind = ["harmonic", "biharmonic"].index(loss)
+    expected = np.stack([np.clip(reference.minimiser(kind, plane, mask), 0.4, 0.5) for plane in image])
+    settings = {"loss": loss, "channel_axis": 0, "bounds": (0.4, 0.5), "tol": 1e-6}
+    for masks in (mask, np.stack([mask, mask])):
+        restored = graddesc.restore(image, masks, **settings)
+        assert_allclose(restored[:, mask], expected[:, mask], atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"])
 def test_coarse_levels_do_most_of_the_work(loss):
     image = scene(96, 90)
     mask = np.random.default_rng(0).random(image.shape) < 0.95
-    start, first, best = (
-        losses.by_name(loss).value(graddesc.restore(image, mask, loss=loss, max_iter=n, tol=0)) for n in (0, 1, 300)
-    )
+    # The pyramid's fill, given as values: "edge" descends its averages before the first iteration.
+    filled = graddesc.restore(image, mask, loss="line", max_iter=0)
+    first, best = (graddesc.restore(image, mask, loss=loss, max_iter=n, tol=0) for n in (1, 60))
+    offset, factor = reference.contrast_unit(image[~mask])
+    start, first, best = (losses.by_name(loss).value((x - offset) / factor) for x in (filled, first, best))
     assert best < first < best + 0.6 * (start - best)
 
 
 @pytest.mark.parametrize("shape", [(3, 2000), (2000, 2)])
-@pytest.mark.parametrize("loss", ["harmonic", "biharmonic"])
-def test_strips_have_coarse_levels(loss, shape):
+def test_strips_have_coarse_levels(shape):
     image = scene(*shape)
-    mask = np.random.default_rng(0).random(image.shape) < 0.9
-    start = graddesc.restore(image, mask, loss=loss, max_iter=0)
+    mask = np.random.default_rng(0).random(image.shape) < 0.95
+    start = restore(image, mask, max_iter=0)
+    best = graddesc.restore(image, mask, tol=1e-7)
     coarse, plain = (
-        graddesc.restore(image, mask, loss=loss, init=init, tol=0.25, full_output=True)[1].nit
+        np.linalg.norm((graddesc.restore(image, mask, init=init, max_iter=1) - best)[mask])
         for init in ("pyramid", start)
     )
-    assert coarse < 0.5 * plain
+    assert coarse < 0.8 * plain
 
 
-class CoarseSweeps:
-    """Sweeps over a coarse level that claim to change the image by so much, beside a contrast of 1."""
-
-    contrast = 1.0
-
-    def __init__(self, change, ratio=1.0, restarted=False):
-        self.change, self.ratio, self.restarted, self.accelerated = change / ratio, ratio, restarted, 0
-
-    def accelerate(self):
-        self.accelerated += 1
-        self.change *= self.ratio
-        return self.restarted
-
-
-@pytest.mark.parametrize(
-    ("tol", "expected", "enough"),
-    [(0.25, 0.3499, True), (0.25, 0.3501, False), (1.0, 1.399, True), (0.0, 0.1399, True), (0.0, 0.1401, False)],
-)
-def test_coarse_levels_are_run_to_a_tolerance_above_that_of_the_finest(tol, expected, enough):
-    sweeps = CoarseSweeps(expected / 50)  # what a change that does not fall is taken to amount to
-    solver.DifferenceSweeps._settle(sweeps, solver.Limits.of(None, tol, None, None, 0.0, None))
-    assert sweeps.accelerated == (1 if enough else 500)
-
-
-@pytest.mark.parametrize(("restarted", "sweeps_needed"), [(False, 32), (True, 49)])
-def test_coarse_levels_judge_by_what_their_momentum_has_done(restarted, sweeps_needed):
-    # 9 * 0.9^31 and 50 * 0.9^48 are the first below 0.35.
-    sweeps = CoarseSweeps(1.0, 0.9, restarted)
-    solver.DifferenceSweeps._settle(sweeps, solver.Limits.of(None, 0.25, None, None, 0.0, None))
-    assert sweeps.accelerated == sweeps_needed
-
-
-def test_coarse_levels_renew_their_weights_and_heed_the_time(monkeypatch):
-    calls = []
-
-    class Level(solver._Level):
-        """A level that is never done."""
-
-        change = 1.0
-
-        def refresh(self):
-            calls.append("refresh")
-            super().refresh()
-
-        def accelerate(self):
-            restarted = super().accelerate()
-            calls.append("accelerate")
-            return restarted
-
-    limits = solver.Limits.of(None, 0.25, None, None, 0.0, None)
-    monkeypatch.setattr(limits, "expired", lambda: len(calls) >= 28)
-    level = Level(losses.TotalVariation(), scene()[np.newaxis], np.ones((1, 40, 52), np.uint8), 0.0, 1.0)
-    solver.DifferenceSweeps._settle(level, limits)
-    a_period = ["refresh", *["accelerate"] * 12]
-    assert calls == [*a_period, *a_period, *a_period[:2]]
-
-
-@pytest.mark.parametrize("loss", ["biharmonic", "edge"])
-def test_every_level_has_the_momentum_of_the_loss(loss, monkeypatch):
-    started = []
-
-    class Momentum(solver.Momentum):
-        def __init__(self, *settings):
-            started.append(settings)
-            super().__init__(*settings)
-
-    monkeypatch.setattr(solver, "Momentum", Momentum)
-    graddesc.restore(scene(), np.eye(40, 52) == 0, loss=loss, max_iter=1)
-    assert started == [losses.by_name(loss).momentum] * 5  # of 52 columns 4, 7, 13, 26 and 52
-
-
-@pytest.mark.parametrize("loss", [losses.Harmonic, losses.Biharmonic])
-def test_sums_of_squares_settle_sooner_with_less_momentum(loss, monkeypatch):
-    image = scene(96, 90)
-    mask = np.random.default_rng(0).random(image.shape) < 0.9
-    own = graddesc.restore(image, mask, loss=loss(), full_output=True)[1].nit
-    monkeypatch.setattr(loss, "momentum", losses.EdgeAligned.momentum)
-    assert own < 0.9 * graddesc.restore(image, mask, loss=loss(), full_output=True)[1].nit
-
-
-def test_momentum_grows_from_its_start_to_its_bound_and_starts_afresh():
+def test_momentum_grows_and_starts_afresh():
     plain = Momentum()
     t, expected = 1.0, []
     for _ in range(30):
         t, before = (1 + np.sqrt(1 + 4 * t * t)) / 2, t
         expected.append((before - 1) / t)
     assert_allclose([plain.next() for _ in range(30)], expected, rtol=1e-14)
-    bounded = Momentum(20.0, 0.94)
-    weights = [bounded.next() for _ in range(30)]
-    assert weights[0] == pytest.approx(19 / (0.5 + np.sqrt(400.25)))
-    assert weights == sorted(weights)
-    assert weights[0] < weights[-1] == weights[-2] == 0.94
-    bounded.restart()
-    assert bounded.next() == weights[0]
+    plain.restart()
+    assert plain.next() == 0
 
 
 @pytest.mark.parametrize("loss", ["harmonic", "tv", "hessian-tv"])
 def test_plain_steps_are_those_of_the_gradient(loss):
     image = scene(24, 31)
     mask = np.random.default_rng(3).random(image.shape) < 0.6
-    settings = {"step": graddesc.Constant(2e-3), "max_iter": 4}
-    function = losses.by_name(loss).value_and_gradient
-    restored = graddesc.restore(image, mask, loss=loss, **settings)
-    assert_allclose(restored, graddesc.restore(image, mask, loss=function, **settings), rtol=1e-12)
+    offset, factor = reference.contrast_unit(image[~mask])
+
+    def function(x):
+        value, gradient = losses.by_name(loss).value_and_gradient((x - offset) / factor)
+        return value, gradient / factor
+
+    # A step in the unit of the loss is factor^2 times one in that of the image.
+    step, own = graddesc.Constant(2e-3), graddesc.Constant(2e-3 * factor**2)
+    restored, info = graddesc.restore(image, mask, loss=loss, step=step, max_iter=4, full_output=True)
+    expected, told = graddesc.restore(image, mask, loss=function, step=own, max_iter=4, full_output=True)
+    assert_allclose(restored, expected, rtol=1e-12)
+    assert_allclose(info.history, told.history, rtol=1e-12)
     # Of several channels each is clamped in each step.
     image, settings = np.stack([image, 1 - image]), {"step": graddesc.Constant(0.4), "max_iter": 4, "channel_axis": 0}
     shared = graddesc.restore(image, mask, loss="harmonic", **settings)
     assert_array_equal(shared, graddesc.restore(image, np.stack([mask, mask]), loss="harmonic", **settings))
-
-
-def test_momentum_is_bounded_and_starts_afresh():
-    momentum = Momentum(start=20.0, most=0.96)
-    weights = [momentum.next() for _ in range(100)]
-    assert_allclose(weights[0], 19 / ((1 + np.sqrt(1601)) / 2))
-    assert (np.diff(weights) >= 0).all()
-    assert max(weights) == 0.96
-    momentum.restart()
-    assert momentum.next() == weights[0]
 
 
 def test_a_step_of_zero_is_no_sign_of_rest():
@@ -844,6 +736,8 @@ def test_iterations_and_time_end_a_run():
     _, info = restore(image, mask, max_iter=2, full_output=True)
     assert (info.nit, info.status, info.success) == (2, 1, False)
     assert "iterations" in info.message
+    many = graddesc.restore(image, mask, max_iter=2**40)  # more than a C int holds
+    assert_array_equal(many, graddesc.restore(image, mask, max_iter=10**4))
     restored, info = restore(image, mask, tol=0, max_time=0, full_output=True)
     assert (info.nit, info.status, info.success) == (1, 5, False)
     assert "time" in info.message
@@ -892,7 +786,12 @@ def replace(array, at, value):
             "detected, must leave at least one pixel known, got none",
         ),
         (GOOD, {"bounds": (np.inf, np.inf)}, ValueError, "bounds must be a pair"),
-        (GOOD, {"bounds": "01"}, TypeError, "bounds must be a pair of numbers, got '01'"),
+        (
+            GOOD,
+            {"bounds": "01"},
+            TypeError,
+            "bounds must be a pair of numbers, or of None where there is none, got '01'",
+        ),
         (GOOD, {"tol": "0.1"}, TypeError, "tol must be a non-negative finite number, got '0.1'"),
         (GOOD, {"loss": losses.LineSmoothness}, TypeError, "loss must be a name, a loss of graddesc.losses or"),
         (GOOD, {"out": np.ma.array(GOOD.copy(), mask=MASK)}, TypeError, "out must be a numpy array, got MaskedArray"),
@@ -936,6 +835,7 @@ def replace(array, at, value):
         (GOOD, {"channel_axis": -1}, ValueError, "image must be 3-D when channel_axis is given"),
         (np.zeros((4, 5, 3)), {"channel_axis": 3}, ValueError, "channel_axis must be an axis of image.*got 3"),
         (np.zeros((4, 5, 3)), {"channel_axis": 1.5}, TypeError, "channel_axis must be an integer, got 1.5"),
+        (np.zeros((4, 5, 3)), {"channel_axis": True}, TypeError, "channel_axis must be an integer, got True"),
         (GOOD, {"out": np.zeros((4, 5), np.float32)}, ValueError, "out must have shape .* got .* and float32"),
         (GOOD, {"out": np.zeros((5, 4))}, ValueError, r"out must have shape \(4, 5\)"),
         (GOOD, {"out": [[0.0] * 5] * 4}, TypeError, "out must be a numpy array, got list"),
@@ -982,7 +882,9 @@ def replace(array, at, value):
         ),
         (GOOD, {"bounds": (1, 0)}, ValueError, r"bounds must be a pair \(low, high\) with low <= high"),
         (GOOD, {"bounds": (np.nan, 1)}, ValueError, "bounds must be a pair"),
-        (GOOD, {"bounds": 1}, TypeError, "bounds must be a pair of numbers, got 1"),
+        (GOOD, {"bounds": 1}, TypeError, "bounds must be a pair of numbers, or of None .*, got 1"),
+        (GOOD, {"bounds": (False, True)}, TypeError, r"bounds must be a pair of numbers, .* got \(False, True\)"),
+        (GOOD, {"bounds": (0, 10**400)}, ValueError, "bounds must be numbers that float64 can hold, got"),
         (GOOD, {"bounds": (0, 1, 2)}, TypeError, "bounds must be a pair of numbers"),
         (np.full((4, 5), 9, np.uint8), {"bounds": (-1, 255)}, ValueError, "bounds must lie in the range of the image"),
         (np.full((4, 5), 9, np.uint8), {"bounds": (3.2, 3.8)}, ValueError, "bounds must have an integer between"),
@@ -1001,17 +903,44 @@ def test_bad_input(image, kwargs, error, message):
 
 
 @pytest.mark.parametrize(
+    "bad",
+    [{"max_time": -1}, {"tol": -1}, {"max_iter": -1}, {"step": 0.1}, {"callback": 3}, {"bounds": (1, 0)}],
+    ids=lambda bad: next(iter(bad)),
+)
+@pytest.mark.parametrize("loss", ["edge", "biharmonic"])
+def test_bad_input_is_refused_before_the_work_begins(loss, bad, monkeypatch):
+    made = []
+    monkeypatch.setattr(methods, "prepare", lambda *given: made.append(given))
+    with pytest.raises((TypeError, ValueError), match=f"^{next(iter(bad))} must be "):
+        graddesc.restore(GOOD, MASK, loss=loss, **bad)
+    assert not made
+
+
+@pytest.mark.parametrize("loss", ["edge", "biharmonic"])
+def test_a_schedule_needs_no_preparation(loss, monkeypatch):
+    made, prepare = [], methods.prepare
+    monkeypatch.setattr(methods, "prepare", lambda *given: made.append(given) or prepare(*given))
+    graddesc.restore(GOOD, MASK, loss=loss, step=graddesc.Constant(0.1), max_iter=1)
+    assert not made
+    graddesc.restore(GOOD, MASK, loss=loss)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
     ("loss", "own"),
     [
         ("line", 0.1),
-        ("biharmonic", 0.15),
+        ("biharmonic", 0.02),
         ("harmonic", 0.25),
         ("edge", 0.25),
-        ("hessian-tv", 0.15),
+        ("hessian-tv", 0.05),
+        ("tv", 0.25),
         (line_function, 0.1),
     ],
 )
 def test_losses_have_tolerances_of_their_own(loss, own):
+    if loss in ("harmonic", "biharmonic", "tv", "hessian-tv", "edge"):
+        assert losses.by_name(loss).default_tol == own
     image = scene(40, 50)
     mask = np.random.default_rng(1).random(image.shape) < 0.8
     default, same, fine = (
@@ -1024,8 +953,9 @@ def test_losses_have_tolerances_of_their_own(loss, own):
 @pytest.mark.parametrize("loss", ["harmonic", "biharmonic", "tv", "edge"])
 def test_a_hole_settles_by_what_is_around_it(loss):
     # Far from the hole there is noise, beside whose contrast the hole would seem to be settled from the start.
+    # It is made of the same values, so that the unit of contrasts is the same.
     image, noisy = scene(64, 112), scene(64, 112)
-    noisy[:, 72:] = np.random.default_rng(0).random((64, 40))
+    noisy[:, 72:] = np.random.default_rng(0).permuted(image[:, 72:]).reshape(64, 40)
     mask = np.zeros(image.shape, bool)
     mask[14:30, 14:24] = True
     (restored, info), (beside_noise, same) = (
@@ -1036,22 +966,31 @@ def test_a_hole_settles_by_what_is_around_it(loss):
 
 
 def test_texture_hands_to_its_edge_what_the_run_was_given(monkeypatch):
-    asked, original = [], solver.begin
+    asked, original = [], texture.WindowSteps
+    descend = solver.descend
 
-    def watched(loss, problem, limits, accelerated):
-        asked.append((loss, problem.units.given, problem.units.bounds(), limits.tol, limits.remaining(), accelerated))
-        return original(loss, problem, limits, accelerated)
+    def watched(loss, problem, windows):
+        asked.append([loss, problem.units.given, *problem.units.bounds(), problem.threads])
+        return original(loss, problem, windows)
 
-    monkeypatch.setattr(solver, "begin", watched)
+    def limited(steps, limits, report):
+        assert isinstance(steps, original)
+        asked[-1].extend([limits.tol, limits.max_iter, limits.remaining(), report])
+        return descend(steps, limits, report)
+
+    monkeypatch.setattr(texture, "WindowSteps", watched)
+    monkeypatch.setattr(solver, "descend", limited)
     edge = losses.EdgeAligned(epsilon=0.02)
     mask = np.random.default_rng(0).random((40, 52)) < 0.8
-    texture = losses.TextureAdaptive(edge=edge)
-    graddesc.restore(scene(), mask, loss=texture, bounds=(0.25, 0.75), max_time=100.0, max_iter=1)
+    loss = losses.TextureAdaptive(edge=edge)
+    offset, factor = reference.contrast_unit(scene()[~mask])
+    low, high = (0.25 - offset) / factor, (0.75 - offset) / factor
+    graddesc.restore(scene(), mask, loss=loss, bounds=(0.25, 0.75), max_time=100.0, max_iter=1)
     assert asked
-    for *settings_seen, remaining, accelerated in asked:
-        assert settings_seen == [edge, True, (0.25, 0.75), 0.1]
+    for *seen, remaining, report in asked:
+        assert seen == [edge, True, pytest.approx(low), pytest.approx(high), 1, edge.default_tol, solver.MAX_ITER]
         assert 0 < remaining < 100
-        assert accelerated
+        assert report is None
 
 
 @pytest.mark.parametrize("loss", ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"])
@@ -1061,21 +1000,11 @@ def test_a_contrast_of_one_level_in_sixteen_bits_settles(loss):
     restored, info = graddesc.restore(image, mask, loss=loss, full_output=True)
     assert info.status == 0
     assert info.nit < 500
-    assert set(restored[mask]) == {65534, 65535}
-
-
-@pytest.mark.parametrize("loss", ["tv", "edge"])
-def test_weights_are_renewed_less_and_less_often(loss, monkeypatch):
-    renewed = []
-    refresh, accelerate = solver._Level.refresh, solver._Level.accelerate
-    monkeypatch.setattr(solver._Level, "refresh", lambda self: (renewed.append(True), refresh(self)))
-    # The weights are renewed inside of the iteration, and so before it is counted.
-    monkeypatch.setattr(solver._Level, "accelerate", lambda self: (accelerate(self), renewed.append(False))[0])
-    image = scene(40, 50)
-    mask = np.random.default_rng(0).random(image.shape) < 0.9
-    graddesc.restore(image, mask, loss=loss, tol=0, max_iter=120, init="nearest")
-    iterations = np.cumsum(~np.array(renewed))
-    assert list(iterations[np.array(renewed)]) == [0, 12, 24, 36, 48, 60, 75, 93, 116]
+    if loss == "biharmonic":  # goes beyond what is known
+        expected = reference.minimiser(1, image, mask)[mask]
+        assert np.abs(np.clip(expected, 0, 65535) - restored[mask]).max() < 0.51
+    else:
+        assert set(restored[mask]) == {65534, 65535}
 
 
 class TestChannelsThatShareAMask:
@@ -1152,5 +1081,7 @@ class TestChannelsThatShareAMask:
             image, mask, loss="biharmonic", channel_axis=0, full_output=True, callback=seen.append
         )
         assert (restored[:, mask] == 1).any()
+        offset, factor = reference.contrast_unit(image[:, ~mask])
         for state in (*seen, info):
-            assert_allclose(state.fun, sum(losses.Biharmonic().value(channel) for channel in state.x), rtol=1e-12)
+            planes = (state.x - offset) / factor
+            assert_allclose(state.fun, sum(losses.Biharmonic().value(plane) for plane in planes), rtol=1e-9)

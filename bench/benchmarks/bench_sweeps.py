@@ -1,9 +1,11 @@
 """One iteration."""
 
+import itertools
+
 import numpy as np
+from graddesc._kernels import multigrid, stencil
 
 from graddesc.losses import LineSmoothness, by_name
-from graddesc.restoration import solver
 
 from .bench_base import corrupted, known_pixels, photograph
 
@@ -29,19 +31,51 @@ class Sweep:
         self.sweeps.accelerate()
 
 
-class StencilSweep:
-    """The weights, renewed every twelfth iteration, are timed by themselves."""
+class Descent:
+    """Twelve iterations of "edge" on the finest grid, in which the weights are renewed once or twice."""
 
-    params = (["harmonic", "biharmonic", "tv", "hessian-tv", "edge"], *Sweep.params)
-    param_names = ("loss", *Sweep.param_names)
+    params = Sweep.params
+    param_names = Sweep.param_names
 
-    def setup(self, loss, size, dtype, threads):
-        self.sweeps = solver._Level(by_name(loss), *trial(size, dtype), 0.0, 1.0, threads)
-        self.sweeps.refresh()
-        self.sweeps._due = np.inf  # when an iteration would renew the weights
+    def setup(self, size, dtype, threads):
+        x, free = trial(size, dtype)
+        self.x = x.reshape(-1)
+        self.descent = stencil.prepare(
+            by_name("edge").operator,
+            np.array([(size, size)], np.intp),
+            free.reshape(-1),
+            channels=1,
+            masks=1,
+            single=dtype == "float32",
+            most_momentum=0.97,
+            least_contrast=1e-12,
+            threads=threads,
+            allocate=lambda count: np.empty(count, np.uint8),
+        )
+        self.descent.begin(self.x, 0.0, 1.0, False, np.zeros(1, np.uint8))
+        self.until = itertools.count(12, 12)
+        self.time_advance()
 
-    def time_refresh(self, *_):
-        self.sweeps.refresh()
+    def time_advance(self, *_):
+        self.descent.advance(next(self.until), 0.0, 1e12)
 
-    def time_accelerate(self, *_):
-        self.sweeps.accelerate()
+
+class Multigrid:
+    """Two iterations of conjugate gradients from the same start, with frozen weights or as a sum of squares."""
+
+    params = (["first", "second"], ["squares", "weights"], [128, 512, 2048], [1, 2])
+    param_names = ("differences", "form", "size", "threads")
+
+    def setup(self, differences, form, size, threads):
+        x, free = trial(size, "float64")
+        self.x = x[0]
+        self.weights = np.random.default_rng(0).uniform(1, 2, self.x.shape).astype(np.float32)
+        self.weights = self.weights if form == "weights" else None
+        self.run = multigrid.prepare(["first", "second"].index(differences), free[0], threads)
+
+    def time_begin(self, *_):
+        self.run.begin(self.x.copy(), self.weights, False)
+
+    def time_begin_and_advance(self, *_):
+        self.run.begin(self.x.copy(), self.weights, False)
+        self.run.advance(2, 0.0, 1e-12)

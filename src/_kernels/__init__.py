@@ -1,1 +1,36 @@
-"""Compiled kernels, each once for every instruction set; `graddesc.isa` chooses among them."""
+"""Compiled kernels, each family once for every instruction set.
+
+The level is chosen at import: the highest that build and processor share, or the one that the environment variable
+GRADDESC_ISA forces. ``from graddesc._kernels import stencil`` is the family's module for that level, loaded on first
+use.
+"""
+
+import importlib
+import os
+
+from graddesc._kernels import processor
+from graddesc._kernels._build import FAMILIES, LEVELS
+
+
+def _choose(available):
+    forced = os.environ.get("GRADDESC_ISA")
+    if not forced:
+        return available[-1]
+    if forced in available:
+        return forced
+    message = f"GRADDESC_ISA must be one of {', '.join(LEVELS)}, got {forced!r}"
+    if forced in LEVELS:
+        message = f"GRADDESC_ISA is {forced}, but this processor runs only {', '.join(available)}"
+    raise ImportError(message, name="graddesc")
+
+
+AVAILABLE = tuple(level for level in LEVELS if level in processor.supported_levels())
+LEVEL = _choose(AVAILABLE)
+
+
+def __getattr__(name):
+    if name not in FAMILIES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{name}_{LEVEL}")
+    globals()[name] = module
+    return module

@@ -6,7 +6,6 @@ be made again to the last bit; the gradient at the last trial is kept. Nothing i
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
-from cython.parallel cimport parallel, threadid
 from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, isfinite, isnan, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -23,15 +22,11 @@ cdef extern from *:
         struct timespec pause = {0, 200000};
         nanosleep(&pause, NULL);
     }
-    static int graddesc_take(int *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_ACQ_REL); }
-    static int graddesc_read(int *counter) { return __atomic_load_n(counter, __ATOMIC_ACQUIRE); }
-    static void graddesc_raise(int *counter) { __atomic_store_n(counter, 1, __ATOMIC_RELEASE); }
     """
     double clock "graddesc_clock"() noexcept nogil
     void nap "graddesc_nap"() noexcept nogil
-    int take "graddesc_take"(int *counter) noexcept nogil
-    int read "graddesc_read"(int *counter) noexcept nogil
-    void set_flag "graddesc_raise"(int *counter) noexcept nogil
+
+include "threads.pxi"
 
 cdef enum:
     CONVERGED = 0
@@ -64,7 +59,7 @@ cdef double FAST = 1e-4
 
 
 ctypedef struct control_t:
-    int *stop         # raised when a signal has come; shared by the threads
+    Py_ssize_t *stop  # not 0 when a signal has come; shared by the threads
     bint main         # whether this thread looks for signals
     int stride        # iterations from one look at the clock to the next: it costs as much as a small iteration
     int countdown
@@ -693,7 +688,7 @@ cdef void look_at_signals(control_t *control) noexcept with gil:
         PyErr_CheckSignals()
     except BaseException as error:
         (<list>control.errors).append(error)
-        set_flag(control.stop)
+        add(control.stop, 1)
 
 
 cdef void watch(control_t *control) noexcept nogil:
@@ -1002,10 +997,10 @@ ctypedef struct batch_t:
     const double *steps
     int n_steps
     report_t *reports
-    int next
-    int done
-    int stop
-    int no_memory
+    Py_ssize_t next
+    Py_ssize_t done
+    Py_ssize_t stop
+    Py_ssize_t no_memory
     void *errors
 
 
@@ -1014,8 +1009,8 @@ cdef void work(batch_t *batch, bint main) noexcept nogil:
     cdef Py_ssize_t i, offset
     cdef double *block = workspace(batch.n, &batch.settings)
     if block == NULL:
-        set_flag(&batch.no_memory)
-        set_flag(&batch.stop)
+        add(&batch.no_memory, 1)
+        add(&batch.stop, 1)
     control.stop = &batch.stop
     control.main = main
     control.stride = control.countdown = 1
@@ -1023,7 +1018,7 @@ cdef void work(batch_t *batch, bint main) noexcept nogil:
     control.next_look = control.last_look + SIGNAL_INTERVAL
     control.errors = batch.errors
     while not read(&batch.stop):
-        i = take(&batch.next)
+        i = add(&batch.next, 1)
         if i >= batch.m:
             break
         offset = i * batch.n
@@ -1041,7 +1036,7 @@ cdef void work(batch_t *batch, bint main) noexcept nogil:
             &control,
             block,
         )
-        take(&batch.done)
+        add(&batch.done, 1)
     free(block)
     # Signals reach the calling thread alone: it watches until the others have finished.
     while main and read(&batch.done) < batch.m and not read(&batch.stop):
@@ -1049,6 +1044,11 @@ cdef void work(batch_t *batch, bint main) noexcept nogil:
         if clock() >= control.next_look:
             control.next_look = clock() + SIGNAL_INTERVAL
             look_at_signals(&control)
+
+
+cdef void work_part(void *batch, Py_ssize_t part) noexcept nogil:
+    # The calling thread does part 0.
+    work(<batch_t *>batch, part == 0)
 
 
 def data_address(capsule):
@@ -1113,11 +1113,7 @@ def run(
     batch.errors = <void *>errors
     batch.reports = &reports_out[0]
     with nogil:
-        if threads == 1:
-            work(&batch, True)
-        else:
-            with parallel(num_threads=threads):
-                work(&batch, threadid() == 0)
+        run_parts(&work_part, &batch, min(threads, batch.m), threads)
     if errors:
         raise errors[0]
     if batch.no_memory:

@@ -16,8 +16,10 @@ quadratic forms. A sweep that leaves out the rows behind it gives the quadratic 
 Not checked: that the indices in `order` and the positions of the windows lie inside their arrays.
 """
 
-from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, log, sqrt
+from libc.string cimport memset
+
+include "threads.pxi"
 
 cdef enum:
     LANES = 16
@@ -787,89 +789,6 @@ cdef void begin_batch(
         exponents[order[first + lane]] = chosen[lane]
 
 
-# ---- what Python calls ----
-
-cdef Shape shape_of(Py_ssize_t side, Py_ssize_t size, Py_ssize_t capacity, Py_ssize_t channels) noexcept nogil:
-    cdef Shape s
-    s.side, s.half, s.size, s.width = side, side // 2 + 1, size, 2 * size
-    s.capacity, s.channels = capacity, channels
-    return s
-
-
-def workspace_size(Py_ssize_t side, Py_ssize_t size, Py_ssize_t capacity, Py_ssize_t channels):
-    """Return the number of floats that each thread needs."""
-    cdef Work work
-    cdef Shape s = shape_of(side, size, capacity, channels)
-    return lay_out(s, NULL, &work) + channels * capacity * LANES
-
-
-def begin(
-    const float[:, :, ::1] image not None, const unsigned char[:, ::1] known not None,
-    const float[:, :, ::1] pilot not None, const int[:, ::1] corners not None, const int[::1] order not None,
-    const float[:, ::1] taper not None, const float[:, ::1] roots not None, const float[:, :, ::1] priors not None,
-    const float[:, :, ::1] tables not None, const float[::1] shares not None, float noise, Py_ssize_t capacity,
-    int threads, float[:, ::1] workspace not None,
-    float[:, :, ::1] spectra not None, unsigned char[::1] exponents not None,
-):
-    """Choose the spectra of the windows in `order`: priors, or mixtures with the pilot's periodogram, by evidence.
-
-    Reads the known pixels of image and the pilot; writes spectra, and to exponents which prior was the best.
-    """
-    cdef Py_ssize_t batch, batches = (order.shape[0] + LANES - 1) // LANES
-    cdef Shape s = shape_of(spectra.shape[1], taper.shape[0], capacity, image.shape[0])
-    cdef Py_ssize_t rows = image.shape[1], cols = image.shape[2], last = order.shape[0]
-    if s.channels > MOST_CHANNELS:
-        raise ValueError("image has too many channels")
-    if workspace.shape[0] < threads or workspace.shape[1] < workspace_size(s.side, s.size, capacity, s.channels):
-        raise ValueError("workspace is too small")
-    for batch in prange(batches, nogil=True, schedule="dynamic", num_threads=threads):
-        begin_batch(
-            s, &image[0, 0, 0], &known[0, 0], &pilot[0, 0, 0], rows, cols, &corners[0, 0], &order[0],
-            batch * LANES, last, &taper[0, 0], &roots[0, 0], priors.shape[0], &priors[0, 0, 0], &tables[0, 0, 0],
-            &shares[0], shares.shape[0], noise, &workspace[threadid(), 0], &spectra[0, 0, 0], &exponents[0],
-        )
-
-
-def step(
-    const float[:, :, ::1] image not None, const unsigned char[:, ::1] known not None,
-    const int[:, ::1] corners not None, const int[::1] order not None,
-    const float[:, ::1] taper not None, const float[:, ::1] roots not None, const float[:, ::1] prior not None,
-    float noise, float mix, bint estimate, Py_ssize_t capacity, int threads,
-    float[:, ::1] workspace not None,
-    float[:, :, ::1] spectra not None, float[::1] errors not None, float[:, :, :, ::1] estimates not None,
-):
-    """Take a step of expectation-maximisation in the windows in `order`.
-
-    Reads the known pixels of image; changes spectra; writes to errors the mean squared error of leaving a known pixel
-    out, and, if asked, the windows' conditional means under the spectra as they were to estimates.
-    """
-    cdef Py_ssize_t batch, batches = (order.shape[0] + LANES - 1) // LANES
-    cdef Shape s = shape_of(spectra.shape[1], taper.shape[0], capacity, image.shape[0])
-    cdef Py_ssize_t rows = image.shape[1], cols = image.shape[2], last = order.shape[0]
-    cdef float *windows = &estimates[0, 0, 0, 0] if estimate else NULL
-    if s.channels > MOST_CHANNELS:
-        raise ValueError("image has too many channels")
-    if workspace.shape[0] < threads or workspace.shape[1] < workspace_size(s.side, s.size, capacity, s.channels):
-        raise ValueError("workspace is too small")
-    for batch in prange(batches, nogil=True, schedule="dynamic", num_threads=threads):
-        step_batch(
-            s, &image[0, 0, 0], &known[0, 0], rows, cols, &corners[0, 0], &order[0], batch * LANES, last,
-            &taper[0, 0], &roots[0, 0], &prior[0, 0], noise, mix, &workspace[threadid(), 0], &spectra[0, 0, 0],
-            &errors[0], windows,
-        )
-
-
-def tie(
-    const float[:, :, ::1] spectra not None, const unsigned char[:, ::1] valid not None,
-    const int[::1] order not None, int threads, float[:, :, ::1] out not None,
-):
-    """Write to out the mean of each spectrum of `order` with those of its valid neighbours, 3 x 3 in the grid."""
-    cdef Py_ssize_t rows = valid.shape[0], cols = valid.shape[1], length = spectra.shape[1] * spectra.shape[2]
-    cdef Py_ssize_t index
-    for index in prange(order.shape[0], nogil=True, schedule="static", num_threads=threads):
-        tie_window(&spectra[0, 0, 0], &valid[0, 0], rows, cols, length, order[index], &out[0, 0, 0])
-
-
 cdef void tie_window(
     const float *spectra, const unsigned char *valid, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t length,
     Py_ssize_t window, float *out,
@@ -889,6 +808,165 @@ cdef void tie_window(
                     target[k] += source[k]
     for k in range(length):
         target[k] /= number
+
+
+# ---- parts of a job ----
+
+cdef struct Job:
+    # What a batch of windows reads and writes; step and begin have each their own of these.
+    Shape shape
+    const float *image
+    const unsigned char *known
+    const float *pilot
+    Py_ssize_t rows
+    Py_ssize_t cols
+    const int *corners
+    const int *order
+    Py_ssize_t count  # of windows in order
+    const float *taper
+    const float *roots
+    const float *priors
+    Py_ssize_t candidates
+    const float *tables
+    const float *shares
+    Py_ssize_t trials
+    float noise
+    float mix
+    float *workspace
+    Py_ssize_t room  # of a thread's workspace
+    float *spectra
+    unsigned char *exponents
+    float *errors
+    float *estimates
+
+
+cdef void begin_part(void *argument, Py_ssize_t batch, Py_ssize_t seat) noexcept nogil:
+    cdef Job *job = <Job *> argument
+    begin_batch(
+        job.shape, job.image, job.known, job.pilot, job.rows, job.cols, job.corners, job.order, batch * LANES,
+        job.count, job.taper, job.roots, job.candidates, job.priors, job.tables, job.shares, job.trials, job.noise,
+        job.workspace + seat * job.room, job.spectra, job.exponents,
+    )
+
+
+cdef void step_part(void *argument, Py_ssize_t batch, Py_ssize_t seat) noexcept nogil:
+    cdef Job *job = <Job *> argument
+    step_batch(
+        job.shape, job.image, job.known, job.rows, job.cols, job.corners, job.order, batch * LANES, job.count,
+        job.taper, job.roots, job.priors, job.noise, job.mix, job.workspace + seat * job.room, job.spectra,
+        job.errors, job.estimates,
+    )
+
+
+cdef struct Tie:
+    const float *spectra
+    const unsigned char *valid
+    Py_ssize_t rows
+    Py_ssize_t cols
+    Py_ssize_t length
+    const int *order
+    float *out
+
+
+cdef void tie_part(void *argument, Py_ssize_t index) noexcept nogil:
+    cdef Tie *job = <Tie *> argument
+    tie_window(job.spectra, job.valid, job.rows, job.cols, job.length, job.order[index], job.out)
+
+
+# ---- what Python calls ----
+
+cdef Shape shape_of(Py_ssize_t side, Py_ssize_t size, Py_ssize_t capacity, Py_ssize_t channels) noexcept nogil:
+    cdef Shape s
+    s.side, s.half, s.size, s.width = side, side // 2 + 1, size, 2 * size
+    s.capacity, s.channels = capacity, channels
+    return s
+
+
+def workspace_size(Py_ssize_t side, Py_ssize_t size, Py_ssize_t capacity, Py_ssize_t channels):
+    """Return the number of floats that each thread needs."""
+    cdef Work work
+    cdef Shape s = shape_of(side, size, capacity, channels)
+    return lay_out(s, NULL, &work) + channels * capacity * LANES
+
+
+cdef Job job_on(
+    Shape shape, const float[:, :, ::1] image, const unsigned char[:, ::1] known, const int[:, ::1] corners,
+    const int[::1] order, const float[:, ::1] taper, const float[:, ::1] roots, float noise,
+    float[:, ::1] workspace, float[:, :, ::1] spectra,
+) noexcept:
+    cdef Job job
+    memset(&job, 0, sizeof(Job))
+    job.shape, job.image, job.known = shape, &image[0, 0, 0], &known[0, 0]
+    job.rows, job.cols = image.shape[1], image.shape[2]
+    job.corners, job.order, job.count = &corners[0, 0], &order[0], order.shape[0]
+    job.taper, job.roots, job.noise = &taper[0, 0], &roots[0, 0], noise
+    job.workspace, job.room, job.spectra = &workspace[0, 0], workspace.shape[1], &spectra[0, 0, 0]
+    return job
+
+
+def begin(
+    const float[:, :, ::1] image not None, const unsigned char[:, ::1] known not None,
+    const float[:, :, ::1] pilot not None, const int[:, ::1] corners not None, const int[::1] order not None,
+    const float[:, ::1] taper not None, const float[:, ::1] roots not None, const float[:, :, ::1] priors not None,
+    const float[:, :, ::1] tables not None, const float[::1] shares not None, float noise, Py_ssize_t capacity,
+    int threads, float[:, ::1] workspace not None,
+    float[:, :, ::1] spectra not None, unsigned char[::1] exponents not None,
+):
+    """Choose the spectra of the windows in `order`: priors, or mixtures with the pilot's periodogram, by evidence.
+
+    Reads the known pixels of image and the pilot; writes spectra, and to exponents which prior was the best.
+    """
+    cdef Job job
+    cdef Shape s = shape_of(spectra.shape[1], taper.shape[0], capacity, image.shape[0])
+    if s.channels > MOST_CHANNELS:
+        raise ValueError("image has too many channels")
+    if workspace.shape[0] < threads or workspace.shape[1] < workspace_size(s.side, s.size, capacity, s.channels):
+        raise ValueError("workspace is too small")
+    job = job_on(s, image, known, corners, order, taper, roots, noise, workspace, spectra)
+    job.pilot, job.exponents = &pilot[0, 0, 0], &exponents[0]
+    job.priors, job.candidates, job.tables = &priors[0, 0, 0], priors.shape[0], &tables[0, 0, 0]
+    job.shares, job.trials = &shares[0], shares.shape[0]
+    with nogil:
+        run_seated(&begin_part, &job, (job.count + LANES - 1) // LANES, threads)
+
+
+def step(
+    const float[:, :, ::1] image not None, const unsigned char[:, ::1] known not None,
+    const int[:, ::1] corners not None, const int[::1] order not None,
+    const float[:, ::1] taper not None, const float[:, ::1] roots not None, const float[:, ::1] prior not None,
+    float noise, float mix, bint estimate, Py_ssize_t capacity, int threads,
+    float[:, ::1] workspace not None,
+    float[:, :, ::1] spectra not None, float[::1] errors not None, float[:, :, :, ::1] estimates not None,
+):
+    """Take a step of expectation-maximisation in the windows in `order`.
+
+    Reads the known pixels of image; changes spectra; writes to errors the mean squared error of leaving a known pixel
+    out, and, if asked, the windows' conditional means under the spectra as they were to estimates.
+    """
+    cdef Job job
+    cdef Shape s = shape_of(spectra.shape[1], taper.shape[0], capacity, image.shape[0])
+    if s.channels > MOST_CHANNELS:
+        raise ValueError("image has too many channels")
+    if workspace.shape[0] < threads or workspace.shape[1] < workspace_size(s.side, s.size, capacity, s.channels):
+        raise ValueError("workspace is too small")
+    job = job_on(s, image, known, corners, order, taper, roots, noise, workspace, spectra)
+    job.priors, job.mix, job.errors = &prior[0, 0], mix, &errors[0]
+    if estimate:
+        job.estimates = &estimates[0, 0, 0, 0]
+    with nogil:
+        run_seated(&step_part, &job, (job.count + LANES - 1) // LANES, threads)
+
+
+def tie(
+    const float[:, :, ::1] spectra not None, const unsigned char[:, ::1] valid not None,
+    const int[::1] order not None, int threads, float[:, :, ::1] out not None,
+):
+    """Write to out the mean of each spectrum of `order` with those of its valid neighbours, 3 x 3 in the grid."""
+    cdef Tie job
+    job.spectra, job.valid, job.order, job.out = &spectra[0, 0, 0], &valid[0, 0], &order[0], &out[0, 0, 0]
+    job.rows, job.cols, job.length = valid.shape[0], valid.shape[1], spectra.shape[1] * spectra.shape[2]
+    with nogil:
+        run_parts(&tie_part, &job, order.shape[0], threads)
 
 
 def merge(

@@ -8,8 +8,8 @@ for the next sweep.
 
 How it walks. The image is cut into strips of about 500 columns, so that the rows and the column sums at hand stay in
 the first-level cache; a strip goes from top to bottom and keeps the three last rows as they were before the update.
-What it needs of its neighbours as they were is in ``halo_in``: for each strip and row the first two and the last two
-values; it leaves its own in ``halo_out``. Strips are therefore independent and are what `threads` share out.
+What it needs of its neighbours as they were is in ``halo``: for each strip and row the first two and the last two
+values; it leaves its own in ``halo_out``. Strips are therefore independent and are the parts that `threads` share out.
 
 How it sums. Column sums run in the image's dtype over blocks of 64 rows, row sums in 16 lanes over a strip; what is
 added across blocks and strips is double, in a fixed order. The result has the same bits for every thread count and
@@ -19,11 +19,11 @@ Not checked: that the arrays of one call do not overlap. The row functions take 
 loops over them and not over memoryviews.
 """
 
-from cython.parallel cimport prange
 from libc.math cimport INFINITY, sqrt
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 include "rows.pxi"
+include "threads.pxi"
 
 cdef extern from *:
     """
@@ -54,25 +54,24 @@ cdef inline Py_ssize_t strip_start(Py_ssize_t cols, Py_ssize_t k) noexcept nogil
 
 
 cdef inline void load_row(
-    const real *row, const real[:, :, ::1] halo, Py_ssize_t k, Py_ssize_t i, real *out, Py_ssize_t width
+    const real *row, const real *halo, Py_ssize_t apart, bint at_left, bint at_right, real *out, Py_ssize_t width
 ) noexcept nogil:
-    # Copy a row of strip k and put its neighbours' values beside it; at the image's border what stands there is unused.
+    # Copy a row of a strip and put its neighbours' values beside it; at the image's border what stands there is unused.
+    # halo has the strip's own, those of its neighbours are so far apart.
     memcpy(out, row, width * sizeof(real))
-    if k > 0:
-        (out - 2)[0] = halo[k - 1, i, 2]
-        (out - 1)[0] = halo[k - 1, i, 3]
-    if k + 1 < halo.shape[0]:
-        out[width] = halo[k + 1, i, 0]
-        out[width + 1] = halo[k + 1, i, 1]
+    if not at_left:
+        (out - 2)[0] = (halo - apart)[2]
+        (out - 1)[0] = (halo - apart)[3]
+    if not at_right:
+        out[width] = halo[apart]
+        out[width + 1] = halo[apart + 1]
 
 
-cdef inline void store_halo(
-    const real *row, real[:, :, ::1] halo, Py_ssize_t k, Py_ssize_t i, Py_ssize_t width
-) noexcept nogil:
-    halo[k, i, 0] = row[0]
-    halo[k, i, 1] = row[min(1, width - 1)]
-    halo[k, i, 2] = row[max(width - 2, 0)]
-    halo[k, i, 3] = row[width - 1]
+cdef inline void store_halo(const real *row, Py_ssize_t width, real *halo) noexcept nogil:
+    halo[0] = row[0]
+    halo[1] = row[min(1, width - 1)]
+    halo[2] = row[max(width - 2, 0)]
+    halo[3] = row[width - 1]
 
 
 cdef inline void extrapolate_row(
@@ -266,75 +265,98 @@ cdef inline void add_columns(
 
 
 cdef inline void flush_columns(
-    real[3][WIDEST] sums, double[:, ::1] out, Py_ssize_t start, Py_ssize_t width
+    real[3][WIDEST] sums, double *out, Py_ssize_t cols, Py_ssize_t width
 ) noexcept nogil:
     cdef Py_ssize_t family
     for family in range(3):
-        flush(sums[family], &out[family, start], width)
+        flush(sums[family], out + family * cols, width)
 
 
 cdef inline void clear_columns(
-    real[3][WIDEST] sums, double[:, ::1] out, Py_ssize_t start, Py_ssize_t width
+    real[3][WIDEST] sums, double *out, Py_ssize_t cols, Py_ssize_t width
 ) noexcept nogil:
-    cdef Py_ssize_t family, j
+    cdef Py_ssize_t family
     for family in range(3):
         clear(sums[family], width)
-        for j in range(start, start + width):
-            out[family, j] = 0
+        clear(out + family * cols, width)
 
 
-cdef void measure_strip(
-    const real[:, ::1] x, Py_ssize_t k,
-    double[:, :, ::1] row_sums, double[:, ::1] column_sums, real[:, :, ::1] halo,
-) noexcept nogil:
-    cdef Py_ssize_t rows = x.shape[0], cols = x.shape[1], start = strip_start(cols, k), i
+cdef enum:
+    MEASURE = 0
+    GRADIENT = 1
+    SWEEP = 2
+
+
+cdef struct Job:
+    # What a strip's walk reads and writes; each walk has its own of these.
+    bint single  # all arrays of the image's dtype are float, or else double
+    int task
+    Py_ssize_t rows
+    Py_ssize_t cols
+    Py_ssize_t strips
+    void *x
+    void *u
+    const unsigned char *free
+    double step
+    double momentum
+    double low
+    double high
+    bint track_change
+    const void *row_weights
+    const void *column_weights
+    const void *halo
+    double *row_sums
+    double *column_sums
+    void *halo_out
+    double *totals
+    void *out
+
+
+cdef void measure_strip(const Job *job, const real *x, real *halo_out, Py_ssize_t k) noexcept nogil:
+    cdef Py_ssize_t rows = job.rows, cols = job.cols, start = strip_start(cols, k), i
     cdef Py_ssize_t width = strip_start(cols, k + 1) - start
     cdef real[3][WIDEST] sums
     cdef const real *row
-    clear_columns(sums, column_sums, start, width)
+    clear_columns(sums, job.column_sums + start, cols, width)
     for i in range(rows):
-        row = &x[i, start]
+        row = x + i * cols + start
         add_columns(row, i, cols, sums, width)
-        row_squares(row, &row_sums[k, i, 0], width)
-        store_halo(row, halo, k, i, width)
+        row_squares(row, job.row_sums + 3 * (k * rows + i), width)
+        store_halo(row, width, halo_out + 4 * (k * rows + i))
         if (i + 1) % BLOCK == 0 or i + 1 == rows:
-            flush_columns(sums, column_sums, start, width)
+            flush_columns(sums, job.column_sums + start, cols, width)
 
 
-cdef void gradient_strip(
-    const real[:, ::1] x, Py_ssize_t k,
-    const real[:, ::1] row_weights, const real[:, ::1] column_weights, const real[:, :, ::1] halo,
-    real[:, ::1] out,
-) noexcept nogil:
-    cdef Py_ssize_t rows = x.shape[0], cols = x.shape[1], start = strip_start(cols, k), i
+cdef void gradient_strip(const Job *job, const real *x, real *out, Py_ssize_t k) noexcept nogil:
+    cdef Py_ssize_t rows = job.rows, cols = job.cols, start = strip_start(cols, k), i
     cdef Py_ssize_t width = strip_start(cols, k + 1) - start
+    cdef bint at_left = k == 0, at_right = k + 1 == job.strips
     cdef real[WIDEST + 2 * PAD] padded
     cdef real[WIDEST] a2
     cdef const real *row
+    cdef const real *halo = <const real *> job.halo + 4 * k * rows
+    cdef const real *a = <const real *> job.row_weights
+    cdef const real *b = <const real *> job.column_weights + start
     clear(padded, WIDEST + 2 * PAD)
     for i in range(rows):
-        row = &x[i, start]
-        load_row(row, halo, k, i, &padded[PAD], width)
-        alternate(row_weights[i, 1], row_weights[i, 2], a2, width)
+        row = x + i * cols + start
+        load_row(row, halo + 4 * i, 4 * rows, at_left, at_right, &padded[PAD], width)
+        alternate(a[3 * i + 1], a[3 * i + 2], a2, width)
         gradient_row(
             &padded[PAD],
             row - 2 * cols if i > 1 else row, row - cols if i > 0 else row,
             row + cols if i + 1 < rows else row, row + 2 * cols if i + 2 < rows else row,
-            row_weights[i, 0], a2, &column_weights[0, start], &column_weights[1 + (i & 1), start],
-            k == 0, k + 1 == halo.shape[0], width, &out[i, start],
+            a[3 * i], a2, b, b + (1 + (i & 1)) * cols, at_left, at_right, width, out + i * cols + start,
         )
 
 
-cdef void sweep_strip(
-    real[:, ::1] x, real *u, const unsigned char[:, ::1] free, Py_ssize_t k,
-    real step, real momentum, real low, real high, bint track_change,
-    const real[:, ::1] row_weights, const real[:, ::1] column_weights, const real[:, :, ::1] halo_in,
-    double[:, :, ::1] row_sums, double[:, ::1] column_sums, real[:, :, ::1] halo_out, double[:, ::1] totals,
-) noexcept nogil:
+cdef void sweep_strip(const Job *job, real *x, real *u, Py_ssize_t k) noexcept nogil:
     # u is NULL for a plain step; otherwise each pixel has a step of its own, u holds the iterate before x was
     # extrapolated, and x is extrapolated again.
-    cdef Py_ssize_t rows = x.shape[0], cols = x.shape[1], start = strip_start(cols, k), i, j
+    cdef Py_ssize_t rows = job.rows, cols = job.cols, start = strip_start(cols, k), i, j
     cdef Py_ssize_t width = strip_start(cols, k + 1) - start
+    cdef bint at_left = k == 0, at_right = k + 1 == job.strips
+    cdef real step = <real> job.step, momentum = <real> job.momentum, low = <real> job.low, high = <real> job.high
     cdef real[3][WIDEST + 2 * PAD] old  # the last three rows as they were, by i % 3
     cdef real[3][WIDEST] sums
     cdef real[WIDEST] a2
@@ -347,57 +369,78 @@ cdef void sweep_strip(
     cdef real *up2
     cdef real *down1
     cdef real *down2
+    cdef const real *halo = <const real *> job.halo + 4 * k * rows
+    cdef real *halo_out = <real *> job.halo_out + 4 * k * rows
+    cdef const real *a = <const real *> job.row_weights
+    cdef const real *b = <const real *> job.column_weights + start
+    cdef const unsigned char *free = job.free + start
+    cdef double *row_sums = job.row_sums + 3 * k * rows
+    cdef double *column_sums = job.column_sums + start
+    cdef double *totals = job.totals + 2 * k
     for i in range(3):
         clear(old[i], WIDEST + 2 * PAD)
-    clear_columns(sums, column_sums, start, width)
+    clear_columns(sums, column_sums, cols, width)
     clear(slope, width)
     clear(change, width)
-    totals[k, 0] = 0
-    totals[k, 1] = 0
+    totals[0] = 0
+    totals[1] = 0
     for i in range(rows):
-        row = &x[i, start]
+        row = x + i * cols + start
         if i + AHEAD < rows:
             for j in range(width // 16):
                 prefetch(row + AHEAD * cols + 16 * j)
                 if u != NULL:
                     prefetch(u + (i + AHEAD) * cols + start + 16 * j)
             for j in range(width // 64):
-                prefetch(&free[i + AHEAD, start + 64 * j])
-        load_row(row, halo_in, k, i, &old[i % 3][PAD], width)
+                prefetch(free + (i + AHEAD) * cols + 64 * j)
+        load_row(row, halo + 4 * i, 4 * rows, at_left, at_right, &old[i % 3][PAD], width)
         here = &old[i % 3][PAD]
         up1 = &old[(i + 2) % 3][PAD] if i > 0 else here
         up2 = &old[(i + 1) % 3][PAD] if i > 1 else here
-        alternate(row_weights[i, 1], row_weights[i, 2], a2, width)
+        alternate(a[3 * i + 1], a[3 * i + 2], a2, width)
         down1 = row + cols if i + 1 < rows else here
         down2 = row + 2 * cols if i + 2 < rows else here
         if u != NULL:
-            majorise_row(
-                row_weights[i, 0], a2, &column_weights[0, start], &column_weights[1 + (i & 1), start], width, steps
-            )
+            majorise_row(a[3 * i], a2, b, b + (1 + (i & 1)) * cols, width, steps)
             update_row(
-                here, up2, up1, down1, down2,
-                row_weights[i, 0], a2, &column_weights[0, start], &column_weights[1 + (i & 1), start],
-                k == 0, k + 1 == halo_in.shape[0], width, &free[i, start], steps, low, high, row,
+                here, up2, up1, down1, down2, a[3 * i], a2, b, b + (1 + (i & 1)) * cols, at_left, at_right, width,
+                free + i * cols, steps, low, high, row,
             )
             extrapolate_row(here, row, u + i * cols + start, momentum, slope, change, width)
         else:
             descend_row(
-                here, up2, up1, down1, down2,
-                row_weights[i, 0], a2, &column_weights[0, start], &column_weights[1 + (i & 1), start],
-                k == 0, k + 1 == halo_in.shape[0], width, &free[i, start], step, low, high, row,
+                here, up2, up1, down1, down2, a[3 * i], a2, b, b + (1 + (i & 1)) * cols, at_left, at_right, width,
+                free + i * cols, step, low, high, row,
             )
-            if track_change:
+            if job.track_change:
                 add_squares(row, here, change, width)
         add_columns(row, i, cols, sums, width)
         # One row behind: reading across the stores just made would stall.
         if i > 0:
-            row_squares(row - cols, &row_sums[k, i - 1, 0], width)
-        store_halo(row, halo_out, k, i, width)
+            row_squares(row - cols, row_sums + 3 * (i - 1), width)
+        store_halo(row, width, halo_out + 4 * i)
         if (i + 1) % BLOCK == 0 or i + 1 == rows:
-            flush_columns(sums, column_sums, start, width)
-            totals[k, 0] += flush_total(change, width)
-            totals[k, 1] += flush_total(slope, width)
-    row_squares(&x[rows - 1, start], &row_sums[k, rows - 1, 0], width)
+            flush_columns(sums, column_sums, cols, width)
+            totals[0] += flush_total(change, width)
+            totals[1] += flush_total(slope, width)
+    row_squares(x + (rows - 1) * cols + start, row_sums + 3 * (rows - 1), width)
+
+
+cdef inline void do_strip_of(const Job *job, real *x, Py_ssize_t k) noexcept nogil:
+    if job.task == MEASURE:
+        measure_strip(job, x, <real *> job.halo_out, k)
+    elif job.task == GRADIENT:
+        gradient_strip(job, x, <real *> job.out, k)
+    else:
+        sweep_strip(job, x, <real *> job.u, k)
+
+
+cdef void do_strip(void *argument, Py_ssize_t k) noexcept nogil:
+    cdef Job *job = <Job *> argument
+    if job.single:
+        do_strip_of(job, <float *> job.x, k)
+    else:
+        do_strip_of(job, <double *> job.x, k)
 
 
 # From sums to norms.
@@ -484,6 +527,21 @@ cdef int require_sums(
     return 0
 
 
+cdef Job job_on(
+    const real[:, ::1] x, int task, const real[:, ::1] row_weights, const real[:, ::1] column_weights,
+    const real[:, :, ::1] halo,
+) noexcept:
+    cdef Job job
+    memset(&job, 0, sizeof(Job))
+    job.single = real is float
+    job.task = task
+    job.rows, job.cols, job.strips = x.shape[0], x.shape[1], halo.shape[0]
+    job.x = <void *> &x[0, 0]
+    job.row_weights, job.column_weights = &row_weights[0, 0], &column_weights[0, 0]
+    job.halo = &halo[0, 0, 0]
+    return job
+
+
 def measure(
     const real[:, ::1] x not None,
     int threads,
@@ -494,13 +552,14 @@ def measure(
     double[:, ::1] column_sums not None,
 ):
     """Return the loss of x; read x, write the workspace."""
-    cdef Py_ssize_t k, n = strip_count(x.shape[1])
+    cdef Job job
     cdef double value
     require_workspace(x.shape[0], x.shape[1], row_weights, column_weights, halo)
     require_sums(x.shape[0], x.shape[1], row_sums, column_sums)
+    job = job_on(x, MEASURE, row_weights, column_weights, halo)
+    job.row_sums, job.column_sums, job.halo_out = &row_sums[0, 0, 0], &column_sums[0, 0], &halo[0, 0, 0]
     with nogil:
-        for k in prange(n, num_threads=threads, schedule="static"):
-            measure_strip(x, k, row_sums, column_sums, halo)
+        run_parts(&do_strip, &job, job.strips, threads)
         value = finish(row_sums, column_sums, halo, row_weights, column_weights)
     return value
 
@@ -514,12 +573,13 @@ def gradient(
     real[:, ::1] out not None,
 ):
     """Write the gradient at x to out; read x and what measure(x) left in the workspace."""
-    cdef Py_ssize_t k, n = strip_count(x.shape[1])
+    cdef Job job
     require_workspace(x.shape[0], x.shape[1], row_weights, column_weights, halo)
     require(out.shape[0] == x.shape[0] and out.shape[1] == x.shape[1], "out must have the shape of x")
+    job = job_on(x, GRADIENT, row_weights, column_weights, halo)
+    job.out = &out[0, 0]
     with nogil:
-        for k in prange(n, num_threads=threads, schedule="static"):
-            gradient_strip(x, k, row_weights, column_weights, halo, out)
+        run_parts(&do_strip, &job, job.strips, threads)
 
 
 def descend(
@@ -543,16 +603,16 @@ def descend(
     Reads and updates x and the workspace, which holds the measures of x before and after the call. With track_change,
     the sum of squared changes is sum(totals[:, 0]). step must not be negative.
     """
-    cdef Py_ssize_t k, n = strip_count(x.shape[1])
+    cdef Job job
     cdef double value
     require_sweep(x, free, row_weights, column_weights, halo, halo_out, row_sums, column_sums, totals)
     require(step >= 0, "step must not be negative")
+    job = job_on(x, SWEEP, row_weights, column_weights, halo)
+    job.free, job.step, job.low, job.high, job.track_change = &free[0, 0], step, low, high, track_change
+    job.row_sums, job.column_sums, job.totals = &row_sums[0, 0, 0], &column_sums[0, 0], &totals[0, 0]
+    job.halo_out = &halo_out[0, 0, 0]
     with nogil:
-        for k in prange(n, num_threads=threads, schedule="static"):
-            sweep_strip(
-                x, NULL, free, k, <real> step, 0, <real> low, <real> high, track_change,
-                row_weights, column_weights, halo, row_sums, column_sums, halo_out, totals,
-            )
+        run_parts(&do_strip, &job, job.strips, threads)
         value = finish(row_sums, column_sums, halo_out, row_weights, column_weights)
     return value
 
@@ -579,16 +639,16 @@ def accelerate(
     workspace, which holds the measures of v before and after the call. sum(totals[:, 0]) is that of (n - u)^2, and
     sum(totals[:, 1]) that of (v - n)(n - u), positive when the momentum points uphill.
     """
-    cdef Py_ssize_t k, n = strip_count(v.shape[1])
+    cdef Job job
     cdef double value
     require_sweep(v, free, row_weights, column_weights, halo, halo_out, row_sums, column_sums, totals)
     require(u.shape[0] == v.shape[0] and u.shape[1] == v.shape[1], "u must have the shape of v")
+    job = job_on(v, SWEEP, row_weights, column_weights, halo)
+    job.u, job.free, job.momentum, job.low, job.high = &u[0, 0], &free[0, 0], momentum, low, high
+    job.row_sums, job.column_sums, job.totals = &row_sums[0, 0, 0], &column_sums[0, 0], &totals[0, 0]
+    job.halo_out = &halo_out[0, 0, 0]
     with nogil:
-        for k in prange(n, num_threads=threads, schedule="static"):
-            sweep_strip(
-                v, &u[0, 0], free, k, 0, <real> momentum, <real> low, <real> high, True,
-                row_weights, column_weights, halo, row_sums, column_sums, halo_out, totals,
-            )
+        run_parts(&do_strip, &job, job.strips, threads)
         value = finish(row_sums, column_sums, halo_out, row_weights, column_weights)
     return value
 

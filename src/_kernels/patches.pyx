@@ -16,8 +16,9 @@ first the even ones, then the odd ones, so that the sums are added up in one ord
 Not checked: that the patches lie inside the image.
 """
 
-from cython.parallel cimport prange, threadid
 from libc.math cimport fabsf, sqrtf
+
+include "threads.pxi"
 
 cdef enum:
     LANES = 16
@@ -83,6 +84,31 @@ cdef void match_row(
                 where[k] = (top + dy) * cols + left + dx
 
 
+cdef struct Match:
+    const float *guide
+    Py_ssize_t channels
+    Py_ssize_t rows
+    Py_ssize_t cols
+    const int *tops
+    const int *lefts
+    Py_ssize_t across  # patches of a row of the grid
+    Py_ssize_t reach
+    float *workspace
+    Py_ssize_t room  # of a thread's workspace
+    float *distances_out
+    int *places_out
+
+
+cdef void match_part(void *argument, Py_ssize_t index, Py_ssize_t seat) noexcept nogil:
+    cdef Match *job = <Match *> argument
+    cdef float *work = job.workspace + seat * job.room
+    match_row(
+        job.guide, job.channels, job.rows, job.cols, job.tops[index], job.lefts, job.across, job.reach,
+        work, work + job.cols, job.distances_out + index * job.across * GROUP,
+        job.places_out + index * job.across * GROUP,
+    )
+
+
 def match(
     const float[:, :, ::1] guide not None, const int[::1] tops not None, const int[::1] lefts not None,
     Py_ssize_t reach, int threads, float[:, ::1] workspace not None,
@@ -93,15 +119,15 @@ def match(
     Reads guide, shape (channels, rows, cols); writes the squared distances and the positions row * cols + col, shape
     (tops, lefts, GROUP). A workspace of 2 * cols floats for each thread.
     """
-    cdef Py_ssize_t channels = guide.shape[0], rows = guide.shape[1], cols = guide.shape[2], index
-    if workspace.shape[0] < threads or workspace.shape[1] < 2 * cols:
+    cdef Match job
+    if workspace.shape[0] < threads or workspace.shape[1] < 2 * guide.shape[2]:
         raise ValueError("workspace is too small")
-    for index in prange(tops.shape[0], nogil=True, schedule="dynamic", num_threads=threads):
-        match_row(
-            &guide[0, 0, 0], channels, rows, cols, tops[index], &lefts[0], lefts.shape[0], reach,
-            &workspace[threadid(), 0], &workspace[threadid(), cols],
-            &distances_out[index, 0, 0], &places_out[index, 0, 0],
-        )
+    job.guide, job.channels, job.rows, job.cols = &guide[0, 0, 0], guide.shape[0], guide.shape[1], guide.shape[2]
+    job.tops, job.lefts, job.across, job.reach = &tops[0], &lefts[0], lefts.shape[0], reach
+    job.workspace, job.room = &workspace[0, 0], workspace.shape[1]
+    job.distances_out, job.places_out = &distances_out[0, 0, 0], &places_out[0, 0, 0]
+    with nogil:
+        run_seated(&match_part, &job, tops.shape[0], threads)
 
 
 # ---- shrinkage ----
@@ -349,6 +375,30 @@ cdef void shrink_band(
         first += LANES
 
 
+cdef struct Shrink:
+    const float *image
+    Py_ssize_t cols
+    const int *places
+    Py_ssize_t down  # patches of the grid
+    Py_ssize_t across
+    Py_ssize_t band
+    int parity  # of the bands that are worked upon
+    float threshold
+    float *workspace
+    Py_ssize_t room  # of a thread's workspace
+    float *sums_out
+    float *weights_out
+
+
+cdef void shrink_part(void *argument, Py_ssize_t index, Py_ssize_t seat) noexcept nogil:
+    cdef Shrink *job = <Shrink *> argument
+    cdef Py_ssize_t first = (2 * index + job.parity) * job.band, last = min(first + job.band, job.down)
+    shrink_band(
+        job.image, job.cols, job.places + first * job.across * GROUP, (last - first) * job.across, job.threshold,
+        job.workspace + seat * job.room, job.sums_out, job.weights_out,
+    )
+
+
 def shrink(
     const float[:, ::1] image not None, const int[:, :, ::1] places not None, Py_ssize_t band,
     float threshold, int threads, float[:, ::1] workspace not None,
@@ -359,16 +409,16 @@ def shrink(
     Reads image and the positions that `match` found; `band` is the number of rows of patches of which every second
     one may be worked upon at once, because no patch of two such bands meets another.
     """
-    cdef Py_ssize_t cols = image.shape[1], parity, index, bands = (places.shape[0] + band - 1) // band
-    cdef Py_ssize_t across = places.shape[1], down = places.shape[0]
+    cdef Shrink job
+    cdef Py_ssize_t bands = (places.shape[0] + band - 1) // band
     if workspace.shape[0] < threads or workspace.shape[1] < VOLUME * LANES:
         raise ValueError("workspace is too small")
     if places.shape[2] != GROUP:
         raise ValueError("places must fit the size of groups")
-    for parity in range(2):
-        for index in prange((bands - parity + 1) // 2, nogil=True, schedule="dynamic", num_threads=threads):
-            shrink_band(
-                &image[0, 0], cols, &places[(2 * index + parity) * band, 0, 0],
-                (min((2 * index + parity + 1) * band, down) - (2 * index + parity) * band) * across,
-                threshold, &workspace[threadid(), 0], &sums_out[0, 0], &weights_out[0, 0],
-            )
+    job.image, job.cols, job.places = &image[0, 0], image.shape[1], &places[0, 0, 0]
+    job.down, job.across, job.band, job.threshold = places.shape[0], places.shape[1], band, threshold
+    job.workspace, job.room = &workspace[0, 0], workspace.shape[1]
+    job.sums_out, job.weights_out = &sums_out[0, 0], &weights_out[0, 0]
+    with nogil:
+        for job.parity in range(2):
+            run_seated(&shrink_part, &job, (bands - job.parity + 1) // 2, threads)

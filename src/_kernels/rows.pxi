@@ -7,6 +7,7 @@ ctypedef fused real:
 cdef enum:
     BLOCK = 64  # rows summed in the image's dtype
     PAD = 16  # room beside a row for what lies to its left and right, a cache line of float
+    PIXELS_OF_A_PART = 1 << 15  # 5 to 60 microseconds: many times what it costs to take a part
 
 
 cdef inline real clip(real value, real low, real high) noexcept nogil:
@@ -33,3 +34,7 @@ cdef int require(bint holds, str what) except -1:
     if not holds:
         raise ValueError(what)
     return 0
+
+
+cdef inline Py_ssize_t rows_of_a_part(Py_ssize_t cols) noexcept nogil:
+    return max(1, PIXELS_OF_A_PART // max(1, cols))

@@ -15,19 +15,23 @@ for EDGE the cosine and the sine of twice the normal's angle, and z.
 
 A sweep reads each array once: down a tile of the image it keeps three rows of the point from which it steps, makes the
 weighted differences of one row at a time, and adds them to the gradients of that row and of the two beside it, of which
-they complete the upper one. Tiles overlap in what they read, never in what they write, and are what `threads` share
-out, so the result does not depend on how many there are; where nothing is free a sweep needs none. Sums run in the
-image's dtype down 64 rows, then in double, in a fixed order.
+they complete the upper one. Tiles overlap in what they read, never in what they write, and are the parts that
+`threads` share out, so the result does not depend on how many there are; where nothing is free a sweep needs none. All
+else is shared out by rows. Sums run in the image's dtype down 64 rows, then in double, in a fixed order.
 
 A constant is a variable of the image's type here: Cython writes a literal as a double, and what it meets with it.
 
 Not checked: that the arrays of one call do not overlap.
 """
 
-from cython.parallel cimport prange
-from libc.math cimport sqrt
+from libc.limits cimport INT_MAX
+from libc.math cimport INFINITY, exp, pow, sqrt
+from libc.stdlib cimport calloc, free as release
+from libc.string cimport memcpy, memset
 
 include "rows.pxi"
+include "threads.pxi"
+include "pyramid.pxi"
 
 cdef enum:
     FIRST = 0
@@ -42,10 +46,12 @@ cdef enum:
 
 cdef enum:
     BAND = 128  # rows of a tile, about
-    WIDEST = 2048  # columns of a tile, at most, but for up to 15 that align the next one
+    WIDEST = 432  # columns of a tile, at most, but for up to 16 that are left at the border; a stack holds its rows
     ROOM = WIDEST + 3 * PAD
     CHUNK = 256  # pixels whose squares, products or energies are at hand; even
     REACH = 3  # pixels on either side of one that are its neighbourhood
+    LANES = 16
+    ONE_SHARE = 128  # of a step of one over the diagonal
 
 
 cdef struct Tile:
@@ -124,13 +130,13 @@ cdef inline void add_squares_between(
 
 cdef inline void sum_squares(
     int kind, const real *x, Py_ssize_t channels, const real *omega, Py_ssize_t plane, Py_ssize_t i,
-    Py_ssize_t first, Py_ssize_t last, Py_ssize_t rows, Py_ssize_t cols, real *sums,
+    Py_ssize_t first, Py_ssize_t last, Py_ssize_t rows, Py_ssize_t cols, bint padded, real *sums,
 ) noexcept nogil:
-    # Over the channels, for at most CHUNK pixels of row i, at the border or not.
+    # Over the channels, for at most CHUNK pixels of row i, at the border or not; with zeros up to CHUNK if padded.
     cdef Py_ssize_t left = max(first, 1), right = min(last, cols - 1)
     if not 0 < i < rows - 1 or left >= right:
         left = right = last
-    clear(sums, CHUNK)
+    clear(sums, CHUNK if padded else last - first)
     for _ in range(channels):
         if kind == FIRST:
             add_squares_between(FIRST, x, omega, plane, i, left, right, rows, cols, True, sums + (left - first))
@@ -145,22 +151,23 @@ cdef inline void sum_squares(
 
 cdef void weigh_row(
     int kind, const real *x, Py_ssize_t channels, real *omega, Py_ssize_t plane, real epsilon, real scale,
-    Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols,
+    Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t start, Py_ssize_t stop,
 ) noexcept nogil:
+    # Of the columns from start to before stop; x and omega point to the first pixel of row i.
     cdef real[CHUNK] sums
-    cdef Py_ssize_t first = 0, j
+    cdef Py_ssize_t first = start, j
     cdef real one = 1, share = one / channels, squared = epsilon * epsilon
-    while first < cols:
+    while first < stop:
         sum_squares(
-            kind, x, channels, omega, plane, i, first, min(first + CHUNK, cols), rows, cols, sums
+            kind, x, channels, omega, plane, i, first, min(first + CHUNK, stop), rows, cols, False, sums
         )
-        for j in range(min(CHUNK, cols - first)):
+        for j in range(min(CHUNK, stop - first)):
             omega[first + j] = scale / <real> sqrt(squared + share * sums[j])
         first += CHUNK
     if kind == EDGE:
         omega[0] = omega[cols - 1] = 0
         if i == 0 or i == rows - 1:
-            clear(omega, cols)
+            clear(omega + start, stop - start)
 
 
 cdef double tally(double *terms) noexcept nogil:
@@ -199,17 +206,22 @@ cdef inline void add_cells(
 
 
 cdef double row_energy(
-    int kind, const real *x, Py_ssize_t channels, const real *omega, Py_ssize_t plane, double epsilon, double scale,
+    int kind, const real *x, Py_ssize_t channels, const real *tensor, double inverse, double epsilon, double scale,
     double mu, double kappa, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols,
 ) noexcept nogil:
-    # Of row i and the cells below it; x and omega point to its first pixel.
+    # Of row i, to whose first pixel x points, and the cells below it; of EDGE by the blurred tensor.
+    cdef real[4 * CHUNK] fields  # as weights have them; omega is not read
     cdef real[CHUNK] squares
     cdef double[CHUNK] terms
+    cdef const real *omega = NULL
     cdef double total = 0, square
     cdef Py_ssize_t first = 0, last, c, j
     while first < cols:
         last = min(first + CHUNK, cols)
-        sum_squares(kind, x, channels, omega, plane, i, first, last, rows, cols, squares)
+        if kind == EDGE:
+            omega = fields - first
+            orient_columns(tensor, i, rows, cols, first, last, <real> inverse, CHUNK, fields - first)
+        sum_squares(kind, x, channels, omega, CHUNK, i, first, last, rows, cols, True, squares)
         for j in range(CHUNK):
             square = squares[j]
             terms[j] = square
@@ -219,8 +231,7 @@ cdef double row_energy(
         if kind == EDGE and i + 1 < rows:
             for c in range(channels):
                 add_cells(
-                    x + c * rows * cols + first, omega + first, plane, mu, kappa, cols, min(last, cols - 1) - first,
-                    terms,
+                    x + c * rows * cols + first, fields, CHUNK, mu, kappa, cols, min(last, cols - 1) - first, terms
                 )
         total += tally(terms)
         first = last
@@ -389,14 +400,13 @@ cdef inline void scatter_weights(
         lower[j] = down
 
 
-cdef void steps_row(
-    const real *diagonal, const unsigned char *free, real safety, real floor, Py_ssize_t cols, real *out
+cdef inline void steps_row(
+    const real *diagonal, const unsigned char *shares, real floor, Py_ssize_t cols, real *out
 ) noexcept nogil:
     cdef Py_ssize_t j
-    cdef real one = 1, step
+    cdef real unit = <real> (1.0 / ONE_SHARE)
     for j in range(cols):
-        step = one / (safety * (diagonal[j] if diagonal[j] > floor else floor))
-        out[j] = step if free[j] else 0
+        out[j] = unit * <real> shares[j] / (diagonal[j] if diagonal[j] > floor else floor)
 
 
 # ---- a tile ----
@@ -411,16 +421,19 @@ cdef inline void load_row(
 
 
 cdef inline void step_off(
-    const real *v, const real *gradient, const real *steps, const real *x, real low, real high, Py_ssize_t width,
-    real *out, real *slope, real *change,
+    const real *v, const real *gradient, const real *steps, const real *x, real low, real high, real most,
+    Py_ssize_t width, real *out, real *slope, real *change,
 ) noexcept nogil:
+    # What is more than `most` counts as that much in the sums: what stands out by more than the image's range must not
+    # decide when all else has settled.
     cdef Py_ssize_t j
-    cdef real new, move
+    cdef real new, move, back
     for j in range(width):
         new = clip(v[j] - steps[j] * gradient[j], low, high)
         new = new if steps[j] > 0 else x[j]
-        move = new - x[j]
-        slope[j] += (v[j] - new) * move
+        move = clip(new - x[j], -most, most)
+        back = clip(v[j] - new, -most, most)
+        slope[j] += back * move
         change[j] += move * move
         out[j] = new
 
@@ -455,15 +468,17 @@ cdef inline Tile tile_of(const int *bounds) noexcept nogil:
 
 cdef void walk_tile(
     int kind, const real *x, const real *previous, Py_ssize_t rows, Py_ssize_t cols, const Weights *weights,
-    Tile tile, const real *steps, real momentum, real low, real high, double *totals, int what, real *out,
+    Tile tile, const real *steps, real momentum, real low, real high, real most, double *totals, int what, real *out,
 ) noexcept nogil:
     # Writes what is asked for to out. Every buffer is an array of its own: gcc sees that they do not overlap, and
     # checks nothing before it goes along a row.
     cdef Py_ssize_t top = tile.top, bottom = tile.bottom, start = tile.start, stop = tile.stop
     cdef Py_ssize_t width = stop - start, room = width + 2 * PAD, i, at, loaded
     cdef bint at_left = start == 0, at_right = stop == cols, at_bottom
-    # The fields are needed from one column before the tile to one behind it, and are 0 where there is none.
-    cdef Py_ssize_t first = 0 if at_left else -1, last = width - 1 if at_right else width + 1
+    # The fields are needed from one column before the tile to one behind it, and are 0 where there is none. Away from
+    # the border more of them are made, of which nobody asks: rows of whole vectors are faster than shorter ones.
+    cdef Py_ssize_t beside = 8 if start >= 16 and stop + 16 <= cols else 1
+    cdef Py_ssize_t first = 0 if at_left else -beside, last = width - 1 if at_right else width + beside
     cdef real[3][ROOM] old  # three rows of the point from which the step is taken, by row % 3
     cdef real[ROOM] p
     cdef real[ROOM] q
@@ -502,7 +517,8 @@ cdef void walk_tile(
         while what != DIAGONAL and loaded < min(i + 2, rows):
             at = loaded * cols + start
             load_row(
-                x + at, previous + at, momentum, 0 if at_left else -2, width if at_right else width + 2,
+                x + at, previous + at, momentum, 0 if at_left else -2 * beside,
+                width if at_right else width + 2 * beside,
                 &old[loaded % 3][PAD],
             )
             loaded += 1
@@ -563,7 +579,7 @@ cdef void walk_tile(
             continue
         at = (i - 1) * cols + start
         step_off(
-            &old[(i + 2) % 3][PAD], gradient, steps + at, x + at, low, high, width, out + at, slope, change
+            &old[(i + 2) % 3][PAD], gradient, steps + at, x + at, low, high, most, width, out + at, slope, change
         )
         if (i - top) % BLOCK == 0 or i == bottom:
             total_change += flush_total(change, width)
@@ -612,32 +628,32 @@ cdef inline void join_pairs(const real *sums, Py_ssize_t first, Py_ssize_t last,
 
 cdef void tensor_row(
     const real *x, Py_ssize_t channels, Py_ssize_t h, Py_ssize_t rows, Py_ssize_t cols, real inverse,
-    real *jxx, real *jxy, real *jyy,
+    Py_ssize_t start, Py_ssize_t stop, real *jxx, real *jxy, real *jyy,
 ) noexcept nogil:
-    # The means over the 2 x 2 blocks of block row h, and over the channels; x is the image.
+    # The means over the 2 x 2 blocks from start to before stop of block row h, and over the channels; x is the image.
     cdef real[CHUNK] xx
     cdef real[CHUNK] xy
     cdef real[CHUNK] yy
     cdef real[CHUNK] damped_xx
     cdef real[CHUNK] damped_xy
     cdef real[CHUNK] damped_yy
-    cdef Py_ssize_t first = 0, last, c, i, left, right, up, down
+    cdef Py_ssize_t first = 2 * start, end = min(2 * stop, cols), last, c, i, left, right, up, down
     cdef real one = 1, half = <real> 0.5, share = one / (2 * channels * min(2, rows - 2 * h)), scale
     cdef const real *row
-    while first < cols:
-        last = min(first + CHUNK, cols)
+    while first < end:
+        last = min(first + CHUNK, end)
         left = max(first, 1)
         right = max(min(last, cols - 1), left)
-        clear(damped_xx, CHUNK)
-        clear(damped_xy, CHUNK)
-        clear(damped_yy, CHUNK)
+        clear(damped_xx, last - first)
+        clear(damped_xy, last - first)
+        clear(damped_yy, last - first)
         for i in range(2 * h, min(2 * h + 2, rows)):
             up = cols if i > 0 else 0
             down = cols if i + 1 < rows else 0
             scale = half if up > 0 and down > 0 else one
-            clear(xx, CHUNK)
-            clear(xy, CHUNK)
-            clear(yy, CHUNK)
+            clear(xx, last - first)
+            clear(xy, last - first)
+            clear(yy, last - first)
             for c in range(channels):
                 row = x + (c * rows + i) * cols
                 add_products(
@@ -668,10 +684,11 @@ cdef inline Py_ssize_t reflect(Py_ssize_t i, Py_ssize_t n) noexcept nogil:
 
 
 cdef void blur_columns_row(
-    const real *plane, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols, const double *taps, Py_ssize_t radius, real *out
+    const real *plane, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t start, Py_ssize_t stop,
+    const double *taps, Py_ssize_t radius, real *out,
 ) noexcept nogil:
-    # out has `radius` elements more on either side, which are filled by reflection. Two pairs of rows at a time: half
-    # the reading and writing of out.
+    # out has `radius` elements more on either side, which are filled by reflection where the columns reach the border.
+    # Two pairs of rows at a time: half the reading and writing of out.
     cdef Py_ssize_t j, k = 1
     cdef const real *here = plane + i * cols
     cdef const real *a
@@ -680,7 +697,7 @@ cdef void blur_columns_row(
     cdef const real *d
     cdef real tap = <real> taps[0], further
     cdef real *inner = out + radius
-    for j in range(cols):
+    for j in range(start, stop):
         inner[j] = tap * here[j]
     while k <= radius:
         a = plane + reflect(i - k, rows) * cols
@@ -689,27 +706,29 @@ cdef void blur_columns_row(
         d = plane + reflect(i + k + 1, rows) * cols
         tap = <real> taps[k]
         further = <real> taps[k + 1] if k < radius else 0
-        for j in range(cols):
+        for j in range(start, stop):
             inner[j] += tap * (a[j] + b[j]) + further * (c[j] + d[j])
         k += 2
     for k in range(1, radius + 1):
-        (inner - k)[0] = inner[reflect(-k, cols)]
-        inner[cols - 1 + k] = inner[reflect(cols - 1 + k, cols)]
+        if start == 0:
+            (inner - k)[0] = inner[reflect(-k, cols)]
+        if stop == cols:
+            inner[cols - 1 + k] = inner[reflect(cols - 1 + k, cols)]
 
 
 cdef void blur_rows_row(
-    const real *padded, Py_ssize_t cols, const double *taps, Py_ssize_t radius, real *out
+    const real *padded, Py_ssize_t start, Py_ssize_t stop, const double *taps, Py_ssize_t radius, real *out
 ) noexcept nogil:
     cdef Py_ssize_t j, k = 1, next
     cdef const real *inner = padded + radius
     cdef real tap = <real> taps[0], further
-    for j in range(cols):
+    for j in range(start, stop):
         out[j] = tap * inner[j]
     while k <= radius:
         tap = <real> taps[k]
         further = <real> taps[k + 1] if k < radius else 0
         next = k + 1 if k < radius else k
-        for j in range(cols):
+        for j in range(start, stop):
             out[j] += (
                 tap * ((inner - k)[j] + (inner + k)[j]) + further * ((inner - next)[j] + (inner + next)[j])
             )
@@ -717,24 +736,25 @@ cdef void blur_rows_row(
 
 
 cdef inline void spread_row(
-    const real *near, const real *far, Py_ssize_t halves, Py_ssize_t cols, real *out
+    const real *near, const real *far, Py_ssize_t halves, Py_ssize_t cols, Py_ssize_t start, Py_ssize_t stop, real *out
 ) noexcept nogil:
-    # Bilinear interpolation of a row of block means at the pixels.
+    # Bilinear interpolation of a row of block means, from start to before stop, at the pixels.
     cdef Py_ssize_t j
     cdef real left, here, right, three = 3, sixteenth = <real> 0.0625
     # In two loops: one that writes both was seen to round its last columns differently from level to level.
-    for j in range(1, halves - 1):
+    for j in range(max(start, 1), min(stop, halves - 1)):
         out[2 * j] = sixteenth * (three * (three * near[j] + far[j]) + (three * (near - 1)[j] + (far - 1)[j]))
-    for j in range(1, halves - 1):
+    for j in range(max(start, 1), min(stop, halves - 1)):
         out[2 * j + 1] = sixteenth * (three * (three * near[j] + far[j]) + (three * near[j + 1] + far[j + 1]))
     j = 0
     while j < halves:
-        here = three * near[j] + far[j]
-        left = three * near[max(j - 1, 0)] + far[max(j - 1, 0)]
-        right = three * near[min(j + 1, halves - 1)] + far[min(j + 1, halves - 1)]
-        out[2 * j] = sixteenth * (three * here + left)
-        if 2 * j + 1 < cols:
-            out[2 * j + 1] = sixteenth * (three * here + right)
+        if start <= j < stop:
+            here = three * near[j] + far[j]
+            left = three * near[max(j - 1, 0)] + far[max(j - 1, 0)]
+            right = three * near[min(j + 1, halves - 1)] + far[min(j + 1, halves - 1)]
+            out[2 * j] = sixteenth * (three * here + left)
+            if 2 * j + 1 < cols:
+                out[2 * j + 1] = sixteenth * (three * here + right)
         j += max(halves - 1, 1)
 
 
@@ -756,6 +776,23 @@ cdef inline void orient_row(real *jxx, real *jxy, real *jyy, real inverse, real 
         jyy[j] = strength / (one + strength)
 
 
+cdef inline void orient_columns(
+    const real *tensor, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t start, Py_ssize_t stop,
+    real inverse, Py_ssize_t plane, real *omega,
+) noexcept nogil:
+    # Of row i the columns from start, which is even, to before stop, to the planes after that of omega, which points to
+    # the row's first pixel.
+    cdef Py_ssize_t high = (rows + 1) // 2, halves = (cols + 1) // 2, c
+    cdef Py_ssize_t far = min(max(i // 2 + (1 if i & 1 else -1), 0), high - 1)
+    for c in range(3):
+        spread_row(
+            tensor + (c * high + i // 2) * halves, tensor + (c * high + far) * halves, halves, cols,
+            start // 2, (stop + 1) // 2, omega + (c + 1) * plane,
+        )
+    omega += plane + start
+    orient_row(omega, omega + plane, omega + 2 * plane, inverse, <real> 1e-20, stop - start)
+
+
 # ---- what is known around a pixel, how much neighbours differ ----
 
 cdef Py_ssize_t window_length(Py_ssize_t i, Py_ssize_t n) noexcept nogil:
@@ -763,60 +800,295 @@ cdef Py_ssize_t window_length(Py_ssize_t i, Py_ssize_t n) noexcept nogil:
 
 
 cdef double known_around_row(
-    const unsigned char[:, ::1] free, Py_ssize_t i, unsigned char *columns
+    const unsigned char *free, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t start, Py_ssize_t stop,
+    unsigned char *columns,
 ) noexcept nogil:
-    # The sum over the free pixels of row i of the share of known ones around each.
-    cdef Py_ssize_t rows = free.shape[0], cols = free.shape[1], j, k, top = max(i - REACH, 0)
-    cdef Py_ssize_t height = window_length(i, rows)
+    # The sum over the free pixels of row i, from start to before stop, of the share of known ones around each.
+    cdef Py_ssize_t j, k, height = window_length(i, rows), left = max(start, REACH), right = min(stop, cols - REACH)
+    cdef const unsigned char *top = free + max(i - REACH, 0) * cols
+    cdef const unsigned char *here = free + i * cols
     cdef int known, inner = 0
     cdef double total = 0
-    for j in range(cols):
+    for j in range(max(start - REACH, 0), min(stop + REACH, cols)):
         columns[j] = 0
     for k in range(height):
-        for j in range(cols):
-            columns[j] += 1 - free[top + k, j]
-    for j in range(REACH, cols - REACH):
+        for j in range(max(start - REACH, 0), min(stop + REACH, cols)):
+            columns[j] += 1 - top[k * cols + j]
+    for j in range(left, right):
         known = 0
         for k in range(2 * REACH + 1):
             known += columns[j - REACH + k]
-        inner += known * free[i, j]
+        inner += known * here[j]
     total = <double> inner / (height * (2 * REACH + 1) - 1)
-    j = 0
-    while j < cols:
-        if REACH <= j < cols - REACH:
-            j = cols - REACH
+    j = start
+    while j < stop:
+        if left <= j < right:
+            j = right
             continue
         known = 0
         for k in range(max(j - REACH, 0), min(j + REACH + 1, cols)):
             known += columns[k]
-        total += <double> (known * free[i, j]) / max(height * window_length(j, cols) - 1, 1)
+        total += <double> (known * here[j]) / max(height * window_length(j, cols) - 1, 1)
         j += 1
     return total
 
 
+cdef inline double sum_in_lanes(const real *terms, Py_ssize_t width) noexcept nogil:
+    cdef double[LANES] lanes
+    cdef double total = 0
+    cdef Py_ssize_t j, k, lane, whole = width // LANES * LANES
+    clear(lanes, LANES)
+    for k in range(width // LANES):
+        j = k * LANES
+        for lane in range(LANES):
+            lanes[lane] += terms[j + lane]
+    for j in range(whole, width):
+        lanes[j - whole] += terms[j]
+    for lane in range(LANES):
+        total += lanes[lane]
+    return total
+
+
 cdef double row_contrast(
-    const real *x, const real *below, const unsigned char *free, const unsigned char *free_below, Py_ssize_t cols
+    const real *x, const real *below, const unsigned char *free, const unsigned char *free_below,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t cols, real most,
 ) noexcept nogil:
-    # The squared differences of a row's pixels to those on their right and below, where either is free.
+    # The squared differences of a row's pixels, from start to before stop, to those on their right and below, where
+    # either is free. A difference counts as `most` at most: what stands out must not decide what is small.
     cdef real[CHUNK] sums
-    cdef double[CHUNK] terms
-    cdef Py_ssize_t first = 0, j
+    cdef Py_ssize_t first = start, last, inner, j
     cdef real across, down
-    clear(sums, CHUNK)
-    while first < cols:
-        for j in range(min(CHUNK, cols - 1 - first)):
-            across = (x[first + j] - x[first + j + 1]) * <real> (free[first + j] | free[first + j + 1])
-            down = (x[first + j] - below[first + j]) * <real> (free[first + j] | free_below[first + j])
-            sums[j] += across * across + down * down
-        first += CHUNK
-    down = (x[cols - 1] - below[cols - 1]) * <real> (free[cols - 1] | free_below[cols - 1])
-    sums[0] += down * down
-    for j in range(CHUNK):
-        terms[j] = sums[j]
-    return tally(terms)
+    clear(sums, min(stop - start, CHUNK))
+    while first < stop:
+        last = min(first + CHUNK, stop)
+        inner = min(last, cols - 1)
+        for j in range(first, inner):
+            across = clip(x[j] - x[j + 1], -most, most) * <real> (free[j] | free[j + 1])
+            down = clip(x[j] - below[j], -most, most) * <real> (free[j] | free_below[j])
+            sums[j - first] += across * across + down * down
+        if inner < last:
+            down = clip(x[inner] - below[inner], -most, most) * <real> (free[inner] | free_below[inner])
+            sums[0] += down * down
+        first = last
+    return sum_in_lanes(sums, min(stop - start, CHUNK))
+
+
+# ---- parts of a job ----
+
+cdef enum:
+    ENERGY = 0
+    WEIGH = 1
+    STEP_SIZES = 2
+    CONTRAST = 3
+    KNOWN_AROUND = 4
+    TENSOR = 5
+    BLUR_COLUMNS = 6
+    BLUR_ROWS = 7
+    ORIENT = 8
+
+
+cdef struct Job:
+    # What the kernels below hand to the rows or tiles of an image; each sets what is read for its own.
+    bint single  # x and out are float, or else double
+    int kind
+    int task  # one of those above, or of a walk over a tile
+    Py_ssize_t channels
+    Py_ssize_t rows
+    Py_ssize_t cols
+    Py_ssize_t lines  # rows in all
+    Py_ssize_t height  # rows of a part
+    const void *x
+    const void *previous
+    const void *steps
+    Py_ssize_t steps_apart  # from one channel's to the next one's
+    const unsigned char *free
+    const unsigned char *shares
+    Py_ssize_t free_channels
+    const void *tensor
+    Weights weights
+    const int *tiles  # NULL: those that cover the image; of rows, NULL: all of them
+    Py_ssize_t tiles_across  # of these, in a channel
+    const double *taps
+    Py_ssize_t radius
+    double momentum
+    double low
+    double high
+    double most  # of a pixel's move, in sums
+    double epsilon
+    double scale
+    double floor
+    double inverse  # of the square of a contrast or of a strength
+    double *sums_out
+    unsigned char *scratch
+    void *out
+
+
+cdef inline void do_row(
+    const Job *job, const real *x, real *out, Py_ssize_t i, Py_ssize_t start, Py_ssize_t stop
+) noexcept nogil:
+    # Of row i the columns from start to before stop: blocks of two, where the task goes over those.
+    cdef Py_ssize_t rows = job.rows, cols = job.cols, plane = rows * cols, c, far, row, halves, at
+    cdef const unsigned char *free = job.free
+    if job.task == ENERGY:
+        job.sums_out[i] = row_energy(
+            job.kind, x + i * cols, job.channels, <const real *> job.tensor, job.inverse, job.epsilon, job.scale,
+            job.weights.mu, job.weights.kappa, i, rows, cols,
+        )
+    elif job.task == WEIGH:
+        weigh_row(
+            job.kind, x + i * cols, job.channels, out + i * cols, plane, <real> job.epsilon, <real> job.scale,
+            i, rows, cols, start, stop,
+        )
+    elif job.task == STEP_SIZES:
+        # The diagonal stands in the first channel.
+        at = i * cols + start
+        for c in range(job.channels - 1, -1, -1):
+            steps_row(
+                out + at, job.shares + c * plane + at, <real> job.floor, stop - start, out + c * plane + at
+            )
+    elif job.task == CONTRAST:
+        c, row = i // rows, i % rows
+        far = min(row + 1, rows - 1)
+        x += c * plane
+        free += c % job.free_channels * plane
+        job.sums_out[i] = row_contrast(
+            x + row * cols, x + far * cols, free + row * cols, free + far * cols, start, stop, cols, 1
+        )
+    elif job.task == KNOWN_AROUND:
+        job.sums_out[i] = known_around_row(free, i, rows, cols, start, stop, job.scratch + i * cols)
+    elif job.task == TENSOR:
+        halves = (cols + 1) // 2
+        plane = (rows + 1) // 2 * halves
+        out += i * halves
+        tensor_row(
+            x, job.channels, i, rows, cols, <real> job.inverse, start, stop, out, out + plane, out + 2 * plane
+        )
+    elif job.task == BLUR_COLUMNS:
+        blur_columns_row(x, i, rows, cols, start, stop, job.taps, job.radius, out + i * (cols + 2 * job.radius))
+    elif job.task == BLUR_ROWS:
+        blur_rows_row(x + i * (cols + 2 * job.radius), start, stop, job.taps, job.radius, out + i * cols)
+    else:
+        orient_columns(
+            <const real *> job.tensor, i, rows, cols, start, stop, <real> job.inverse, plane, out + i * cols
+        )
+
+
+cdef double known_around_span(const Job *job, const int *span) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(span[0], span[1]):
+        total += known_around_row(
+            job.free, i, job.rows, job.cols, span[2], span[3], job.scratch + i * job.cols
+        )
+    return total
+
+
+cdef double span_contrast(const Job *job, const real *x, const int *span) noexcept nogil:
+    # Of a span of all channels.
+    cdef Py_ssize_t plane = job.rows * job.cols, c, i, at, far
+    cdef const unsigned char *free
+    cdef double total = 0
+    for c in range(job.channels):
+        free = job.free + c % job.free_channels * plane
+        for i in range(span[0], span[1]):
+            at, far = i * job.cols, min(i + 1, job.rows - 1) * job.cols
+            total += row_contrast(
+                x + at, x + far, free + at, free + far, span[2], span[3], job.cols, <real> job.most
+            )
+        x += plane
+    return total
+
+
+cdef void do_rows(void *argument, Py_ssize_t part) noexcept nogil:
+    cdef Job *job = <Job *> argument
+    cdef const int *span
+    cdef Py_ssize_t i, top, bottom, start = 0, stop
+    if job.tiles != NULL:
+        span = job.tiles + 4 * part
+        top, bottom, start, stop = span[0], span[1], span[2], span[3]
+        if job.task == KNOWN_AROUND:
+            job.sums_out[part] = known_around_span(job, span)
+            return
+        if job.task == CONTRAST:
+            if job.single:
+                job.sums_out[part] = span_contrast(job, <const float *> job.x, span)
+            else:
+                job.sums_out[part] = span_contrast(job, <const double *> job.x, span)
+            return
+    else:
+        top, bottom = part * job.height, min((part + 1) * job.height, job.lines)
+        stop = (job.cols + 1) // 2 if job.task == TENSOR else job.cols
+    for i in range(top, bottom):
+        if job.single:
+            do_row(job, <const float *> job.x, <float *> job.out, i, start, stop)
+        else:
+            do_row(job, <const double *> job.x, <double *> job.out, i, start, stop)
+
+
+cdef void run_rows(Job *job, int task, Py_ssize_t lines, int threads) noexcept nogil:
+    job.task, job.lines, job.height = task, lines, rows_of_a_part(job.cols)
+    job.tiles = NULL
+    run_parts(&do_rows, job, (lines + job.height - 1) // job.height, threads)
+
+
+cdef void run_spans(Job *job, int task, const int *spans, Py_ssize_t count, int threads) noexcept nogil:
+    # Where rows are wanted at some places only: spans are tiles of which every row is a line.
+    job.task, job.tiles = task, spans
+    run_parts(&do_rows, job, count, threads)
+
+
+cdef inline void do_tile_of(const Job *job, const real *x, real *out, Py_ssize_t k) noexcept nogil:
+    # The channels of a given tile one after the other: its weights are still in the cache.
+    cdef Py_ssize_t plane = job.rows * job.cols, c
+    cdef Tile tile
+    if job.tiles != NULL:
+        c = k % job.channels
+        tile = tile_of(job.tiles + 4 * (k // job.channels))
+    else:
+        c = k // job.tiles_across
+        tile = tile_of_all(k % job.tiles_across, job.rows, job.cols)
+    walk_tile(
+        job.kind, x + c * plane, <const real *> job.previous + c * plane, job.rows, job.cols, &job.weights, tile,
+        <const real *> job.steps + c * job.steps_apart, <real> job.momentum, <real> job.low, <real> job.high,
+        <real> job.most, job.sums_out + 2 * k if job.task == STEP else NULL, job.task, out + c * plane,
+    )
+
+
+cdef void do_tile(void *argument, Py_ssize_t k) noexcept nogil:
+    cdef Job *job = <Job *> argument
+    if job.single:
+        do_tile_of(job, <const float *> job.x, <float *> job.out, k)
+    else:
+        do_tile_of(job, <const double *> job.x, <double *> job.out, k)
+
+
+cdef void run_tiles(Job *job, int task, Py_ssize_t parts, int threads) noexcept nogil:
+    job.task = task
+    job.tiles_across = band_count(job.rows) * strip_count(job.cols)
+    run_parts(&do_tile, job, parts, threads)
 
 
 # ---- what Python calls ----
+
+cdef class Operator:
+    """What the kernels must know of a loss of local differences.
+
+    `safety` bounds the greatest eigenvalue of the operator over its diagonal: 2 for first differences, of which each
+    has two taps; at most 4 for second differences with any weights, 3.2 with equal ones. `spread` is the standard
+    deviation of the tensor's Gaussian, in pixels, where a tenth of the pixels is known.
+    """
+
+    cdef readonly int kind
+    cdef readonly double safety, epsilon, scale, mu, kappa, floor, contrast, strength, spread
+
+    def __init__(
+        self, int kind, double safety, *, double epsilon=0, double scale=1, double mu=0, double kappa=0,
+        double floor=1e-6, double contrast=0, double strength=0, double spread=4,
+    ):
+        require(FIRST <= kind <= EDGE, "kind must be 0, 1 or 2")
+        self.kind, self.safety, self.epsilon, self.scale, self.mu, self.kappa = kind, safety, epsilon, scale, mu, kappa
+        self.floor, self.contrast, self.strength, self.spread = floor, contrast, strength, spread
+
 
 cdef int require_like(const real[:, :, ::1] x, const real[:, :, ::1] other, str name) except -1:
     require(
@@ -837,49 +1109,66 @@ cdef int require_weights(int kind, const real[:, :, ::1] x, const real[:, :, ::1
     return 0
 
 
-cdef Weights view(const real[:, :, ::1] weights, double mu, double kappa) noexcept:
+cdef int require_tensor(const real[:, :, ::1] tensor, Py_ssize_t rows, Py_ssize_t cols, str name) except -1:
+    require(
+        tensor.shape[0] == 3 and tensor.shape[1] == (rows + 1) // 2 and tensor.shape[2] == (cols + 1) // 2,
+        name + " must have shape (3, (rows + 1) // 2, (cols + 1) // 2)",
+    )
+    return 0
+
+
+cdef Weights view(const real[:, :, ::1] weights, Operator operator) noexcept:
     cdef Weights out
     out.omega = &weights[0, 0, 0]
     out.plane = weights.shape[1] * weights.shape[2]
-    out.mu = mu
-    out.kappa = kappa
+    out.mu = operator.mu
+    out.kappa = operator.kappa
     return out
 
 
+cdef Job job_on(const real[:, :, ::1] x, int kind) noexcept:
+    cdef Job job
+    memset(&job, 0, sizeof(Job))
+    job.single = real is float
+    job.kind = kind
+    job.channels, job.rows, job.cols = x.shape[0], x.shape[1], x.shape[2]
+    job.x = job.previous = &x[0, 0, 0]
+    return job
+
+
 def energy(
-    int kind,
+    Operator operator not None,
     const real[:, :, ::1] x not None,
-    const real[:, :, ::1] weights not None,
-    double epsilon,
-    double scale,
-    double mu,
-    double kappa,
+    const real[:, :, ::1] tensor,
     int threads,
     double[::1] row_sums not None,
 ):
     """Return the energy of x; epsilon = 0 stands for the sum of the squares. row_sums, of shape (rows,), is scratch.
 
-    Of the weights omega is not read.
+    EDGE reads the blurred tensor, as `orient` does; the others take None.
     """
-    cdef Py_ssize_t i, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2]
+    cdef Job job
+    cdef Py_ssize_t i
     cdef double total = 0
-    require_weights(kind, x, weights)
-    require(row_sums.shape[0] == rows, "row_sums must have shape (rows,)")
+    require(x.shape[0] > 0 and x.shape[1] > 0 and x.shape[2] > 0, "x must not be empty")
+    require(row_sums.shape[0] == x.shape[1], "row_sums must have shape (rows,)")
+    job = job_on(x, operator.kind)
+    if operator.kind == EDGE:
+        require(tensor is not None, "tensor must be given for an edge")
+        require_tensor(tensor, x.shape[1], x.shape[2], "tensor")
+        job.tensor, job.inverse = &tensor[0, 0, 0], 1 / (operator.strength * operator.strength)
+    job.weights.mu, job.weights.kappa = operator.mu, operator.kappa
+    job.epsilon, job.scale, job.sums_out = operator.epsilon, operator.scale, &row_sums[0]
     with nogil:
-        for i in prange(rows, num_threads=threads, schedule="static"):
-            row_sums[i] = row_energy(
-                kind, &x[0, i, 0], channels, &weights[0, i, 0], rows * cols, epsilon, scale, mu, kappa, i, rows, cols
-            )
-        for i in range(rows):
+        run_rows(&job, ENERGY, job.rows, threads)
+        for i in range(job.rows):
             total += row_sums[i]
     return total
 
 
 def weigh(
-    int kind,
+    Operator operator not None,
     const real[:, :, ::1] x not None,
-    double epsilon,
-    double scale,
     int threads,
     real[:, :, ::1] weights not None,
 ):
@@ -887,77 +1176,58 @@ def weigh(
 
     Q is the mean over the channels of x. EDGE reads the other three planes of the weights.
     """
-    cdef Py_ssize_t i, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2]
-    require_weights(kind, x, weights)
-    require(epsilon > 0, "epsilon must be positive")
+    cdef Job job
+    require_weights(operator.kind, x, weights)
+    require(operator.epsilon > 0, "epsilon must be positive")
+    job = job_on(x, operator.kind)
+    job.epsilon, job.scale, job.out = operator.epsilon, operator.scale, &weights[0, 0, 0]
     with nogil:
-        for i in prange(rows, num_threads=threads, schedule="static"):
-            weigh_row(
-                kind, &x[0, i, 0], channels, &weights[0, i, 0], rows * cols, <real> epsilon, <real> scale,
-                i, rows, cols,
-            )
+        run_rows(&job, WEIGH, job.rows, threads)
 
 
 def step_sizes(
-    int kind,
-    const unsigned char[:, :, ::1] free not None,
+    Operator operator not None,
+    const unsigned char[:, :, ::1] shares not None,
     const real[:, :, ::1] weights not None,
-    double mu,
-    double kappa,
-    double safety,
-    double floor,
     int threads,
     real[:, :, ::1] steps_out not None,
 ):
-    """Write 1 / (safety max(diagonal, floor)) to steps_out where free, 0 elsewhere."""
-    cdef Weights view_of_weights
-    cdef Py_ssize_t i, c, k, channels = free.shape[0], rows = free.shape[1], cols = free.shape[2]
-    require_weights(kind, steps_out, weights)
+    """Write shares / 128 / max(diagonal, floor) to steps_out; shares are 0 where nothing is free."""
+    cdef Job job
+    require_weights(operator.kind, steps_out, weights)
     require(
-        channels == steps_out.shape[0] and rows == steps_out.shape[1] and cols == steps_out.shape[2],
-        "free must have the shape of steps_out",
+        shares.shape[0] == steps_out.shape[0] and shares.shape[1] == steps_out.shape[1]
+        and shares.shape[2] == steps_out.shape[2],
+        "shares must have the shape of steps_out",
     )
-    view_of_weights = view(weights, mu, kappa)
+    job = job_on(steps_out, operator.kind)
+    job.weights = view(weights, operator)
+    job.shares, job.floor, job.out = &shares[0, 0, 0], operator.floor, &steps_out[0, 0, 0]
     with nogil:
-        for k in prange(band_count(rows) * strip_count(cols), num_threads=threads, schedule="static"):
-            walk_tile(
-                kind, <const real *> NULL, <const real *> NULL, rows, cols, &view_of_weights,
-                tile_of_all(k, rows, cols),
-                <const real *> NULL, <real> 0, <real> 0, <real> 0, <double *> NULL, DIAGONAL, &steps_out[0, 0, 0],
-            )
-        for i in prange(rows, num_threads=threads, schedule="static"):
-            for c in range(channels - 1, -1, -1):
-                steps_row(
-                    &steps_out[0, i, 0], &free[c, i, 0], <real> safety, <real> floor, cols, &steps_out[c, i, 0]
-                )
+        # The channels have one diagonal.
+        run_tiles(&job, DIAGONAL, band_count(job.rows) * strip_count(job.cols), threads)
+        run_rows(&job, STEP_SIZES, job.rows, threads)
 
 
 def gradient(
-    int kind,
+    Operator operator not None,
     const real[:, :, ::1] x not None,
     const real[:, :, ::1] weights not None,
-    double mu,
-    double kappa,
     int threads,
     real[:, :, ::1] out not None,
 ):
     """Write the gradient at x, with the weights as they are given, to out."""
-    cdef Weights view_of_weights
-    cdef Py_ssize_t k, rows = x.shape[1], cols = x.shape[2], tiles = band_count(rows) * strip_count(cols)
-    require_weights(kind, x, weights)
+    cdef Job job
+    require_weights(operator.kind, x, weights)
     require_like(x, out, "out")
-    view_of_weights = view(weights, mu, kappa)
+    job = job_on(x, operator.kind)
+    job.weights, job.out = view(weights, operator), &out[0, 0, 0]
     with nogil:
-        for k in prange(tiles * x.shape[0], num_threads=threads, schedule="static"):
-            walk_tile(
-                kind, &x[k // tiles, 0, 0], &x[k // tiles, 0, 0], rows, cols, &view_of_weights,
-                tile_of_all(k % tiles, rows, cols),
-                <const real *> NULL, <real> 0, <real> 0, <real> 0, <double *> NULL, GRADIENT, &out[k // tiles, 0, 0],
-            )
+        run_tiles(&job, GRADIENT, band_count(job.rows) * strip_count(job.cols) * job.channels, threads)
 
 
 def accelerate(
-    int kind,
+    Operator operator not None,
     const real[:, :, ::1] x not None,
     const real[:, :, ::1] previous not None,
     const real[:, :, ::1] steps not None,
@@ -965,8 +1235,6 @@ def accelerate(
     double low,
     double high,
     const real[:, :, ::1] weights not None,
-    double mu,
-    double kappa,
     const int[:, ::1] tiles not None,
     int threads,
     double[:, ::1] totals not None,
@@ -981,11 +1249,11 @@ def accelerate(
     sums_out, of shape (channels, 2), gets the sums of (out - x)^2 and of (v - out)(out - x), which is positive when the
     momentum points uphill; totals, of shape (tiles channels, 2), is scratch.
     """
-    cdef Weights view_of_weights
+    cdef Job job
     cdef Py_ssize_t c, k, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2]
     cdef Py_ssize_t n = tiles.shape[0]
     cdef bint shared = steps.shape[0] == 1
-    require_weights(kind, x, weights)
+    require_weights(operator.kind, x, weights)
     require_like(x, previous, "previous")
     require_like(x, out, "out")
     require(
@@ -999,19 +1267,18 @@ def accelerate(
         require(
             0 <= tiles[k, 2] < tiles[k, 3] <= cols and tiles[k, 3] - tiles[k, 2] < WIDEST + PAD
             and tiles[k, 2] != 1 and tiles[k, 3] != cols - 1,
-            "tiles must have columns of x, 2063 at most, and leave none or more than one at the border",
+            "tiles must have columns of x, 447 at most, and leave none or more than one at the border",
         )
     require(sums_out.shape[0] == channels and sums_out.shape[1] == 2, "sums_out must have shape (channels, 2)")
-    view_of_weights = view(weights, mu, kappa)
+    job = job_on(x, operator.kind)
+    job.weights = view(weights, operator)
+    job.previous, job.steps, job.steps_apart = &previous[0, 0, 0], &steps[0, 0, 0], 0 if shared else rows * cols
+    job.momentum, job.low, job.high, job.most = momentum, low, high, INFINITY
+    job.out = &out[0, 0, 0]
+    if n > 0:
+        job.tiles, job.sums_out = &tiles[0, 0], &totals[0, 0]
     with nogil:
-        # The channels of a tile one after the other: its weights are still in the cache.
-        for k in prange(n * channels, num_threads=threads, schedule="static"):
-            c = k % channels
-            walk_tile(
-                kind, &x[c, 0, 0], &previous[c, 0, 0], rows, cols, &view_of_weights, tile_of(&tiles[k // channels, 0]),
-                &steps[0 if shared else c, 0, 0], <real> momentum, <real> low, <real> high, &totals[k, 0],
-                STEP, &out[c, 0, 0],
-            )
+        run_tiles(&job, STEP, n * channels, threads)
         for c in range(channels):
             sums_out[c, 0] = sums_out[c, 1] = 0
         for k in range(n * channels):
@@ -1029,7 +1296,8 @@ def contrast(
 
     free has the channels of x, or one for all. row_sums, of shape (channels rows,), is scratch.
     """
-    cdef Py_ssize_t k, i, c, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2], below
+    cdef Job job
+    cdef Py_ssize_t k, channels = x.shape[0], rows = x.shape[1], cols = x.shape[2]
     cdef double total = 0
     require(channels > 0 and rows > 0 and cols > 0, "x must not be empty")
     require(
@@ -1037,14 +1305,10 @@ def contrast(
         "free must have the shape of x, or one channel of it",
     )
     require(row_sums.shape[0] == channels * rows, "row_sums must have shape (channels rows,)")
+    job = job_on(x, FIRST)
+    job.free, job.free_channels, job.sums_out = &free[0, 0, 0], free.shape[0], &row_sums[0]
     with nogil:
-        for k in prange(channels * rows, num_threads=threads, schedule="static"):
-            c = k // rows
-            i = k % rows
-            below = min(i + 1, rows - 1)
-            row_sums[k] = row_contrast(
-                &x[c, i, 0], &x[c, below, 0], &free[c % free.shape[0], i, 0], &free[c % free.shape[0], below, 0], cols
-            )
+        run_rows(&job, CONTRAST, channels * rows, threads)
         for k in range(channels * rows):
             total += row_sums[k]
     return total
@@ -1061,37 +1325,37 @@ def known_around(
     Around is the window of 7 x 7 pixels, cut at the border. row_sums, of shape (rows,), and scratch, of the shape of
     free, are written.
     """
+    cdef Job job
     cdef Py_ssize_t i, rows = free.shape[0], cols = free.shape[1]
     cdef double total = 0
     require(rows > 0 and cols > 0, "free must not be empty")
     require(row_sums.shape[0] == rows, "row_sums must have shape (rows,)")
     require(scratch.shape[0] == rows and scratch.shape[1] == cols, "scratch must have the shape of free")
+    memset(&job, 0, sizeof(Job))
+    job.rows, job.cols = rows, cols
+    job.free, job.scratch, job.sums_out = &free[0, 0], &scratch[0, 0], &row_sums[0]
     with nogil:
-        for i in prange(rows, num_threads=threads, schedule="static"):
-            row_sums[i] = known_around_row(free, i, &scratch[i, 0])
+        run_rows(&job, KNOWN_AROUND, rows, threads)
         for i in range(rows):
             total += row_sums[i]
     return total
 
 
-def tensor(const real[:, :, ::1] x not None, double contrast, int threads, real[:, :, ::1] out not None):
-    """Write the structure tensor of x, damped where gradients exceed contrast, to out.
+def tensor(Operator operator not None, const real[:, :, ::1] x not None, int threads, real[:, :, ::1] out not None):
+    """Write the structure tensor of x, damped where gradients exceed the operator's contrast, to out.
 
     out, of shape (3, (rows + 1) // 2, (cols + 1) // 2), has the means of Jxx, Jxy and Jyy over blocks of 2 x 2 pixels
     and over the channels.
     """
-    cdef Py_ssize_t h, rows = x.shape[1], cols = x.shape[2], halves = (rows + 1) // 2
-    require(x.shape[0] > 0 and rows > 0 and cols > 0 and contrast > 0, "x must not be empty, contrast must be positive")
-    require(
-        out.shape[0] == 3 and out.shape[1] == halves and out.shape[2] == (cols + 1) // 2,
-        "out must have shape (3, (rows + 1) // 2, (cols + 1) // 2)",
-    )
+    cdef Job job
+    cdef Py_ssize_t rows = x.shape[1], cols = x.shape[2], halves = (rows + 1) // 2
+    require(x.shape[0] > 0 and rows > 0 and cols > 0, "x must not be empty")
+    require(operator.contrast > 0, "contrast must be positive")
+    require_tensor(out, rows, cols, "out")
+    job = job_on(x, EDGE)
+    job.inverse, job.out = 1 / (operator.contrast * operator.contrast), &out[0, 0, 0]
     with nogil:
-        for h in prange(halves, num_threads=threads, schedule="static"):
-            tensor_row(
-                &x[0, 0, 0], x.shape[0], h, rows, cols, <real> (1 / (contrast * contrast)),
-                &out[0, h, 0], &out[1, h, 0], &out[2, h, 0],
-            )
+        run_rows(&job, TENSOR, halves, threads)
 
 
 def blur(
@@ -1101,41 +1365,45 @@ def blur(
 
     scratch has shape (rows, cols + 2 (len(taps) - 1)).
     """
-    cdef Py_ssize_t i, rows = plane.shape[0], cols = plane.shape[1], radius = taps.shape[0] - 1
+    cdef Job job
+    cdef Py_ssize_t rows = plane.shape[0], cols = plane.shape[1], radius = taps.shape[0] - 1
     require(rows > 0 and cols > 0 and radius >= 0, "plane and taps must not be empty")
     require(
         scratch.shape[0] == rows and scratch.shape[1] == cols + 2 * radius,
         "scratch must have shape (rows, cols + 2 (len(taps) - 1))",
     )
+    memset(&job, 0, sizeof(Job))
+    job.single = real is float
+    job.rows, job.cols, job.taps, job.radius = rows, cols, &taps[0], radius
     with nogil:
-        for i in prange(rows, num_threads=threads, schedule="static"):
-            blur_columns_row(&plane[0, 0], i, rows, cols, &taps[0], radius, &scratch[i, 0])
-        for i in prange(rows, num_threads=threads, schedule="static"):
-            blur_rows_row(&scratch[i, 0], cols, &taps[0], radius, &plane[i, 0])
+        job.x, job.out = &plane[0, 0], &scratch[0, 0]
+        run_rows(&job, BLUR_COLUMNS, rows, threads)
+        job.x, job.out = &scratch[0, 0], &plane[0, 0]
+        run_rows(&job, BLUR_ROWS, rows, threads)
 
 
 def orient(
-    const real[:, :, ::1] tensor not None, double strength, int threads, real[:, :, ::1] weights not None
+    Operator operator not None,
+    const real[:, :, ::1] tensor not None,
+    int threads,
+    real[:, :, ::1] weights not None,
 ):
     """Write cosine and sine of twice the normal's angle, and how far there is an edge, to weights[1:].
 
     With d the length of (Jxx - Jyy, 2 Jxy) of the blurred tensor and tr its trace, s = tr (d / tr)^4 / strength^2 and
     the edge is s / (1 + s).
     """
-    cdef Py_ssize_t i, rows = weights.shape[1], cols = weights.shape[2]
-    cdef Py_ssize_t high = (rows + 1) // 2, halves = (cols + 1) // 2, far
-    require(weights.shape[0] == 4, "weights must have four planes")
-    require(
-        rows > 0 and cols > 0 and tensor.shape[0] == 3 and tensor.shape[1] == high and tensor.shape[2] == halves,
-        "tensor must have shape (3, (rows + 1) // 2, (cols + 1) // 2)",
-    )
+    cdef Job job
+    cdef Py_ssize_t rows = weights.shape[1], cols = weights.shape[2]
+    require(rows > 0 and cols > 0 and weights.shape[0] == 4, "weights must have four planes")
+    require_tensor(tensor, rows, cols, "tensor")
+    memset(&job, 0, sizeof(Job))
+    job.single = real is float
+    job.rows, job.cols = rows, cols
+    job.out = &weights[0, 0, 0]
+    job.tensor, job.inverse = &tensor[0, 0, 0], 1 / (operator.strength * operator.strength)
     with nogil:
-        for i in prange(rows, num_threads=threads, schedule="static"):
-            far = min(max(i // 2 + (1 if i & 1 else -1), 0), high - 1)
-            spread_row(&tensor[0, i // 2, 0], &tensor[0, far, 0], halves, cols, &weights[1, i, 0])
-            spread_row(&tensor[1, i // 2, 0], &tensor[1, far, 0], halves, cols, &weights[2, i, 0])
-            spread_row(&tensor[2, i // 2, 0], &tensor[2, far, 0], halves, cols, &weights[3, i, 0])
-            orient_row(
-                &weights[1, i, 0], &weights[2, i, 0], &weights[3, i, 0],
-                <real> (1 / (strength * strength)), <real> 1e-20, cols,
-            )
+        run_rows(&job, ORIENT, rows, threads)
+
+
+include "descent.pxi"

@@ -3,10 +3,9 @@
 import importlib
 
 from graddesc._build import VERSION as __version__
-from graddesc.isa import build_config
 
-# Public names and the modules that hold them, loaded on first use: importing the package must cost no more than the
-# choice of the kernels. The stub __init__.pyi says the same to type checkers.
+# Public names and the modules that hold them, loaded on first use: importing the package must cost nothing, and cannot
+# fail. The stub __init__.pyi says the same to type checkers.
 _HOME = {
     "Adam": "directions",
     "Backtracking": "line_search",
@@ -29,6 +28,7 @@ _HOME = {
     "StepDecay": "schedules",
     "StrongWolfe": "line_search",
     "WarmUp": "schedules",
+    "build_config": "isa",
     "gradient_descent": "descent",
     "minimize": "descent",
     "restore": "restoration.api",
@@ -47,7 +47,7 @@ _MODULES = (
     "schedules",
 )
 
-__all__ = ["__version__", "build_config", *_HOME, *_MODULES]
+__all__ = ["__version__", *_HOME, *_MODULES]
 
 
 def __getattr__(name):

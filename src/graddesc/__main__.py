@@ -1,8 +1,24 @@
-"""``python -m graddesc`` is the command ``graddesc``."""
+"""The command: ``python -m graddesc``, and the entry point of ``graddesc``.
+
+Nothing that can fail or take long is imported before main() can tell of it in one line.
+"""
 
 import sys
 
-from graddesc.cli import main
+
+def main():
+    """Import the command, run it and return its exit code."""
+    try:
+        from graddesc.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+    except ImportError as error:
+        if sys.stderr is not None:
+            print("graddesc: error:", *str(error).split(), file=sys.stderr)
+        return 1
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -36,15 +36,27 @@ def require(name: str, value: Any, wanted: str, accepted: Callable[[float], bool
 def require_count(name: str, value: Any, least: int = 1) -> int:
     """Return an integer that is at least so much as an int."""
     wanted = {0: "a non-negative integer", 1: "a positive integer"}.get(least, f"an integer of at least {least}")
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
+    count = _as_integer(name, value, wanted)
     if count < least:
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return count
+
+
+def require_channel_axis(value: Any) -> int:
+    """Return an axis of a 3-D image counted from 0."""
+    axis = _as_integer("channel_axis", value, "an integer")
+    if not -3 <= axis < 3:
+        raise ValueError(f"channel_axis must be an axis of image, from -3 to 2, got {value!r}")
+    return axis % 3
+
+
+def _as_integer(name: str, value: Any, wanted: str) -> int:
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
 
 
 def require_share(name: str, value: Any) -> float:

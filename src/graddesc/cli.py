@@ -304,8 +304,9 @@ def _demo(arguments):
 def _info(arguments):
     import importlib.metadata
 
+    config = graddesc.build_config()
     _say(f"graddesc {graddesc.__version__}, {os.path.dirname(graddesc.__file__)}")
-    for name, value in graddesc.build_config().items():
+    for name, value in config.items():
         if name != "version":
             _say(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
     _say(f"python: {platform.python_version()}, {platform.platform()}")

@@ -4,9 +4,10 @@ A mask is a bool array, True where a pixel is corrupt, as in scikit-image and Op
 """
 
 import numbers
-import operator
 
 import numpy as np
+
+from graddesc.arguments import require_channel_axis
 
 __all__ = ["corrupt", "detect"]
 
@@ -29,15 +30,9 @@ def _as_image(image, channel_axis, *, elementwise=False):
             hint = "; give channel_axis for an image with channels" if image.ndim == 3 else ""
             raise ValueError(f"image must be {wanted}, got shape {image.shape}{hint}")
     else:
-        try:
-            channel_axis = operator.index(channel_axis)
-        except TypeError:
-            raise TypeError(f"channel_axis must be an integer, got {channel_axis!r}") from None
         if image.ndim != 3:
             raise ValueError(f"image must be 3-D when channel_axis is given, got shape {image.shape}")
-        if not -3 <= channel_axis < 3:
-            raise ValueError(f"channel_axis must be an axis of image, from -3 to 2, got {channel_axis}")
-        channel_axis %= 3
+        channel_axis = require_channel_axis(channel_axis)
     if image.size == 0:
         raise ValueError(f"image must not be empty, got shape {image.shape}")
     return image, channel_axis

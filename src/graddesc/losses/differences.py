@@ -8,115 +8,79 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from graddesc._kernels import stencil
 from graddesc.arguments import as_out, as_plane, require
-from graddesc.isa import kernels
 
 if TYPE_CHECKING:
     from graddesc.arguments import _Float, _Plane
 
 __all__ = ["Biharmonic", "EdgeAligned", "Harmonic", "HessianTotalVariation", "TotalVariation"]
 
-_stencil = kernels("stencil")
 
 FIRST, SECOND, EDGE = range(3)  # the kinds of stencil.pyx
-LEAST_CONTRAST = 400  # in units in the last place of 1: what is smaller never settles, but moves by rounding
 SPREAD = 4.0  # pixels, the standard deviation of the tensor's Gaussian where a tenth of the pixels is known
 
 
-@dataclass(frozen=True)
-class Operator:
-    """What the kernels of local differences must know of a loss.
+def _blurred_tensor(operator: stencil.Operator, x: NDArray[Any], threads: int) -> NDArray[Any]:
+    """The structure tensor of x, blurred by a Gaussian."""
+    rows, cols = ((side + 1) // 2 for side in x.shape[1:])
+    tensor = np.empty((3, rows, cols), x.dtype)
+    stencil.tensor(operator, x, threads, tensor)
+    sigma = SPREAD / 2  # the tensor is one of blocks of 2 x 2 pixels
+    taps = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
+    taps /= 2 * taps.sum() - taps[0]
+    scratch = np.empty((rows, cols + 2 * (len(taps) - 1)), x.dtype)
+    for plane in tensor:
+        stencil.blur(plane, taps, threads, scratch)
+    return tensor
 
-    `safety` bounds the greatest eigenvalue of the operator over its diagonal: 2 for first differences, of which each
-    has two taps; at most 4 for second differences with any weights, 3.2 with equal ones.
-    """
 
-    kind: int
-    safety: float
-    epsilon: float = 0.0
-    scale: float = 1.0
-    mu: float = 0.0
-    kappa: float = 0.0
-    floor: float = 1e-6
-    contrast: float = 0.0
-    strength: float = 0.0
+def energy(operator: stencil.Operator, x: NDArray[Any], threads: int) -> float:
+    """Return the loss of an image of shape (channels, rows, cols), of all channels together."""
+    tensor = _blurred_tensor(operator, x, threads) if operator.kind == EDGE else None
+    return float(stencil.energy(operator, x, tensor, threads, np.empty(x.shape[1])))
 
 
 class Weights:
-    """The frozen weights of an image's operator, which its channels share, and what the kernels make with them."""
+    """The weights of a loss at an image, of all channels together, and what the kernels make with them."""
 
-    def __init__(self, operator: Operator, shape: tuple[int, ...], dtype: DTypeLike, threads: int) -> None:
+    def __init__(self, operator: stencil.Operator, shape: tuple[int, ...], dtype: DTypeLike, threads: int) -> None:
         self.operator, self._threads = operator, threads
         rows, cols = shape[1:]
         edge = operator.kind == EDGE
-        self.planes: NDArray[Any] = np.empty((4 if edge else 1, rows, cols), dtype)
+        self.planes = np.empty((4 if edge else 1, rows, cols), dtype)
         if operator.epsilon == 0:
             self.planes.fill(2)  # omega as a sum of squares has it
-        self._row_sums = np.empty(shape[0] * rows)
-        if edge:
-            self._tensor = np.empty((3, (rows + 1) // 2, (cols + 1) // 2), dtype)
 
-    def orient(self, x: NDArray[Any], spread: float) -> None:
-        """Renew the structure tensor, blurred by a Gaussian of standard deviation `spread`, in pixels."""
-        operator, threads = self.operator, self._threads
-        _stencil.tensor(x, operator.contrast, threads, self._tensor)
-        sigma = spread / 2  # the tensor is one of blocks of 2 x 2 pixels
-        taps = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
-        taps /= 2 * taps.sum() - taps[0]
-        rows, cols = self._tensor.shape[1:]
-        scratch = np.empty((rows, cols + 2 * (len(taps) - 1)), x.dtype)
-        for plane in self._tensor:
-            _stencil.blur(plane, taps, threads, scratch)
-        _stencil.orient(self._tensor, operator.strength, threads, self.planes)
+    def orient(self, x: NDArray[Any]) -> None:
+        """Find the edges of x by its structure tensor."""
+        tensor = _blurred_tensor(self.operator, x, self._threads)
+        stencil.orient(self.operator, tensor, self._threads, self.planes)
 
     def weigh(self, x: NDArray[Any]) -> None:
-        """Renew the weights of the pixels."""
-        operator = self.operator
-        if operator.epsilon > 0:
-            _stencil.weigh(operator.kind, x, operator.epsilon, operator.scale, self._threads, self.planes)
-
-    def step_sizes(self, free: NDArray[np.uint8], out: NDArray[Any]) -> None:
-        operator = self.operator
-        _stencil.step_sizes(
-            operator.kind, free, self.planes, operator.mu, operator.kappa, operator.safety, operator.floor,
-            self._threads, out,
-        )  # fmt: skip
+        """Find the weights of the pixels of x."""
+        if self.operator.epsilon > 0:
+            stencil.weigh(self.operator, x, self._threads, self.planes)
 
     def gradient(self, x: NDArray[Any], out: NDArray[Any]) -> None:
-        operator = self.operator
-        _stencil.gradient(operator.kind, x, self.planes, operator.mu, operator.kappa, self._threads, out)
-
-    def energy(self, x: NDArray[Any]) -> float:
-        operator = self.operator
-        energy: float = _stencil.energy(
-            operator.kind, x, self.planes, operator.epsilon, operator.scale, operator.mu, operator.kappa,
-            self._threads, self._row_sums[: x.shape[1]],
-        )  # fmt: skip
-        return energy
-
-    def contrast(self, x: NDArray[Any], free: NDArray[np.uint8]) -> float:
-        """The sum of squared differences between neighbours of which one at least is free."""
-        return float(_stencil.contrast(x, free, self._threads, self._row_sums))
+        """Write the gradient at x, with the weights as they stand."""
+        stencil.gradient(self.operator, x, self.planes, self._threads, out)
 
 
 class Differences:
     """The methods of the losses of local differences, which tell their `operator`."""
 
-    # Where restore() stops: within 0.1 dB of what 0.02 gives, in the mean, after half of the iterations of 0.1.
     default_tol: ClassVar[float] = 0.25
-    # Where in Nesterov's sequence the momentum starts, and its greatest weight: with 1 and 1, 52 iterations of "edge"
-    # reach what 36 do.
-    momentum: ClassVar[tuple[float, float]] = 20.0, 0.97
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> stencil.Operator:
         """What the kernels must know."""
         raise NotImplementedError
 
     def value(self, x: _Plane[_Float]) -> float:
         """Return the loss of an image; parameters and errors as in `LineSmoothness.value`."""
         x = as_plane(x)
-        return self._weights(x).energy(x[np.newaxis])
+        return energy(self.operator, x[np.newaxis], 1)
 
     def gradient(self, x: _Plane[_Float], out: NDArray[_Float] | None = None) -> NDArray[_Float]:
         """Return the gradient of the loss at an image; parameters and errors as in `LineSmoothness.gradient`."""
@@ -139,21 +103,25 @@ class Differences:
         return Weights(self.operator, (1, *x.shape), x.dtype, 1)
 
 
-class _SumOfSquares(Differences):
-    # Half of the iterations of the above, a photograph as near to the minimum: 46 to 56 dB.
-    momentum: ClassVar[tuple[float, float]] = 10.0, 0.94
+class SumOfSquares(Differences):
+    """The losses whose minimum is the solution of one linear system."""
+
+
+class Reweighted(Differences):
+    """The losses that are sums of squares once the weights of their pixels are known."""
 
 
 _LEAST = 1e-15  # of a parameter: the square of a much smaller one, or its inverse, does not fit into float32
 
 
 def require_parameters(**parameters: float) -> None:
+    """Raise unless all are positive, and not so small that they would vanish."""
     for name, value in parameters.items():
         require(name, value, f"a finite number of at least {_LEAST}", lambda v: v >= _LEAST)
 
 
 @dataclass(frozen=True)
-class Harmonic(_SumOfSquares):
+class Harmonic(SumOfSquares):
     """The sum of squared first differences: its minimum is the harmonic interpolation, as if heat had spread.
 
     Notes
@@ -169,13 +137,13 @@ class Harmonic(_SumOfSquares):
     """
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return Operator(FIRST, safety=2.0)
+        return stencil.Operator(FIRST, safety=2.0)
 
 
 @dataclass(frozen=True)
-class Biharmonic(_SumOfSquares):
+class Biharmonic(SumOfSquares):
     """The sum of squared second differences: a thin plate bent through the known pixels.
 
     Notes
@@ -191,22 +159,23 @@ class Biharmonic(_SumOfSquares):
     18.0
     """
 
-    default_tol: ClassVar[float] = 0.15  # smooth images gain 3 dB by it
+    default_tol: ClassVar[float] = 0.02  # of smooth images less would be seen
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return Operator(SECOND, safety=3.2)
+        return stencil.Operator(SECOND, safety=3.2)
 
 
 @dataclass(frozen=True)
-class TotalVariation(Differences):
+class TotalVariation(Reweighted):
     """Isotropic total variation of the first differences, smoothed [1]_.
 
     Parameters
     ----------
     epsilon : float, default 0.003
-        The difference, for an image in [0, 1], below which the loss is nearly quadratic; positive.
+        The difference below which the loss is nearly quadratic; positive. In units of the image; in `restore`, of the
+        image's own range.
 
     Notes
     -----
@@ -226,19 +195,20 @@ class TotalVariation(Differences):
         require_parameters(epsilon=self.epsilon)
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return Operator(FIRST, safety=2.0, epsilon=self.epsilon)
+        return stencil.Operator(FIRST, safety=2.0, epsilon=self.epsilon)
 
 
 @dataclass(frozen=True)
-class HessianTotalVariation(Differences):
+class HessianTotalVariation(Reweighted):
     """Isotropic total variation of the second differences, smoothed [1]_.
 
     Parameters
     ----------
     epsilon : float, default 0.003
-        The second difference, for an image in [0, 1], below which the loss is nearly quadratic; positive.
+        The second difference below which the loss is nearly quadratic; positive. In units of the image; in `restore`,
+        of the image's own range.
 
     Notes
     -----
@@ -252,15 +222,15 @@ class HessianTotalVariation(Differences):
     """
 
     epsilon: float = 0.003
-    default_tol: ClassVar[float] = 0.15  # it creeps
+    default_tol: ClassVar[float] = 0.05  # of smooth images less would be seen
 
     def __post_init__(self) -> None:
         require_parameters(epsilon=self.epsilon)
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return Operator(SECOND, safety=4.0, epsilon=self.epsilon)
+        return stencil.Operator(SECOND, safety=4.0, epsilon=self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -270,7 +240,8 @@ class EdgeAligned(Differences):
     Parameters
     ----------
     edge_strength : float, default 0.002
-        With `contrast`, what counts as an edge; for images in [0, 1], as all of these, and positive.
+        With `contrast`, what counts as an edge. This one, `contrast` and `epsilon` are in units of the image; in
+        `restore`, of the image's own range. All parameters are positive.
     contrast : float, default 0.02
         The gradient above which the tensor no longer grows with its square, but in proportion.
     epsilon : float, default 0.015
@@ -307,9 +278,9 @@ class EdgeAligned(Differences):
         require_parameters(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return Operator(
+        return stencil.Operator(
             EDGE,
             safety=2.2,
             epsilon=self.epsilon,
@@ -319,9 +290,10 @@ class EdgeAligned(Differences):
             floor=0.02,
             contrast=self.contrast,
             strength=self.edge_strength,
+            spread=SPREAD,
         )
 
     def _weights(self, x: NDArray[Any]) -> Weights:
         weights = super()._weights(x)
-        weights.orient(x[np.newaxis], SPREAD)
+        weights.orient(x[np.newaxis])
         return weights

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graddesc._kernels import line
 from graddesc.arguments import as_out, as_plane
-from graddesc.isa import kernels
-from graddesc.losses.sweeps import Momentum
+from graddesc.losses.sweeps import SETTLED, STALLED, Momentum, Piece, Trend
 
 if TYPE_CHECKING:
     from graddesc.arguments import _Float, _Plane
 
 __all__ = ["LineSmoothness", "LineSweeps"]
-
-_line = kernels("line")
 
 
 @dataclass(frozen=True)
@@ -107,48 +105,65 @@ class LineSmoothness:
         x = as_plane(x)
         out, target = as_out(out, x)
         value, weights, halo = self._measure(x)
-        _line.gradient(x, 1, *weights, halo, target)
+        line.gradient(x, 1, *weights, halo, target)
         if target is not out:
             out[...] = target
         return value, out
 
-    def sweeps(self, x: NDArray[Any], free: NDArray[np.uint8], low: float, high: float, threads: int = 1) -> LineSweeps:
-        """Return the compiled sweeps that descend this loss: `LineSweeps`, whose parameters `Sweeps` explains."""
-        return LineSweeps(x, free, low, high, threads)
+    def sweeps(
+        self, x: NDArray[Any], free: NDArray[np.uint8], low: float, high: float, threads: int = 1, turned: bool = False
+    ) -> LineSweeps:
+        """Return the compiled sweeps that descend this loss: `LineSweeps`, of all channels, along columns if turned."""
+        return LineSweeps(x, free, low, high, threads, turned)
 
     @staticmethod
     def _measure(x: NDArray[Any]) -> tuple[float, tuple[NDArray[Any], NDArray[Any]], NDArray[Any]]:
         rows, cols = x.shape
-        strips = _line.count_strips(cols)
+        strips = line.count_strips(cols)
         weights = np.empty((rows, 3), x.dtype), np.empty((3, cols), x.dtype)
         halo = np.empty((strips, rows, 4), x.dtype)
-        value = _line.measure(x, 1, *weights, halo, np.empty((strips, rows, 3)), np.empty((3, cols)))
+        value = line.measure(x, 1, *weights, halo, np.empty((strips, rows, 3)), np.empty((3, cols)))
         return value, weights, halo
 
 
 class LineSweeps:
-    """The compiled descent of the line smoothness of an image's channels, each by itself, in place: see `Sweeps`.
+    """The compiled descent of the line smoothness of an image's channels, each by itself, in place: see
+    `graddesc.losses.sweeps.Descent`.
 
     Holds the workspaces and, from one sweep to the next, the norms of the channels as they stand.
     """
 
-    def __init__(self, x: NDArray[Any], free: NDArray[np.uint8], low: float, high: float, threads: int = 1) -> None:
+    stalled, stalled_message = False, STALLED
+    settled_message = SETTLED
+
+    def __init__(
+        self, x: NDArray[Any], free: NDArray[np.uint8], low: float, high: float, threads: int = 1, turned: bool = False
+    ) -> None:
+        self._turned = turned
+        if turned:
+            x, free = (np.ascontiguousarray(array.swapaxes(1, 2)) for array in (x, free))
         channels, rows, cols = x.shape
-        strips = _line.count_strips(cols)
+        strips = line.count_strips(cols)
         self._x, self._free, self._range, self._threads = x, free, (low, high), threads
         self._previous: NDArray[Any] | None = None
         self._weights = [(np.empty((rows, 3), x.dtype), np.empty((3, cols), x.dtype)) for _ in x]
         self._halos = np.empty((2, channels, strips, rows, 4), x.dtype)
         self._sums = [(np.empty((strips, rows, 3)), np.empty((3, cols))) for _ in x]
         self._totals = np.zeros((channels, strips, 2))
-        self._moving = max(np.count_nonzero(free) * (channels // len(free)), 1)
+        self._moving = max(int(np.count_nonzero(free)) * (channels // len(free)), 1)
         self._pairs = max(channels * (rows * (cols - 1) + cols * (rows - 1)), 1)
         dtype = "float" if x.dtype == np.float32 else "double"
-        self._descend, self._accelerate = _line.descend[dtype], _line.accelerate[dtype]
-        self._momentum, self._slope, self.restarted = Momentum(), 0.0, False
-        self.change = 0.0
+        self._descend, self._accelerate = line.descend[dtype], line.accelerate[dtype]
+        self._momentum, self._trend = Momentum(), Trend()
+        self._slope = self.change = 0.0
+        self.restarted = self.settled = False
+        self.iterations = 0
+        # How much more is yet to come than the trend of the changes shows, by what lies far from what is known: the
+        # slowest changes are small, and hidden by others that fall.
+        far = sum(np.count_nonzero(_four_by_four(plane)) for plane in free)
+        self._doubt = 1 + 3 * max(16 * far / max(int(np.count_nonzero(free)), 1) - 0.3, 0.0)
         self.value = math.fsum(
-            _line.measure(plane, threads, *weights, halo, *sums)
+            line.measure(plane, threads, *weights, halo, *sums)
             for plane, weights, halo, sums in zip(x, self._weights, self._halos[0], self._sums, strict=True)
         )
 
@@ -165,14 +180,10 @@ class LineSweeps:
         self.change, self._slope = math.sqrt(math.fsum(changes) / self._moving), math.fsum(slopes)
 
     def contrast(self) -> float:
-        """The root mean square difference between neighbours."""
-        return math.sqrt(
-            math.fsum(
-                float(rows[0, :, 0] @ rows[0, :, 0] + columns[0] @ columns[0])  # norms, of stride 1
-                for rows, columns in self._sums
-            )
-            / self._pairs
-        )
+        """The root mean square difference between neighbours, from the norms of stride 1."""
+        # Not by BLAS, whose threads would spin.
+        squares = [float(np.square(rows[0, :, 0]).sum() + np.square(columns[0]).sum()) for rows, columns in self._sums]
+        return math.sqrt(math.fsum(squares) / self._pairs)
 
     def descend(self, step: float, track_change: bool = False) -> None:
         """Take a plain step x <- clip(x - step * gradient); `change` is known if tracked."""
@@ -198,12 +209,32 @@ class LineSweeps:
             ]
         )
 
-    def planes(self) -> NDArray[Any]:
+    @property
+    def failed(self) -> bool:
+        """Whether the loss is no longer finite."""
+        return not math.isfinite(self.value)
+
+    def advance(self, until: int, tol: float) -> None:
+        """Take one accelerated step."""
+        self.accelerate()
+        self.iterations += 1
+        expected = self._doubt * self._trend.expected(self.change, self.restarted)
+        self.settled = expected <= tol * self.contrast()
+
+    def pieces(self) -> Iterator[Piece]:
         """The channels after the last step, before their extrapolation."""
-        return self._x if self._previous is None else self._previous
+        for channel, plane in enumerate(self._x if self._previous is None else self._previous):
+            yield channel, None, plane.T if self._turned else plane
 
     def loss(self) -> float:
         """The loss of the planes; costs a pass over them after an accelerated step, nothing after a plain one."""
         if self._previous is None:
             return self.value
         return math.fsum(LineSmoothness().value(plane) for plane in self._previous)
+
+
+def _four_by_four(free: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The blocks of four by four pixels, cut at the border, of which all are free."""
+    for axis in (0, 1):
+        free = np.bitwise_and.reduceat(free, np.arange(0, free.shape[axis], 4), axis=axis)
+    return free

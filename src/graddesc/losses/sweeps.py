@@ -1,69 +1,101 @@
-"""What the compiled descents of all losses have in common: the protocol, and the momentum."""
+"""What the descents of all losses have in common: the protocol, the momentum, and the trend of the changes."""
 
+from __future__ import annotations
+
+import collections
 import math
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-__all__ = ["Momentum", "Sweeps"]
+__all__ = ["SETTLED", "STALLED", "Descent", "Momentum", "Piece", "Trend"]
+
+SETTLED = "The corrupt pixels have settled: what they have yet to change is within tol."
+STALLED = "Rounding keeps the corrupt pixels from coming as near to the minimum as tol asks."
+
+# What is restored, as it stands: a channel, the flat indices of its pixels, or None for all, and their values.
+Piece: TypeAlias = tuple[int, NDArray[Any] | None, NDArray[Any]]
 
 
-class Sweeps(Protocol):
-    """A compiled descent under way, of all channels of an image together.
-
-    A class that follows it is made from ``x`` (the image, shape (channels, rows, cols), float32 or float64,
-    C-contiguous, which becomes a part of the workspace), ``free`` (uint8, shape (channels or 1, rows, cols), 1 where a
-    pixel may change), ``low`` and ``high`` (the range to which free pixels are clamped) and ``threads``.
-
-    Attributes
-    ----------
-    value : float
-        Finite as long as the image is.
-    change : float
-        The root mean square change of the free pixels in the last sweep.
-    restarted : bool
-        Whether the last accelerated sweep began with no momentum, as the one before had pointed uphill.
-    """
+class Descent(Protocol):
+    """A restoration under way, of all channels of an image together."""
 
     @property
-    def value(self) -> float:
-        """See above."""
+    def iterations(self) -> int:
+        """How many are done."""
 
     @property
-    def change(self) -> float:
-        """See above."""
+    def settled(self) -> bool:
+        """Whether what the free pixels have yet to change is within the tolerance."""
 
-    restarted: bool
+    @property
+    def settled_message(self) -> str:
+        """What that means."""
 
-    def accelerate(self) -> None:
-        """Take an accelerated step, with a size of its own for each pixel."""
+    @property
+    def stalled(self) -> bool:
+        """Whether the image cannot come any nearer, by rounding or as there is no one minimum."""
 
-    def descend(self, step: float, track_change: bool = False) -> None:
-        """Take a plain step of a given size."""
+    @property
+    def stalled_message(self) -> str:
+        """What that means."""
 
-    def contrast(self) -> float:
-        """The root mean square difference between neighbours, which a change is compared with."""
+    @property
+    def failed(self) -> bool:
+        """Whether the image is no longer finite."""
 
-    def planes(self) -> NDArray[Any]:
-        """The channels as they stand."""
+    def advance(self, until: int, tol: float) -> None:
+        """Go on for a fraction of a second, until so many iterations are done or the image has settled."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """What is restored, as it stands."""
 
     def loss(self) -> float:
-        """The loss of the channels as they stand."""
+        """The loss of the image as it stands."""
 
 
 class Momentum:
-    """Nesterov's extrapolation weights, from some place of their sequence on, and bounded."""
+    """Nesterov's extrapolation weights."""
 
-    def __init__(self, start: float = 1.0, most: float = 1.0) -> None:
-        self._start, self._most = start, most
+    def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """Begin the sequence again."""
-        self._t = self._start
+        self._t = 1.0
 
     def next(self) -> float:
         """The next weight."""
         t = self._t
         self._t = (1 + math.sqrt(1 + 4 * t * t)) / 2
-        return min((t - 1) / self._t, self._most)
+        return (t - 1) / self._t
+
+
+class Trend:
+    """How the changes of an image have fallen since its momentum last started afresh."""
+
+    _WINDOW = 8
+    # Where changes do not fall, assume as many more iterations as there have been, at least 50, of the size that
+    # changes had: after a restart the momentum, and so the change, is small for a while.
+    _ITERATIONS_TO_COME = 50
+    _REMEMBERED = 0.93  # of the size, from one iteration to the next
+
+    def __init__(self) -> None:
+        self._count, self._size = 0, 0.0
+        self._changes: collections.deque[float] = collections.deque(maxlen=self._WINDOW + 1)
+
+    def expected(self, change: float, restarted: bool) -> float:
+        """The change that is yet to come, after this one."""
+        if restarted:
+            self._changes.clear()
+        self._changes.append(change)
+        self._count += 1
+        self._size = max(change, self._REMEMBERED * self._size)
+        if len(self._changes) > self._WINDOW and self._changes[0] > change:
+            # As if the changes to come fell in a geometric series; but a third of the iterations that there have been
+            # will come in any case, as what falls slowly hides behind what falls fast.
+            ratio: float = (change / self._changes[0]) ** (1 / self._WINDOW)
+            if ratio < 1:
+                return change * max(ratio / (1 - ratio), self._count / 3)
+        return self._size * max(self._ITERATIONS_TO_COME, self._count)

@@ -28,7 +28,8 @@ class TextureAdaptive:
     Parameters
     ----------
     noise : float, default 0.01
-        The standard deviation, for an image in [0, 1], of what no spectrum explains; positive.
+        The standard deviation of what no spectrum explains; positive. In units of the image; in `restore`, of the
+        image's own range.
     edge : EdgeAligned, default EdgeAligned()
         The loss whose restoration this one starts from, and keeps wherever held-out pixels tell that it is better.
     seed : int, default 0

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.losses.texture import TextureAdaptive
+from graddesc.losses.sweeps import SETTLED, Piece, Trend
 from graddesc.restoration.problem import Problem, as_planes
-from graddesc.restoration.solver import MESSAGES, Limits, Outcome, Report
+from graddesc.restoration.solver import CALLBACK, Limits, Outcome, Report
 
 ValueAndGradient: TypeAlias = Callable[[NDArray[Any]], tuple[Any, Any]]
 
 
-def by_planes(loss: TextureAdaptive, channel_axis: int | None) -> ValueAndGradient:
+def by_planes(loss: Any, channel_axis: int | None) -> ValueAndGradient:
     """Return a callable that adds up a loss of 2-D images over the channels."""
 
     def value_and_gradient(x: NDArray[Any]) -> tuple[float, NDArray[Any]]:
@@ -30,14 +30,11 @@ def by_planes(loss: TextureAdaptive, channel_axis: int | None) -> ValueAndGradie
 
 
 class CallableSteps:
-    """Plain steps down the gradient that a callable returns: see `graddesc.losses.sweeps.Sweeps`."""
-
-    restarted = False
+    """Plain steps down the gradient that a callable returns: for `graddesc.restoration.solver.follow`."""
 
     def __init__(self, function: ValueAndGradient, problem: Problem, channel_axis: int | None) -> None:
-        problem.fill()
         self._function, self._problem, self._channel_axis = function, problem, channel_axis
-        self._x = problem.x
+        self._x = problem.filled()
         self._where = np.broadcast_to(problem.free.view(bool), self._x.shape)
         channels, rows, cols = self._x.shape
         self._pairs = max(channels * (rows * (cols - 1) + cols * (rows - 1)), 1)
@@ -73,8 +70,9 @@ class CallableSteps:
 
     def descend(self, step: float, track_change: bool = False) -> None:
         """Take a plain step."""
-        new = np.clip((self._x - step * self._gradient)[self._where], *self._problem.units.bounds())
-        self._note(new - self._values)
+        with np.errstate(all="ignore"):  # a step may be as long as it likes: the range ends it
+            new = np.clip((self._x - step * self._gradient)[self._where], *self._problem.units.bounds())
+            self._note(new - self._values)
         self._move(new)
 
     def contrast(self) -> float:
@@ -85,11 +83,12 @@ class CallableSteps:
         """The loss of the image as it stands."""
         return self.value
 
-    def planes(self) -> NDArray[Any]:
+    def pieces(self) -> Iterator[Piece]:
         """The channels as they stand."""
-        return self._x
+        for channel, plane in enumerate(self._x):
+            yield channel, None, plane
 
-    def minimize(self, limits: Limits, report: Report) -> Outcome:
+    def minimize(self, limits: Limits, report: Report | None) -> Outcome:
         """Descend by spectral projected gradients; return the status and its message."""
         from scipy.optimize import Bounds
 
@@ -97,7 +96,8 @@ class CallableSteps:
 
         low, high = self._problem.units.bounds()
         values = self._values
-        reason = None
+        reason: Outcome | None = None
+        trend = Trend()
 
         def fun(values: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
             self._move(values)
@@ -109,9 +109,11 @@ class CallableSteps:
             self._note(new - values)
             values = self._x[self._where] = new
             self.value = intermediate_result.fun
-            reason = "callback"
-            report(intermediate_result.nit, None)
-            reason = "settled" if limits.settled(self, None) else None
+            reason = CALLBACK
+            if report is not None:
+                report(intermediate_result.nit, None)
+            settled = limits.tol is not None and trend.expected(self.change, False) <= limits.tol * self.contrast()
+            reason = (0, SETTLED) if settled else None
             if reason is not None:
                 raise StopIteration
 
@@ -128,4 +130,4 @@ class CallableSteps:
         )
         self._x[self._where] = result.x
         self.value = float(result.fun)
-        return MESSAGES[reason] if reason is not None else (result.status, result.message)
+        return reason if reason is not None else (result.status, result.message)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graddesc.restoration import methods
-from graddesc.restoration.problem import Problem
+from graddesc.restoration.problem import ROWS_AT_ONCE, Problem
 from graddesc.restoration.solver import Limits, Schedule
 
 __all__ = ["estimate"]
@@ -22,11 +22,15 @@ _LARGE = 8.0  # holes with pixels further than this from the nearest known one
 _LEAST = 100  # known pixels: with fewer there is nothing to learn from
 _SPREADS = 1.5, 6.0  # in pixels, over which the contrast is looked at
 _RIDGE = 0.05  # of the mean log-likelihood: keeps what is told of distances from being carried too far
+_MOST_LOGARITHM = 40.0  # of an expected square, by its amount
+_LEAST_SQUARE = 1e-12  # beside the variance: errors of 0 would be infinitely likely
+_NEWTON_STEPS, _HALVINGS = 50, 30  # at most; five to eight steps, mostly without halving, are the rule
+_DECREASE = 1e-12  # of the mean log-likelihood, which a further step must promise
 
 
 def estimate(
     loss: Any, problem: Problem, x: NDArray[Any], limits: Limits, step: Schedule | None = None
-) -> tuple[NDArray[np.float64], list[float]]:
+) -> tuple[NDArray[np.float32], list[float]]:
     """Estimate the expected squared error of each value of a restored image.
 
     Parameters
@@ -44,11 +48,11 @@ def estimate(
 
     Returns
     -------
-    expected : ndarray of float64, shape (channels or 1, rows, cols)
-        The expected squared error v, in squared units of the problem; 0 where a pixel is known. Channels that share a
-        mask share it.
+    shares : ndarray of float32, shape (channels or 1, rows, cols)
+        The expected squared error v over the variance s of the known pixels; 0 where a pixel is known. Channels that
+        share a mask share it.
     variances : list of float
-        The variance s of the known pixels, for each of the planes of `expected`.
+        The variance s, in squared units of the problem, for each of the planes of `shares`.
 
     Notes
     -----
@@ -60,47 +64,57 @@ def estimate(
     """
     rng = np.random.default_rng(_SEED)
 
-    def solve(x: NDArray[Any], free: Mask) -> NDArray[Any]:
-        held_out = problem.alike(x.copy(), np.ascontiguousarray(free, np.uint8)[np.newaxis])
-        return methods.solve(loss, held_out, step, limits)
+    def solve(x: NDArray[Any], free: NDArray[np.uint8]) -> NDArray[Any]:
+        return methods.solve(loss, problem.alike(x, free[np.newaxis]), step, limits)
 
     together = len(problem.free) == 1
     parts = [x] if together else [x[c : c + 1] for c in range(len(x))]
-    planes = [_expected(part, free, solve, rng) for part, free in zip(parts, problem.free, strict=True)]
-    return np.stack([expected for expected, _ in planes]), [variance for _, variance in planes]
+    shares = np.empty(problem.free.shape, np.float32)
+    variances = [
+        _estimate_shares(part, free, solve, rng, out)
+        for part, free, out in zip(parts, problem.free, shares, strict=True)
+    ]
+    return shares, variances
 
 
-def _expected(
+def _estimate_shares(
     x: NDArray[Any],
     free: NDArray[np.uint8],
-    solve: Callable[[NDArray[Any], Mask], NDArray[Any]],
+    solve: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]],
     rng: np.random.Generator,
-) -> tuple[NDArray[np.float64], float]:
-    """The expected squared errors of channels that share a mask, and the variance of their known pixels."""
+    out: NDArray[np.float32],
+) -> float:
+    """Write what is expected of channels that share a mask to out; return the variance of their known pixels."""
     known = free == 0
-    expected = np.zeros(free.shape)
     variance = float(np.mean([plane[known].var(dtype=np.float64) for plane in x]))
     if known.all() or variance == 0:
-        return expected, variance
-    places = np.flatnonzero(known)
-    if len(places) < _LEAST:
-        expected[~known] = (variance * _distance(known))[~known]
-    else:
-        held = _held_out(known, rng)
-        rest = known & ~held
-        other = solve(x, ~rest)
-        squares: NDArray[np.float64] = np.mean((other - x) ** 2, axis=0, dtype=np.float64)
-        shares = squares[held] / variance
-        fitted = _fit(_features(other, rest, variance)[:, held], shares)
-        expected[~known] = variance * fitted(_features(x, known, variance)[:, ~known])
-    return expected, variance
+        out.fill(0)
+        return variance
+    if np.count_nonzero(known) < _LEAST:
+        out[...] = _distance(known)
+        return variance
+    held = _held_out(known, rng)
+    del known  # while the memory is short
+    fewer = free | held
+    other = solve(x, fewer)
+    squares = np.zeros(np.count_nonzero(held))
+    for restored, plane in zip(other, x, strict=True):
+        squares += (restored[held].astype(np.float64) - plane[held]) ** 2
+    squares /= len(x) * variance
+    fitted = _fit(np.concatenate(list(_Features(other, fewer == 0, variance).by_bands(held)), axis=1), squares)
+    del other, fewer, held, squares
+    known = free == 0
+    out.fill(0)  # not before: memory that nothing was written to is not there yet
+    for some, features in zip(_bands(known), _Features(x, known, variance).by_bands(~known), strict=True):
+        out[some][~known[some]] = fitted(features)
+    return variance
 
 
 def _held_out(known: Mask, rng: np.random.Generator) -> Mask:
     places = np.flatnonzero(known)
     held = np.zeros_like(known)
     held.flat[rng.permutation(places)[: round(_HELD_OUT * len(places))]] = True
-    radius = min(_distance(known).max(), min(known.shape) / 4)
+    radius = min(float(_distance(known).max()), min(known.shape) / 4)
     if radius > _LARGE:
         centres = np.zeros_like(known)
         centres.flat[rng.choice(places, max(round(_HELD_OUT * known.size / (np.pi * radius**2)), 1))] = True
@@ -108,46 +122,98 @@ def _held_out(known: Mask, rng: np.random.Generator) -> Mask:
     return held
 
 
-def _distance(known: Mask) -> NDArray[np.float64]:
+def _bands(pixels: NDArray[Any]) -> Iterator[slice]:
+    """Slices of a few rows each: what is made of them is small beside the image."""
+    for start in range(0, len(pixels), ROWS_AT_ONCE):
+        yield slice(start, min(start + ROWS_AT_ONCE, len(pixels)))
+
+
+def _nearest(known: Mask) -> NDArray[np.int32]:
+    """The row and the column of the known pixel that is nearest to each."""
     from scipy.ndimage import distance_transform_edt
 
-    return distance_transform_edt(~known)
+    places: NDArray[np.int32] = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return places
 
 
-def _features(x: NDArray[Any], known: Mask, variance: float) -> NDArray[np.float64]:
-    from scipy.ndimage import distance_transform_edt, gaussian_filter
-
-    square = np.zeros(x.shape[1:])
-    for axis in (1, 2):
-        if x.shape[axis] > 1:
-            square += np.mean(np.gradient(x, axis=axis) ** 2, axis=0)
-    # The contrast at the nearest known pixel: the middle of a hole is smooth because nothing is known there.
-    distance, nearest = distance_transform_edt(~known, return_indices=True)
-    blurred = (gaussian_filter(square / variance, spread)[tuple(nearest)] for spread in _SPREADS)
-    contrasts = (np.log(np.maximum(plane, 0) + 1e-6) for plane in blurred)
-    return np.stack([np.ones(known.shape), np.log(np.maximum(distance, 0.5)), *contrasts])
+def _distance(known: Mask) -> NDArray[np.float32]:
+    """The distance of each pixel to the nearest known one."""
+    nearest, distance = _nearest(known), np.empty(known.shape, np.float32)
+    columns = np.arange(known.shape[1])
+    for some in _bands(known):
+        rows = np.arange(some.start, some.stop)[:, np.newaxis]
+        distance[some] = np.hypot(nearest[0, some] - rows, nearest[1, some] - columns)
+    return distance
 
 
-def _fit(
-    features: NDArray[np.float64], squares: NDArray[np.float64]
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the expected square as a function of features, the likeliest for normal errors."""
-    from graddesc.descent import minimize
-    from graddesc.directions import LBFGS
-    from graddesc.line_search import StrongWolfe
+class _Features:
+    """What the error of a pixel is told by: 1, and the logarithms of its distance and of two contrasts.
 
-    means = features.mean(axis=1, keepdims=True)
+    These are the contrasts at the nearest known pixel: the middle of a hole is smooth because nothing is known there.
+    """
+
+    def __init__(self, x: NDArray[Any], known: Mask, variance: float) -> None:
+        from scipy.ndimage import gaussian_filter
+
+        square = np.zeros(known.shape, np.float32)
+        for some in _bands(known):
+            above = max(some.start - 1, 0)
+            around = x[:, above : some.stop + 1]
+            for axis in (1, 2):
+                if x.shape[axis] > 1:
+                    gradients = np.gradient(around, axis=axis)[:, some.start - above :][:, : some.stop - some.start]
+                    square[some] += np.mean(gradients**2, axis=0) / variance
+        self._contrasts = [gaussian_filter(square, spread) for spread in _SPREADS]
+        del square
+        self._nearest = _nearest(known)
+
+    def by_bands(self, wanted: Mask) -> Iterator[NDArray[np.float32]]:
+        """The features of the pixels that are wanted, shape (4, pixels), for each band of rows."""
+        for some in _bands(wanted):
+            places = tuple(index[some][wanted[some]] for index in self._nearest)
+            rows, columns = np.nonzero(wanted[some])
+            distance = np.hypot(rows + some.start - places[0], columns - places[1])
+            contrasts = (np.log(np.maximum(plane[places], 0) + np.float32(1e-6)) for plane in self._contrasts)
+            logarithms = np.log(np.maximum(distance, 0.5)), *contrasts
+            yield np.stack([np.ones(len(rows)), *logarithms]).astype(np.float32)
+
+
+def _fit(features: NDArray[Any], squares: NDArray[np.float64]) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """Return the expected square as a function of features, the likeliest for normal errors.
+
+    Its logarithm is linear in the features, so that the likelihood has one maximum, which a few steps of Newton's find.
+    """
+    means = features.mean(axis=1, keepdims=True, dtype=np.float64)
     means[0] = 0
     centred = features - means
+    squares = np.maximum(squares, _LEAST_SQUARE)
+    ridge = _RIDGE * np.diag(np.append(0.0, np.ones(len(features) - 1)))
 
-    def fun(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logarithms = np.clip(theta @ centred, -40, 40)
-        ratios = squares * np.exp(-logarithms)
-        value = np.mean(logarithms + ratios) + _RIDGE * theta[1:] @ theta[1:]
-        gradient = centred @ (1 - ratios) / len(squares) + 2 * _RIDGE * np.append(0, theta[1:])
-        return value, gradient
+    def logarithms(theta: NDArray[np.float64], centred: NDArray[np.float64]) -> NDArray[np.float64]:
+        clipped: NDArray[np.float64] = np.clip(theta @ centred, -_MOST_LOGARITHM, _MOST_LOGARITHM)
+        return clipped
 
-    start = np.zeros(len(features))
-    start[0] = np.log(squares.mean() + 1e-12)
-    theta = minimize(fun, start, jac=True, direction=LBFGS(), step=StrongWolfe(), maxiter=200).x
-    return lambda features: np.exp(np.clip(theta @ (features - means), -40, 40))
+    def evaluate(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        expected = logarithms(theta, centred)
+        ratios = squares * np.exp(-expected)
+        return float(np.mean(expected + ratios) + theta @ ridge @ theta), ratios
+
+    theta = np.zeros(len(features))
+    theta[0] = np.log(squares.mean())
+    value, ratios = evaluate(theta)
+    for _ in range(_NEWTON_STEPS):
+        gradient = centred @ (1 - ratios) / len(squares) + 2 * ridge @ theta
+        hessian = (centred * ratios) @ centred.T / len(squares) + 2 * ridge
+        direction = -np.linalg.solve(hessian, gradient)
+        slope = float(gradient @ direction)
+        if slope > -_DECREASE:
+            break
+        for size in 0.5 ** np.arange(_HALVINGS):
+            trial = theta + size * direction
+            new, new_ratios = evaluate(trial)
+            if new <= value + 1e-4 * size * slope:
+                break
+        else:
+            break  # rounding hides what is left
+        theta, value, ratios = trial, new, new_ratios
+    return lambda features: np.exp(logarithms(theta, features - means))

@@ -3,60 +3,88 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from graddesc.losses import TextureAdaptive
-from graddesc.losses.differences import Differences
+from graddesc.losses.differences import Differences, EdgeAligned, Reweighted, SumOfSquares
 from graddesc.losses.line import LineSmoothness
+from graddesc.losses.sweeps import Descent, Piece
+from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import solver
 from graddesc.restoration.callables import CallableSteps, by_planes
-from graddesc.restoration.problem import Problem
-from graddesc.restoration.texture import TextureSteps
+from graddesc.restoration.problem import Problem, is_narrow
+from graddesc.restoration.quadratics import QuadraticSteps, Regions, RenewalSteps
+from graddesc.restoration.windows import Windows, WindowSteps
 
-Run: TypeAlias = Callable[[solver.Report], solver.Outcome]
+COMPILED = LineSmoothness | Differences | TextureAdaptive  # the losses that are not a caller's own
+
+Run: TypeAlias = Callable[[solver.Report | None], solver.Outcome]
 
 
 class Steps(Protocol):
     """A restoration under way."""
 
-    def planes(self) -> NDArray[Any]:
-        """The channels as they stand."""
+    def pieces(self) -> Iterator[Piece]:
+        """What is restored, as it stands."""
 
     def loss(self) -> float:
-        """The loss of the channels as they stand."""
+        """The loss of the image as it stands."""
 
 
-COMPILED = LineSmoothness | Differences | TextureAdaptive  # the losses that are not a caller's own
+def prepare(loss: Any, free: NDArray[Any], threads: int) -> Any:
+    """What can be told of masks before an image is known: None for losses that need the image."""
+    if isinstance(loss, SumOfSquares):
+        return [Regions(loss.operator.kind, plane, threads) for plane in free]
+    if isinstance(loss, EdgeAligned):
+        return Windows(free)
+    return None
 
 
 def begin(
-    loss: Any, problem: Problem, step: solver.Schedule | None, limits: solver.Limits, channel_axis: int | None = 0
+    loss: Any,
+    problem: Problem,
+    step: solver.Schedule | None,
+    limits: solver.Limits,
+    channel_axis: int | None = 0,
+    prepared: Any = None,
 ) -> tuple[Steps, Run]:
-    """Return a descent at its start, and what runs it to its end.
+    """Return a descent at its start, and what runs it to its end and returns the status and its message.
 
-    The descent tells ``planes()``, the image as it stands, and ``loss()``; the other is called with a report, and
-    returns the status and its message.
+    The second is called with a report of iterations, or with None.
     """
-    if isinstance(loss, LineSmoothness | Differences):
-        sweeps = solver.begin(loss, problem, limits, accelerated=step is None)
-        return sweeps, functools.partial(solver.descend, sweeps, step, limits, loss_unit=problem.units.loss_unit)
-    if isinstance(loss, TextureAdaptive) and step is None:
-        texture = TextureSteps(loss, problem)
-        return texture, functools.partial(texture.run, limits)
-    function = by_planes(loss, channel_axis) if isinstance(loss, TextureAdaptive) else loss
-    own: Any = CallableSteps(function, problem, channel_axis)  # whose accelerate() nobody calls: it has none
-    if step is None:
-        return own, functools.partial(own.minimize, limits)
-    return own, functools.partial(solver.descend, own, step, limits)
+    if step is not None:
+        if isinstance(loss, LineSmoothness):
+            steps: Any = loss.sweeps(problem.filled(), problem.free, *problem.units.bounds(), problem.threads)
+        else:
+            own = loss if not isinstance(loss, COMPILED) else by_planes(loss, channel_axis)
+            steps = CallableSteps(own, problem, channel_axis)
+        return steps, functools.partial(solver.follow, steps, step, limits, problem.units.loss_unit)
+    if isinstance(loss, TextureAdaptive):
+        from graddesc.restoration.texture import TextureSteps  # with its kernels, which the others do not need
+
+        steps = TextureSteps(loss, problem)
+        return steps, functools.partial(steps.run, limits)
+    if isinstance(loss, LineSmoothness):
+        _, rows, cols = problem.planes.shape
+        turned = is_narrow(rows, cols)
+        descent: Descent = loss.sweeps(problem.filled(), problem.free, *problem.units.bounds(), problem.threads, turned)
+    elif isinstance(loss, SumOfSquares):
+        descent = QuadraticSteps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
+    elif isinstance(loss, Reweighted):
+        descent = RenewalSteps(loss, problem)
+    elif isinstance(loss, EdgeAligned):
+        descent = WindowSteps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
+    else:
+        steps = CallableSteps(loss, problem, channel_axis)
+        return steps, functools.partial(steps.minimize, limits)
+    return descent, functools.partial(solver.descend, descent, limits)
 
 
 def solve(loss: Any, problem: Problem, step: solver.Schedule | None, limits: solver.Limits) -> NDArray[Any]:
-    """Restore a problem without a word to anybody; return its planes, the known pixels as they were."""
-    known = problem.x.copy()
+    """Restore a problem without a word to anybody; return its planes in units of the run, known pixels as they were."""
     steps, run = begin(loss, problem, step, limits)
     if problem.corrupt:
-        run(solver.silent)
-    return problem.assembled(steps.planes(), known)
+        run(None)
+    return problem.restored(steps.pieces())

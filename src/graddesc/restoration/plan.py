@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, TypeAlias, cast, overload
@@ -16,7 +17,7 @@ from graddesc.losses.differences import Differences
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import confidence as trust
 from graddesc.restoration import methods, solver
-from graddesc.restoration.problem import ROWS_AT_ONCE, Problem, Units, as_planes
+from graddesc.restoration.problem import Problem, Units, as_planes
 from graddesc.restoration.solver import Schedule
 from graddesc.result import Result
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     _ValueAndGradient: TypeAlias = Callable[[NDArray[np.float64]], tuple[SupportsFloat, ArrayLike]]
 
 __all__ = ["Plan"]
+
+_TOL = 0.1  # of "line", which is within 0.1 % of its minimum then, and of callables
 
 
 class Plan:
@@ -77,17 +80,29 @@ class Plan:
     ) -> None:
         if mask is not None and known is not None:
             raise ValueError("mask and known must not both be given")
+        if mask is None and known is None:
+            raise TypeError("mask must be given, or known in its place, got None for both")
+        channel_axis = None if channel_axis is None else arguments.require_channel_axis(channel_axis)
+        shape = None if shape is None else _as_shape(shape, channel_axis)
         name, given = ("mask", mask) if known is None else ("known", known)
-        shape = None if shape is None else tuple(shape)
         self._free = _corrupt_pixels(name, given, known is not None, shape, channel_axis)
+        self._channels = len(self._free) if len(self._free) > 1 else None  # as many as have a mask of their own
+        if self._channels and (self._free == self._free[0]).all():
+            self._free = self._free[:1]
         self._loss = _as_loss(loss)
         self._shape, self._channel_axis = shape, channel_axis
-        self._threads = team_size(arguments.require_count("threads", threads))
+        pixels = None if isinstance(self._loss, TextureAdaptive) else self._free[0].size  # that is much work for each
+        self._threads = team_size(arguments.require_count("threads", threads), pixels)
+        self._prepared = self._prepare()
         self._given = ("mask", mask), ("known", known)
+
+    def _prepare(self) -> Any:
+        return methods.prepare(self._loss, self._free, self._threads)
 
     @classmethod
     def detected(cls, image: NDArray[Any], **settings: Any) -> Plan:
         """Make the plan for the pixels of an image that `masks.detect` finds."""
+        image, _ = masks._as_image(image, settings.get("channel_axis"))
         mask = masks.detect(image)
         if mask.all():
             raise ValueError("image, whose corrupt pixels were detected, must leave at least one pixel known, got none")
@@ -103,7 +118,7 @@ class Plan:
         max_iter: int | None = None,
         tol: float | None = None,
         max_time: float | None = None,
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[float | None, float | None] | None = None,
         callback: Callable[[Result], object] | None = None,
         out: NDArray[_Pixel] | None = None,
         full_output: Literal[False] = False,
@@ -120,7 +135,7 @@ class Plan:
         max_iter: int | None = None,
         tol: float | None = None,
         max_time: float | None = None,
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[float | None, float | None] | None = None,
         callback: Callable[[Result], object] | None = None,
         out: NDArray[_Pixel] | None = None,
         full_output: Literal[True],
@@ -137,7 +152,7 @@ class Plan:
         max_iter: int | None = None,
         tol: float | None = None,
         max_time: float | None = None,
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[float | None, float | None] | None = None,
         callback: Callable[[Result], object] | None = None,
         out: NDArray[_Pixel] | None = None,
         full_output: bool,
@@ -153,7 +168,7 @@ class Plan:
         max_iter: int | None = None,
         tol: float | None = None,
         max_time: float | None = None,
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[float | None, float | None] | None = None,
         callback: Callable[[Result], object] | None = None,
         out: NDArray[_Pixel] | None = None,
         full_output: bool = False,
@@ -166,7 +181,7 @@ class Plan:
         planes = as_planes(array, channel_axis)
         self._require_shape(array, planes)
         arguments.require_callable("step", step, "None or a schedule k -> float, such as Constant(0.1)")
-        default_tol = getattr(loss, "default_tol", solver.SOLVER_TOL)
+        default_tol = getattr(loss, "default_tol", _TOL)
         limits = solver.Limits.of(max_iter, tol, max_time, step, started, default_tol)
         arguments.require_callable("callback", callback)
         self._require_apart(out, array)
@@ -179,26 +194,32 @@ class Plan:
 
         contrasts = isinstance(loss, Differences | TextureAdaptive)
         units = Units.of(planes, self._free, bounds, as_is=own, contrasts=contrasts)
-        problem = Problem.of(planes, self._free, units, start, self._threads)
-        steps, run = methods.begin(loss, problem, step, limits, channel_axis)
-        report = _Report(steps, problem, array, channel_axis, callback, measured=full_output or callback is not None)
-        status, message = run(report.iteration) if problem.corrupt else solver.MESSAGES["nothing"]
+        problem = Problem(planes, self._free, units, start, self._threads)
+        steps, run = methods.begin(loss, problem, step, limits, channel_axis, self._prepared)
+        report = _Report(steps, problem, array, channel_axis, callback)
+        watched = full_output or callback is not None
+        status, message = run(report.iteration if watched else None) if problem.corrupt else solver.NOTHING
         restored = report.assemble(out)
         if not full_output:
             return restored
         info = report.info(restored, status, message)
         if confidence:
-            x = np.stack(list(steps.planes()))
-            expected, variances = trust.estimate(loss, problem, x, limits.afresh(), step)
-            shares = [v / (v + e) if v else np.ones_like(e) for e, v in zip(expected, variances, strict=True)]
-            info.confidence = _shaped(shares, array, channel_axis)
-            info.error = _shaped([np.sqrt(e) * units.factor for e in expected], array, channel_axis)
+            x = problem.restored(steps.pieces())
+            del steps, run, report  # what is held out is descended as well: the memory of one descent is enough
+            shares, variances = trust.estimate(loss, problem, x, limits, step)
+            errors = np.sqrt(shares)
+            for plane, variance in zip(errors, variances, strict=True):
+                deviation = math.sqrt(variance) * units.unit
+                np.multiply(plane, deviation, out=plane, dtype=np.float64, casting="same_kind")
+            shares += 1
+            info.confidence = _shaped(np.reciprocal(shares, out=shares), array, channel_axis)
+            info.error = _shaped(errors, array, channel_axis)
         return restored, info
 
     def _require_shape(self, image: NDArray[Any], planes: NDArray[Any]) -> None:
         if self._shape is not None and image.shape != self._shape:
             raise ValueError(f"image must have shape {self._shape}, got {image.shape}")
-        wanted = self._free.shape if len(self._free) > 1 else (len(planes), *self._free.shape[1:])
+        wanted = (self._channels or len(planes), *self._free.shape[1:])
         if planes.shape[1:] == wanted[1:] and len(planes) != wanted[0]:
             raise ValueError(f"image must have {wanted[0]} channels, as the mask has, got shape {image.shape}")
         if planes.shape != wanted:
@@ -214,6 +235,13 @@ class Plan:
                 raise ValueError(f"out must not overlap {name}")
 
 
+class SinglePlan(Plan):
+    """The plan of one restoration: what is costly waits until all arguments are checked, and is made if needed."""
+
+    def _prepare(self) -> None:
+        return None
+
+
 class _Report:
     """What the caller is told: images, losses, and the result."""
 
@@ -224,11 +252,9 @@ class _Report:
         image: NDArray[Any],
         channel_axis: int | None,
         callback: Callable[[Result], object] | None,
-        measured: bool,
     ) -> None:
         self._steps, self._problem, self._image, self._channel_axis = steps, problem, image, channel_axis
         self._callback = callback
-        self._measured = measured
         self._history: list[float] = []
 
     def _loss(self) -> float:
@@ -236,8 +262,7 @@ class _Report:
 
     def iteration(self, nit: int, step: float | None) -> None:
         """Note an iteration and call back; raises what the callback raises."""
-        if self._measured:
-            self._history.append(self._loss())
+        self._history.append(self._loss())
         if self._callback is not None:
             self._callback(Result(x=self.assemble(), fun=self._history[-1], nit=nit, step=step))
 
@@ -246,13 +271,7 @@ class _Report:
         if out is None:
             out = np.empty(self._image.shape, self._image.dtype)
         out[...] = self._image
-        planes = as_planes(out, self._channel_axis)
-        for channel, (plane, x) in enumerate(zip(planes, self._steps.planes(), strict=True)):
-            corrupt = self._problem.mask(channel).view(bool)
-            for start in range(0, len(x), ROWS_AT_ONCE):
-                some = np.s_[start : start + ROWS_AT_ONCE]
-                restored = self._problem.units.to_image(x[some])
-                np.copyto(plane[some], restored, where=corrupt[some], casting="unsafe")
+        self._problem.write(self._steps.pieces(), as_planes(out, self._channel_axis))
         return out
 
     def info(self, restored: NDArray[Any], status: int, message: str) -> Result:
@@ -268,17 +287,32 @@ class _Report:
         )
 
 
-def _shaped(planes: Sequence[NDArray[Any]], image: NDArray[Any], channel_axis: int | None) -> NDArray[np.float32]:
-    """Planes as float32 of the shape of an image, or of its rows and columns where there is but one."""
+def _shaped(planes: NDArray[np.float32], image: NDArray[Any], channel_axis: int | None) -> NDArray[np.float32]:
+    """Planes in the shape of an image, or of its rows and columns where there is but one."""
     if len(planes) == 1:
-        return planes[0].astype(np.float32)
+        plane: NDArray[np.float32] = planes[0]
+        return plane
     out = np.empty(image.shape, np.float32)
-    for plane, values in zip(as_planes(out, channel_axis), planes, strict=True):
-        plane[...] = values
+    as_planes(out, channel_axis)[...] = planes
     return out
 
 
 # ---- checks ----
+
+
+def _as_shape(shape: Any, channel_axis: int | None) -> tuple[int, ...]:
+    """The shape of images as a tuple of int."""
+    ndim = 2 if channel_axis is None else 3
+    wanted = "2 positive integers, or 3 with channel_axis" if ndim == 2 else "3 positive integers with channel_axis"
+    try:
+        sides = tuple(arguments.require_count("shape", side, least=0) for side in shape)
+    except TypeError:
+        raise TypeError(f"shape must be {wanted}, got {shape!r}") from None
+    except ValueError:
+        sides = ()
+    if len(sides) != ndim or 0 in sides:
+        raise ValueError(f"shape must be {wanted}, got {shape!r}")
+    return sides
 
 
 def _corrupt_pixels(
@@ -292,8 +326,10 @@ def _corrupt_pixels(
         if given.ndim != 2 and (given.ndim, channel_axis is None) != (3, False):
             raise ValueError(f"{name} must be 2-D, or 3-D with channel_axis, got shape {given.shape}")
         shape = given.shape
+        if given.size == 0:
+            raise ValueError(f"{name} must not be empty, got shape {shape}")
         channel_axis = channel_axis if given.ndim == 3 else None
-    plane = shape if channel_axis is None else tuple(n for axis, n in enumerate(shape) if axis != channel_axis % 3)
+    plane = shape if channel_axis is None else tuple(n for axis, n in enumerate(shape) if axis != channel_axis)
     if given.shape == plane:
         given = given[np.newaxis]
     elif given.shape == shape:
@@ -301,9 +337,14 @@ def _corrupt_pixels(
     else:
         wanted = f"{plane}" if channel_axis is None else f"{plane} or {shape}"
         raise ValueError(f"{name} must have shape {wanted}, got {given.shape}")
-    free = np.ascontiguousarray((given == 0) if complement else (given != 0)).view(np.uint8)
+    if complement:
+        given = given == 0
+    elif given.dtype != np.bool_:
+        given = given != 0
+    # A copy: whoever gave it may change it while the plan lasts.
+    free = np.array(given, order="C").view(np.uint8)
     for channel, pixels in enumerate(free):
-        if pixels.all():
+        if np.count_nonzero(pixels.view(bool)) == pixels.size:
             where = f" in channel {channel}" if len(free) > 1 else ""
             raise ValueError(f"{name} must leave at least one pixel known, got none{where}")
     return free

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from graddesc.isa import kernels
-
-_pyramid = kernels("pyramid")
+from graddesc._kernels import pyramid
+from graddesc.losses.sweeps import Piece
 
 # Float images whose greatest absolute value lies outside are scaled by a power of two: their squares might overflow.
 _SAFE = 1e-6, 1e6
 
-Levels: TypeAlias = list[tuple[NDArray[Any], NDArray[np.uint8]]]
-"""An image and its unknown pixels on ever coarser grids."""
-
+_MOST_START = 1e15  # units: a start further away leaves no digits for the image
 ROWS_AT_ONCE = 64  # of which NumPy's temporary arrays are made
+_SHORT = 32  # pixels in a row
 
 
 def as_planes(image: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
@@ -28,88 +27,120 @@ def as_planes(image: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
     return image[np.newaxis] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
 
 
+def is_narrow(rows: int, cols: int) -> bool:
+    """Whether rows are so short, and shorter than columns, that kernels had better go along the columns."""
+    return cols < min(rows, _SHORT)
+
+
 @dataclass
 class Problem:
-    """A restoration to be made: x, of shape (channels, rows, cols), in the units in which its loss is descended.
+    """A restoration to be made.
 
     Attributes
     ----------
-    x : ndarray of float32 or float64, shape (channels, rows, cols)
-        The image; its free pixels hold anything until a start is written to them.
+    planes : ndarray, shape (channels, rows, cols)
+        The image, a view; what its free pixels hold matters only to ``init="image"``.
     free : ndarray of uint8, shape (channels or 1, rows, cols)
         1 where a pixel is corrupt.
     units : Units
-        Those of x.
+        Those in which the loss is descended.
     start : str or ndarray of shape (channels, rows, cols)
         The name of a fill, or values in the units of the image.
     threads : int
         How many threads may work on it.
     """
 
-    x: NDArray[Any]
+    planes: NDArray[Any]
     free: NDArray[np.uint8]
     units: Units
     start: str | NDArray[Any]
     threads: int
 
-    @classmethod
-    def of(
-        cls, planes: NDArray[Any], free: NDArray[np.uint8], units: Units, start: str | NDArray[Any], threads: int
-    ) -> Problem:
-        """Convert an image."""
-        x = np.empty(planes.shape, units.dtype)
-        units.to_run(planes, x)
-        return cls(x, free, units, start, threads)
-
     @property
     def corrupt(self) -> int:
         """The number of values that are corrupt."""
-        return int(np.count_nonzero(self.free)) * (len(self.x) // len(self.free))
+        return int(np.count_nonzero(self.free)) * (len(self.planes) // len(self.free))
 
     @property
     def begins_with_pyramid(self) -> bool:
         """Whether the start is the default one."""
         return isinstance(self.start, str) and self.start == "pyramid"
 
-    def fill(self) -> None:
-        """Write the start to the free pixels."""
-        for channel, x in enumerate(self.x):
-            free = self.mask(channel)
-            if isinstance(self.start, str):
-                fill = {"pyramid": _fill_pyramid, "nearest": _fill_nearest}[self.start]
-                fill(x, free, self.threads)
-            else:
-                begin = np.empty_like(x)
-                self.units.to_run(self.start[channel], begin)
-                np.copyto(x, begin, where=free.view(bool))
-            np.clip(x, *self.units.bounds(), out=x, where=free.view(bool))
-
     def mask(self, channel: int) -> NDArray[np.uint8]:
         """The corrupt pixels of a channel, as uint8."""
-        mask: NDArray[np.uint8] = self.free[channel if len(self.free) > 1 else 0]
-        return mask
+        free: NDArray[np.uint8] = self.free[channel if len(self.free) > 1 else 0]
+        return free
+
+    def converted(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """A copy of the planes in units of the run; free pixels hold anything."""
+        x = np.empty(self.planes.shape, self.units.dtype if dtype is None else dtype)
+        self.units.to_run(self.planes, x)
+        return x
+
+    def filled(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """A copy of the planes in units of the run, the start at the free pixels."""
+        x = self.converted(dtype)
+        for channel, plane in enumerate(x):
+            free = self.mask(channel)
+            if isinstance(self.start, str):
+                fill = {"pyramid": fill_pyramid, "nearest": _fill_nearest}[self.start]
+                fill(plane, free, self.threads)
+            else:
+                begin = np.empty_like(plane)
+                self.units.to_run(self.start[channel], begin)
+                np.copyto(plane, begin, where=free.view(bool))
+            low, high = self.units.bounds()
+            np.clip(plane, max(low, -_MOST_START), min(high, _MOST_START), out=plane, where=free.view(bool))
+        return x
 
     def alike(self, x: NDArray[Any], free: NDArray[np.uint8]) -> Problem:
-        """A problem in the same units and range, of another image and mask, with the default start."""
-        return Problem(x, free, self.units, "pyramid", self.threads)
+        """The problem of another image, given in units of the run, and another mask, with the default start."""
+        return Problem(x, free, self.units.own(), "pyramid", self.threads)
 
-    def assembled(self, planes: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
-        """Clamped planes at the free pixels, and x at the others."""
-        return np.stack(
-            [
-                np.where(self.mask(c), np.clip(plane, *self.units.bounds()), x[c]).astype(x.dtype, copy=False)
-                for c, plane in enumerate(planes)
-            ]
-        )
+    def write(self, pieces: Iterable[Piece], out: NDArray[Any]) -> None:
+        """Write what is restored to planes in units of the image.
+
+        Each piece is the number of a channel, the flat indices of its pixels, or None where it is the whole channel,
+        and their values in units of the run.
+        """
+        for channel, pixels, values in pieces:
+            plane = out[channel]
+            if pixels is not None:
+                restored = self.units.to_image(values)
+                if plane.flags.c_contiguous:
+                    plane.reshape(-1)[pixels] = restored
+                else:
+                    plane[np.unravel_index(pixels, plane.shape)] = restored
+                continue
+            corrupt = self.mask(channel).view(bool)
+            for start in range(0, len(plane), ROWS_AT_ONCE):
+                some = np.s_[start : start + ROWS_AT_ONCE]
+                np.copyto(plane[some], self.units.to_image(values[some]), where=corrupt[some], casting="unsafe")
+
+    def restored(self, pieces: Iterable[Piece]) -> NDArray[Any]:
+        """The restored planes in units of the run, the known pixels as they are converted."""
+        x = self.converted()
+        self.alike(x, self.free).write(pieces, x)
+        return x
+
+
+_QUANTILE = 0.005  # of the known pixels, on either side, that may be anything
+_WITHIN = 1.5  # of the range between these quantiles is the unit, so that they lie at a sixth and five sixths of it
+_SAMPLE = 4096  # known pixels, about, that tell the range
+_MOST_KNOWN = 1e15  # units that a known pixel may be from all others: one that is farther counts as so far
 
 
 class Units:
-    """Between the units of the image and those in which its loss is descended.
+    """Between the units of the image and those of the run, in which its loss is descended.
 
-    Integers are divided by the greatest value of their dtype. Floats are taken as they are unless their squares might
-    overflow or vanish (and a loss of the caller's always sees them so). With `contrasts`, for losses whose parameters
-    are contrasts, floats that do not lie in [0, 1] are shifted and scaled so that the known ones do, unless the range
-    of these is beyond their dtype's.
+    They are x = (image / 2^exponent - offset) / factor.
+
+    Of the losses whose parameters are contrasts, the unit is measured from the known pixels: one and a half times the
+    range that all but one in two hundred on either side lie in. So neither the image's own unit nor its dtype matters,
+    nor a few pixels that are far from all others. "line" and callables take floats as they are, unless their squares
+    might overflow or vanish, and integers divided by the greatest value of their dtype.
+
+    The power of two is 1 but for numbers so large or small that others would overflow or vanish beside them.
     """
 
     def __init__(
@@ -117,79 +148,146 @@ class Units:
         integer: bool,
         contrasts: bool,
         dtype: np.dtype[Any],
+        exponent: int,
         offset: float,
         factor: float,
         low: float,
         high: float,
         given: bool,
     ) -> None:
-        self.integer, self.contrasts, self.dtype, self.offset, self.factor = integer, contrasts, dtype, offset, factor
-        self.low, self.high, self.given = low, high, given
+        self.integer, self.contrasts, self.dtype, self.given = integer, contrasts, dtype, given
+        self._exponent, self._offset, self._factor = exponent, offset, factor
+        self.low, self.high = low, high
+        self._clipped = False  # whether a known pixel is farther than any may be
+        # Whether single precision holds what is reckoned with.
+        self._plain = exponent == 0 and 1e-30 < factor < 1e30 and abs(offset) < 1e30
 
     @classmethod
-    def of(
-        cls,
-        planes: NDArray[Any],
-        free: NDArray[np.uint8],
-        bounds: tuple[float, float] | None,
-        *,
-        as_is: bool,
-        contrasts: bool,
-    ) -> Units:
+    def of(cls, planes: NDArray[Any], free: NDArray[np.uint8], bounds: Any, *, as_is: bool, contrasts: bool) -> Units:
         """Measure the known pixels."""
         integer = planes.dtype.kind == "u"
-        dtype: np.dtype[Any] = np.dtype(np.float64 if as_is or planes.dtype.type is np.float64 else np.float32)
+        dtype = np.dtype(np.float64 if as_is or planes.dtype.type is np.float64 else np.float32)
+        exponent, offset = 0, 0.0
         least: float
         greatest: float
-        factor: float
-        offset = 0.0
         if integer:
             least, greatest = 0, int(np.iinfo(planes.dtype).max)
-            factor = greatest
+            factor = float(greatest)
         else:
-            values = planes[np.broadcast_to(free, planes.shape) == 0]
-            least, greatest = float(values.min()), float(values.max())
-            if not (math.isfinite(least) and math.isfinite(greatest)):
-                _refuse_nonfinite(planes, free)
+            least, greatest = _known_range(planes, free)
             top = max(abs(least), abs(greatest))
-            half = greatest / 2 - least / 2
-            if contrasts and not 0 <= least <= greatest <= 1 and 0 < half <= np.finfo(dtype).max / 2:
-                offset, factor = least, 2 * half
-            else:
-                safe = as_is or top == 0 or _SAFE[0] <= top <= _SAFE[1]
-                factor = 1.0 if safe else 2.0 ** (math.frexp(top)[1] - 1)
-        low, high = _check_bounds(bounds, integer, least, greatest)
-        with np.errstate(over="ignore"):  # a bound beyond the dtype's range is none
-            low, high = float(dtype.type(low)), float(dtype.type(high))
-        return cls(integer, contrasts, dtype, offset, factor, low, high, bounds is not None)
+            safe = as_is or top == 0 or _SAFE[0] <= top <= _SAFE[1]
+            factor = 1.0 if safe else 2.0 ** (math.frexp(top)[1] - 1)
+            if contrasts and top > 0 and not 1e-100 < top < 1e100:
+                exponent = math.frexp(top)[1]
+        if contrasts:
+            offset, factor = _contrast_range(planes, free, exponent)
+        low, high = _check_bounds(bounds, planes.dtype, least, greatest)
+        given = bounds is not None and (low, high) != _check_bounds(None, planes.dtype, least, greatest)
+        units = cls(integer, contrasts, dtype, exponent, offset, factor, low, high, given)
+        units._clipped = contrasts and max(abs(math.ldexp(end, -exponent) - offset) for end in (least, greatest)) > (
+            _MOST_KNOWN * factor
+        )
+        return units
+
+    def own(self) -> Units:
+        """The units of an image that is given in units of the run already."""
+        return Units(False, self.contrasts, self.dtype, 0, 0.0, 1.0, *self.bounds(), self.given)
+
+    @property
+    def unit(self) -> float:
+        """The image's difference for one of the run's."""
+        return float(np.ldexp(self._factor, self._exponent))
 
     @property
     def loss_unit(self) -> float:
         """The image's loss, or step, for one of the run's: 1 for integers, which are thought of as scaled to [0, 1]."""
-        return 1 if self.integer or self.contrasts else self.factor
+        return 1 if self.integer or self.contrasts else self._factor
 
     def to_run(self, values: NDArray[Any], out: NDArray[Any]) -> None:
         """Write values, in units of the image, to out in those of the run."""
+        dtype = out.dtype if self._plain else np.dtype(np.float64)
         with np.errstate(all="ignore"):  # a corrupt value may be anything
-            if self.offset:
-                values = np.subtract(values, self.offset, dtype=np.float64)
-            np.divide(values, self.factor, out=out, dtype=self.dtype, casting="unsafe")
+            if self._exponent:
+                values = np.ldexp(np.asarray(values, np.float64), -self._exponent)
+            if self._offset:
+                values = np.subtract(
+                    values, self._offset, out=out if dtype == out.dtype else None, dtype=dtype, casting="unsafe"
+                )
+            np.divide(values, self._factor, out=out, dtype=dtype, casting="unsafe")
+        if self._clipped:
+            np.clip(out, -_MOST_KNOWN, _MOST_KNOWN, out=out)
 
     def bounds(self) -> tuple[float, float]:
         """The bounds in units of the run."""
         with np.errstate(over="ignore"):  # a bound beyond the dtype's range is none
-            low, high = (self.dtype.type((bound - self.offset) / self.factor) for bound in (self.low, self.high))
-        return float(low), float(high)
+            low, high = (
+                float(self.dtype.type((float(np.ldexp(bound, -self._exponent)) - self._offset) / self._factor))
+                for bound in (self.low, self.high)
+            )
+        return low, high
 
     def to_image(self, x: NDArray[Any]) -> NDArray[Any]:
         """A copy of x, in units of the run, in those of the image and inside the bounds; still a float array."""
+        dtype = self.dtype if self._plain and not self._offset else np.float64
         with np.errstate(all="ignore"):  # what overflows is clipped, or told by status 3
-            x = x * self.dtype.type(self.factor)
-            x += self.dtype.type(self.offset)
+            x = np.multiply(x, self._factor, dtype=dtype)
+            if self._offset:
+                x += self._offset
+            if self._exponent:
+                x = np.ldexp(x, self._exponent)
         if self.integer:
             np.rint(x, out=x)
             return np.clip(x, math.ceil(self.low), math.floor(self.high), out=x)
         return np.clip(x, self.low, self.high, out=x)
+
+
+def _known_range(planes: NDArray[Any], free: NDArray[np.uint8]) -> tuple[float, float]:
+    """The least and the greatest known value of a float image."""
+    values = planes[np.broadcast_to(free, planes.shape) == 0] if free.any() else planes
+    least, greatest = float(values.min()), float(values.max())
+    if not (math.isfinite(least) and math.isfinite(greatest)):
+        _refuse_nonfinite(planes, free)
+    return least, greatest
+
+
+def _contrast_range(planes: NDArray[Any], free: NDArray[np.uint8], exponent: int) -> tuple[float, float]:
+    """What is to be 0 and how much is to be 1, by the order statistics of the known pixels, or of some of them."""
+    places = _SAMPLE * free.size // max(free.size - int(np.count_nonzero(free)), 1)
+    sampled = places < free.size // 4
+    # If a sample is nearly all alike, all known pixels may yet differ; if these are nearly all alike, the others count.
+    for sample, share in [(True, _QUANTILE)] * sampled + [(False, _QUANTILE), (False, 0.0)]:
+        some = _scattered(places, free.shape[1:]) if sample else np.s_[:, :]
+        values = planes[:, *some]
+        values = values[np.broadcast_to(free[:, *some], values.shape) == 0]
+        if exponent:
+            values = np.ldexp(values.astype(np.float64), -exponent)
+        if not len(values):
+            continue
+        # One at least may be anything, if there are enough to tell.
+        left_out = max(int(share * len(values)), 1) if share and len(values) > 8 else 0
+        values.partition((left_out, len(values) - 1 - left_out))
+        low, high = float(values[left_out]), float(values[len(values) - 1 - left_out])
+        if high > low:
+            return low - (_WITHIN - 1) / 2 * (high - low), _WITHIN * (high - low)
+    # All are alike: so will be what is restored, whatever counts as a contrast.
+    return low, max(abs(low), 1e-20)
+
+
+def _scattered(count: int, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows and columns of about so many pixels that lie evenly but in step with no pattern.
+
+    They are the same in an image that is turned or mirrored.
+    """
+    k = np.arange(-(-count // 8))
+    first, second = k * 0.7548776662466927 % 1, k * 0.5698402909980532 % 1  # powers of the root of x^3 = x + 1
+    rows, cols = (np.concatenate([(side * first).astype(np.intp), (side * second).astype(np.intp)]) for side in shape)
+    cols = np.roll(cols, len(k))
+    (last_row, last_col) = (side - 1 for side in shape)
+    return (
+        np.concatenate([rows, last_row - rows, rows, last_row - rows]),
+        np.concatenate([cols, cols, last_col - cols, last_col - cols]),
+    )
 
 
 def _refuse_nonfinite(planes: NDArray[Any], free: NDArray[np.uint8]) -> NoReturn:
@@ -202,48 +300,52 @@ def _refuse_nonfinite(planes: NDArray[Any], free: NDArray[np.uint8]) -> NoReturn
     )
 
 
-def _check_bounds(bounds: Any, integer: bool, least: float, greatest: float) -> tuple[float, float]:
+def _check_bounds(bounds: Any, dtype: np.dtype[Any], least: float, greatest: float) -> tuple[float, float]:
     """The bounds in units of the image; least and greatest are the dtype's, or the known pixels' for floats."""
+    integer = dtype.kind == "u"
     if bounds is None:
-        return (0.0, 1.0) if not integer and least >= 0 and greatest <= 1 else (least, greatest)
+        return (0.0, 1.0) if not integer and least >= 0 and greatest <= 1 else (float(least), float(greatest))
     pair = tuple(bounds) if np.iterable(bounds) else ()
-    if len(pair) != 2 or not all(isinstance(bound, numbers.Real) for bound in pair):
-        raise TypeError(f"bounds must be a pair of numbers, got {bounds!r}")
-    low, high = map(float, pair)
+    numeric = (isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in pair if bound is not None)
+    if len(pair) != 2 or not all(numeric):
+        raise TypeError(f"bounds must be a pair of numbers, or of None where there is none, got {bounds!r}")
+    unbounded = (least, greatest) if integer else (-math.inf, math.inf)
+    try:
+        low, high = (none if bound is None else float(bound) for bound, none in zip(pair, unbounded, strict=True))
+    except OverflowError:
+        raise ValueError(f"bounds must be numbers that {dtype} can hold, got {bounds!r}") from None
     if not (low <= high and low < math.inf and high > -math.inf):
         raise ValueError(f"bounds must be a pair (low, high) with low <= high, got {bounds!r}")
-    if integer and not (low >= least and high <= greatest):
-        raise ValueError(f"bounds must lie in the range of the image's dtype, {least} to {greatest}, got {bounds!r}")
-    if integer and math.ceil(low) > math.floor(high):
-        raise ValueError(f"bounds must have an integer between them for an integer image, got {bounds!r}")
-    return low, high
+    if integer:
+        if not (low >= least and high <= greatest):
+            raise ValueError(
+                f"bounds must lie in the range of the image's dtype, {least} to {greatest}, got {bounds!r}"
+            )
+        if math.ceil(low) > math.floor(high):
+            raise ValueError(f"bounds must have an integer between them for an integer image, got {bounds!r}")
+        return low, high
+    with np.errstate(over="ignore"):
+        held = float(dtype.type(low)), float(dtype.type(high))
+    if any(math.isinf(there) and not math.isinf(bound) for there, bound in zip(held, (low, high), strict=True)):
+        raise ValueError(f"bounds must be numbers that {dtype} can hold, got {bounds!r}")
+    greatest = float(np.finfo(dtype).max)
+    return max(held[0], -greatest), min(held[1], greatest)
 
 
 # ---- starts ----
 
 
-def pull(x: NDArray[Any], free: NDArray[np.uint8], threads: int, least: int = 0) -> Levels:
-    """The image and its unknown pixels on ever coarser grids, at least so many, until nothing is unknown."""
-    levels = [(x, free)]
-    unknown = int(np.count_nonzero(free))
-    while unknown or len(levels) <= least:
+def fill_pyramid(x: NDArray[Any], free: NDArray[np.uint8], threads: int) -> None:
+    """Fill the free pixels of x by pull-push interpolation."""
+    levels, unknown = [(x, free)], np.count_nonzero(free)
+    while unknown:
         fine, fine_free = levels[-1]
         shape = tuple((side + 1) // 2 for side in fine.shape)
         coarse, coarse_free = np.empty(shape, x.dtype), np.empty(shape, np.uint8)
-        unknown = _pyramid.pull(fine, fine_free, threads, coarse, coarse_free)
+        unknown = pyramid.pull(fine, fine_free, threads, coarse, coarse_free)
         levels.append((coarse, coarse_free))
-    return levels
-
-
-def push(levels: Levels, threads: int) -> None:
-    """Interpolate what is unknown on each of the levels from the next coarser one, coarsest first."""
     for (fine, fine_free), (coarse, _) in zip(levels[-2::-1], levels[:0:-1], strict=True):
-        _pyramid.push(coarse, fine_free, threads, fine)
-
-
-def _fill_pyramid(x: NDArray[Any], free: NDArray[np.uint8], threads: int) -> None:
-    """Fill the free pixels of x by pull-push interpolation."""
-    push(pull(x, free, threads), threads)
+        pyramid.push(coarse, fine_free, threads, fine)
 
 
 def _fill_nearest(x: NDArray[Any], free: NDArray[np.uint8], threads: int) -> None:

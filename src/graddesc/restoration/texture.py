@@ -14,20 +14,20 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.isa import kernels
+from graddesc._kernels import kriging as _kriging
+from graddesc._kernels import patches as _patches
+from graddesc.losses.sweeps import Piece
 from graddesc.losses.texture import TextureAdaptive, taper, window_places
 from graddesc.restoration import solver
 from graddesc.restoration.problem import Problem
-
-_kriging = kernels("kriging")
-_patches = kernels("patches")
+from graddesc.restoration.windows import Windows as Places
+from graddesc.restoration.windows import WindowSteps
 
 Image: TypeAlias = NDArray[np.float32]
 Mask: TypeAlias = NDArray[np.bool_]
 Pause: TypeAlias = Callable[[], object]
 Solve: TypeAlias = Callable[[NDArray[np.uint8]], Image]
 
-_EDGE_TOL = 0.1  # of the restorations by "edge", of whose time they are little
 _HELD_OUT = 0.2  # of the known pixels
 # Over what standard deviation, in pixels, the density of known pixels is averaged, and how much of that around held-out
 # pixels there must be for their evidence to count. Similar patches fill a lone pixel better than the middle of a line.
@@ -77,14 +77,14 @@ class TextureSteps:
     """A restoration by local spectra; channels with masks of their own go one after the other."""
 
     def __init__(self, loss: TextureAdaptive, problem: Problem) -> None:
-        problem.fill()
         self._loss, self._problem = loss, problem
-        self._x = problem.x
+        self._x = problem.filled()
         self._value: float | None = None  # of the image as it stands, once it was measured
 
-    def planes(self) -> NDArray[Any]:
+    def pieces(self) -> Iterator[Piece]:
         """The channels as they stand."""
-        return self._x
+        for channel, plane in enumerate(self._x):
+            yield channel, None, plane
 
     def loss(self) -> float:
         """The loss of the image as it stands, scaled as it sees it."""
@@ -92,7 +92,7 @@ class TextureSteps:
             self._value = math.fsum(self._loss.value(x) for x in self._x)
         return self._value
 
-    def run(self, limits: solver.Limits, report: solver.Report) -> solver.Outcome:
+    def run(self, limits: solver.Limits, report: solver.Report | None) -> solver.Outcome:
         """Take all steps; return the status and its message."""
 
         def pause() -> None:
@@ -100,7 +100,7 @@ class TextureSteps:
                 raise _OutOfTime
 
         if limits.max_iter == 0:
-            return solver.MESSAGES["iterations"]
+            return solver.ITERATIONS
         problem, k = self._problem, 0
         together = len(problem.free) == 1
         parts = [np.s_[:]] if together else [np.s_[c : c + 1] for c in range(len(problem.free))]
@@ -110,11 +110,10 @@ class TextureSteps:
                 x = np.ascontiguousarray(self._x[part], np.float32)
 
                 def restore_edge(free: NDArray[np.uint8], x: Image = x) -> Image:
-                    edge = problem.alike(x.copy(), free[np.newaxis])
-                    within = limits.of_solver(_EDGE_TOL)
-                    sweeps = solver.begin(self._loss.edge, edge, within, accelerated=True)
-                    solver.descend(sweeps, None, within, solver.silent)
-                    return edge.assembled(sweeps.planes(), x)
+                    edge = problem.alike(x, free[np.newaxis])
+                    steps = WindowSteps(self._loss.edge, edge, Places(edge.free))
+                    solver.descend(steps, limits.of_solver(self._loss.edge.default_tol), None)
+                    return edge.restored(steps.pieces()).astype(np.float32, copy=False)
 
                 steps = restore_texture(
                     x, free, restore_edge, *problem.units.bounds(), self._loss.noise,
@@ -126,16 +125,17 @@ class TextureSteps:
                         self._x[part], self._value = image, None
                     k += 1
                     try:
-                        report(k, None)
+                        if report is not None:
+                            report(k, None)
                     except StopIteration:
-                        return solver.MESSAGES["callback"]
+                        return solver.CALLBACK
                     if limits.expired():
-                        return solver.MESSAGES["time"]
+                        return solver.TIME
                     if k >= limits.max_iter:
-                        return solver.MESSAGES["iterations"]
+                        return solver.ITERATIONS
         except _OutOfTime:
-            return solver.MESSAGES["time"]
-        return solver.MESSAGES["done"]
+            return solver.TIME
+        return solver.DONE
 
 
 class _OutOfTime(Exception):

@@ -1,0 +1,6 @@
+from typing import Any
+
+AVAILABLE: tuple[str, ...]
+LEVEL: str
+
+def __getattr__(name: str) -> Any: ...

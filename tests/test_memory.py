@@ -1,0 +1,74 @@
+"""What restore() takes: memory, in arrays of the image's size in single precision, and modules."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIDE = 1000
+# The peak of a process of its own, over what it held before. glibc would keep what it once had of small arrays.
+GROWTH = f"""
+import re, sys
+from pathlib import Path
+import numpy as np
+import graddesc
+from graddesc.restoration import windows
+
+windows._KEPT = 0  # bytes for the next restoration, which are 32 MB at most but much beside so small an image
+
+def memory(kind):
+    return 1024 * int(re.search(kind + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+rng = np.random.default_rng(0)
+ramp = np.add.outer(np.arange({SIDE}), np.arange({SIDE})) % 200
+image = (ramp + rng.integers(0, 20, ramp.shape)).astype(np.uint8)
+mask = rng.integers(0, 10, image.shape, np.uint8) > 0
+del ramp
+settings = dict(loss=sys.argv[1], full_output="full" in sys.argv, confidence="confidence" in sys.argv)
+graddesc.restore(image[:64, :64], mask[:64, :64], **settings)
+before = memory("VmRSS")
+graddesc.restore(image, mask, **settings)
+print((memory("VmHWM") - before) / (4 * image.size))
+"""
+IMPORTS = """
+import sys
+import numpy as np
+import graddesc
+
+rng = np.random.default_rng(0)
+image, mask = rng.random((40, 40)), rng.random((40, 40)) < 0.5
+graddesc.restore(image, mask, loss=sys.argv[1], full_output=True, confidence=True)
+print("scipy.optimize" in sys.modules)
+"""
+
+
+def run(script, *arguments):
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**16)}
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read as Linux tells it")
+@pytest.mark.parametrize(
+    ("arrays", "arguments"),
+    [
+        (4, ["line"]),
+        (10, ["edge"]),
+        (11, ["edge", "full"]),
+        (12, ["edge", "full", "confidence"]),
+        (14, ["harmonic"]),
+        (14, ["biharmonic"]),
+        (17, ["biharmonic", "full", "confidence"]),
+        (18, ["hessian-tv"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
+)
+def test_memory_is_bounded(arrays, arguments):
+    assert float(run(GROWTH, *arguments)) < 1.1 * arrays
+
+
+@pytest.mark.parametrize("loss", ["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge", "texture"])
+def test_nothing_imports_scipy_optimize(loss):
+    assert run(IMPORTS, loss) == "False"
