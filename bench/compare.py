@@ -58,12 +58,7 @@ def main():
         name, path = options.memory
         print(peak_memory(peers.RESTORATIONS[name], path))
         return
-    lines = []
-    for line in tables(options):
-        print(line, flush=True)
-        lines.append(line)
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+    publish(tables(options), options.output)
 
 
 def arguments():
@@ -91,6 +86,16 @@ def tables(options):
 
 
 # ---- measuring ----
+
+
+def publish(lines, path):
+    """Print lines as they come, and in the end write them to a file, if one is given."""
+    printed = []
+    for line in lines:
+        print(line, flush=True)
+        printed.append(line)
+    if path:
+        path.write_text("\n".join(printed) + "\n")
 
 
 def take_turns(jobs, rounds, clock=time.process_time):

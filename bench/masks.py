@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 # First: it chooses the processor and the threads.
-from compare import installed, machine, number, ratio, row, table, take_turns
+from compare import installed, machine, number, publish, ratio, row, table, take_turns
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the direct solution and the masks are those of the tests
 
@@ -42,12 +42,7 @@ LARGEST_SCIKIT = 60_000  # missing pixels, at most, of what scikit-image is wait
 
 def main():
     options = arguments()
-    lines = []
-    for line in tables(options):
-        print(line, flush=True)
-        lines.append(line)
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+    publish(tables(options), options.output)
 
 
 def arguments():

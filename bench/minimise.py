@@ -13,6 +13,7 @@ compiling is not timed.
 # ruff: noqa: E402 - the number of threads must be set before the imports that read it
 
 import argparse
+import itertools
 import os
 import time
 import warnings
@@ -25,7 +26,7 @@ os.environ |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS
 ALL = os.sched_getaffinity(0)
 
 import numpy as np
-from compare import number, row
+from compare import number, publish, row
 from scipy import optimize
 
 import graddesc
@@ -39,13 +40,8 @@ SLOWEST = 1.0  # seconds after which a solver is not measured again
 
 def main():
     options = arguments()
-    lines = []
-    for table in (problem_set, rosenbrock, overhead, many_starts):
-        for line in table(options):
-            print(line, flush=True)
-            lines.append(line)
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+    tables = (table(options) for table in (problem_set, rosenbrock, overhead, many_starts))
+    publish(itertools.chain.from_iterable(tables), options.output)
 
 
 def arguments():

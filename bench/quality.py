@@ -21,6 +21,7 @@ os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", 
 
 import numpy as np
 import peers
+from compare import publish
 from PIL import Image, ImageDraw, ImageFont
 from skimage import color, data, transform
 from skimage.metrics import structural_similarity
@@ -48,12 +49,7 @@ SHOWN = {
 
 def main():
     options = arguments()
-    lines = []
-    for line in tables(options):
-        print(line, flush=True)
-        lines.append(line)
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+    publish(tables(options), options.output)
     if options.page:
         page(options).save(options.page, optimize=True)
 

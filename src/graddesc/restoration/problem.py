@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -92,6 +92,11 @@ class Problem:
             low, high = self.units.bounds()
             np.clip(plane, max(low, -_MOST_START), min(high, _MOST_START), out=plane, where=free.view(bool))
         return x
+
+    def start_pieces(self, dtype: DTypeLike) -> Iterator[Piece]:
+        """The start, as what is restored is told."""
+        for channel, plane in enumerate(self.filled(dtype)):
+            yield channel, None, plane
 
     def alike(self, x: NDArray[Any], free: NDArray[np.uint8]) -> Problem:
         """The problem of another image, given in units of the run, and another mask, with the default start."""

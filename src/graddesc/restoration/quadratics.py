@@ -174,8 +174,7 @@ class QuadraticSteps:
     def pieces(self) -> Iterator[Piece]:
         """The corrupt pixels as they stand."""
         if not self._begun:
-            for channel, plane in enumerate(self._problem.filled(np.float64)):
-                yield channel, None, plane
+            yield from self._problem.start_pieces(np.float64)
             return
         for one in self._runs:
             yield one.window.piece(one.channel, one.x)
@@ -248,8 +247,7 @@ class RenewalSteps:
     def pieces(self) -> Iterator[Piece]:
         """The corrupt pixels as they stand."""
         if not self._begun:
-            for channel, plane in enumerate(self._problem.filled(np.float64)):
-                yield channel, None, plane
+            yield from self._problem.start_pieces(np.float64)
             return
         for window in self._windows:
             for channel, plane in enumerate(window.x):
