@@ -71,18 +71,18 @@ def test_counts(least, wanted):
         assert str(caught.value) == f"n must be {wanted}, got {value!r}"
 
 
-def test_channel_axes():
+def test_axes():
     for value, axis in [(0, 0), (2, 2), (-1, 2), (-3, 0), (np.int8(1), 1)]:
-        found = arguments.require_channel_axis(value)
+        found = arguments.require_axis("channel_axis", value, 3)
         assert type(found) is int
         assert found == axis
     for value in (None, True, np.True_, 1.0, "1", [1]):
         with pytest.raises(TypeError) as caught:
-            arguments.require_channel_axis(value)
+            arguments.require_axis("channel_axis", value, 3)
         assert str(caught.value) == f"channel_axis must be an integer, got {value!r}"
     for value in (3, -4, HUGE):
         with pytest.raises(ValueError, match=f"^channel_axis must be an axis of image, from -3 to 2, got {value}$"):
-            arguments.require_channel_axis(value)
+            arguments.require_axis("channel_axis", value, 3)
 
 
 def test_numbers_of_other_ranges():

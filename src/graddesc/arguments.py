@@ -42,12 +42,39 @@ def require_count(name: str, value: Any, least: int = 1) -> int:
     return count
 
 
-def require_channel_axis(value: Any) -> int:
-    """Return an axis of a 3-D image counted from 0."""
-    axis = _as_integer("channel_axis", value, "an integer")
-    if not -3 <= axis < 3:
-        raise ValueError(f"channel_axis must be an axis of image, from -3 to 2, got {value!r}")
-    return axis % 3
+def require_axis(name: str, value: Any, ndim: int) -> int:
+    """Return an axis of an image of so many dimensions, counted from 0."""
+    axis = _as_integer(name, value, "an integer")
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{name} must be an axis of image, from {-ndim} to {ndim - 1}, got {value!r}")
+    return axis % ndim
+
+
+def as_image(image: Any) -> NDArray[Any]:
+    """Return an image as an array of real numbers, which is not empty."""
+    array = np.asarray(image)
+    wanted = "image must be of integers or of floats of at most 64 bits"
+    if array.dtype.kind == "b":
+        raise TypeError(f"{wanted}, got bool: image.astype(np.uint8) makes it 0 and 1")
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise TypeError(f"{wanted}, got {array.dtype}")
+    if array.size == 0:
+        raise ValueError(f"image must not be empty, got shape {array.shape}")
+    return array
+
+
+def as_flags(name: str, given: Any) -> NDArray[np.bool_]:
+    """Return flags, such as those of a mask, as an array of bool: what is not zero is True."""
+    if isinstance(given, np.ma.MaskedArray):
+        if np.ma.is_masked(given):
+            raise TypeError(f"{name} must say of each pixel whether it is, got an array of which some are masked")
+        given = given.data
+    flags = np.asarray(given)
+    if flags.dtype.kind not in "buif":
+        raise TypeError(f"{name} must be of bool or of numbers that are zero or not, got {flags.dtype}")
+    if flags.dtype.kind == "f" and np.isnan(flags).any():
+        raise ValueError(f"{name} must be of bool or of numbers that are zero or not, got NaN")
+    return flags if flags.dtype == np.bool_ else flags != 0
 
 
 def _as_integer(name: str, value: Any, wanted: str) -> int:

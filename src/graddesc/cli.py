@@ -214,6 +214,8 @@ def _restore(arguments):
         mask = _read_mask(arguments.mask, picture)
     else:
         mask = masks.detect(picture.pixels)
+        if not mask.any():
+            mask = masks.detect(picture.pixels, extremes=True)
         if picture.lossy:
             _note(f"{arguments.input} is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels")
     if not mask.any():

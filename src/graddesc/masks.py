@@ -3,62 +3,59 @@
 A mask is a bool array, True where a pixel is corrupt, as in scikit-image and OpenCV.
 """
 
+import math
 import numbers
 
 import numpy as np
 
-from graddesc.arguments import require_channel_axis
+from graddesc.arguments import as_image, require, require_axis
 
 __all__ = ["corrupt", "detect"]
-
-_DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
-
-
-def _as_image(image, channel_axis, *, elementwise=False):
-    """Return image as an array and channel_axis counted from 0, or raise.
-
-    With elementwise the array may have channels although channel_axis is None.
-    """
-    if isinstance(image, np.ma.MaskedArray):
-        raise TypeError("image must be a plain array, got a masked one: give its data as image and its mask as mask")
-    image = np.asarray(image)
-    if image.dtype.type not in _DTYPES:
-        raise TypeError(f"image must be uint8, uint16, float32 or float64, got {image.dtype}")
-    if channel_axis is None:
-        if image.ndim != 2 and not (elementwise and image.ndim == 3):
-            wanted = "2-D or 3-D" if elementwise else "2-D, or 3-D with channel_axis"
-            hint = "; give channel_axis for an image with channels" if image.ndim == 3 else ""
-            raise ValueError(f"image must be {wanted}, got shape {image.shape}{hint}")
-    else:
-        if image.ndim != 3:
-            raise ValueError(f"image must be 3-D when channel_axis is given, got shape {image.shape}")
-        channel_axis = require_channel_axis(channel_axis)
-    if image.size == 0:
-        raise ValueError(f"image must not be empty, got shape {image.shape}")
-    return image, channel_axis
 
 
 def _extremes(dtype):
     """The least and the greatest value of a pixel: pepper and salt."""
     if dtype.kind == "f":
         return 0, 1
-    return 0, np.iinfo(dtype).max
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
 
 
-def detect(image, channel_axis=None):
+def _marks(nodata, dtype):
+    """The values that mark a corrupt pixel, as scalars of the image's dtype."""
+    marks = []
+    for value in np.ravel(np.asarray(nodata, object)):
+        if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+            raise TypeError(f"nodata must be a number, or several, got {nodata!r}")
+        try:
+            with np.errstate(over="ignore"):
+                mark = dtype.type(value)
+            held = value == mark if dtype.kind != "f" else np.isfinite(mark) or not math.isfinite(value)
+        except (OverflowError, ValueError):
+            held = False
+        if not held:
+            raise ValueError(f"nodata must be a value that {dtype} can hold, got {value!r}")
+        marks.append(mark)
+    return marks
+
+
+def detect(image, channel_axis=None, *, extremes=None, nodata=None):
     """Find the corrupt pixels of an image by their values.
 
-    NaN is corrupt in floating-point images that have any. In all other images it is the two extremes that are: 0 and
-    255 of uint8, 0 and 65535 of uint16, exactly 0 and 1 of floats.
+    NaN is corrupt, and so are the masked values of a masked array; beside them what the arguments say.
 
     Parameters
     ----------
-    image : array_like, shape (rows, cols) or with channels
-        uint8, uint16, float32 or float64. Not changed.
+    image : array_like, shape (rows, cols), with channels, or with frames
+        Of integers or of floats of at most 64 bits. Not changed.
     channel_axis : int, optional
         None judges each value by itself, which finds noise of any kind; where a colour is saturated it also takes
         sound values for noise. Give the axis of the channels when noise has hit whole pixels: then a pixel is corrupt
-        where all its channels are extreme. NaN is judged value by value in both cases.
+        where all its channels are extreme, or nodata. NaN is judged value by value in both cases.
+    extremes : bool, optional
+        Whether the two extremes are corrupt, as salt and pepper: the least and the greatest value of an integer dtype,
+        exactly 0 and 1 of floats. By default that is so for integers, unless `nodata` is given.
+    nodata : number or sequence of numbers, optional
+        Values that mark what is missing, such as -9999; compared in the image's dtype.
 
     Returns
     -------
@@ -68,9 +65,10 @@ def detect(image, channel_axis=None):
     Raises
     ------
     TypeError
-        If the image has another dtype or is a masked array, or ``channel_axis`` is not an integer.
+        If the image has another dtype, `nodata` is no number or ``channel_axis`` is not an integer.
     ValueError
-        If the image has no pixels or another number of dimensions, or ``channel_axis`` is out of range.
+        If the image has no pixels or fewer than two dimensions, its dtype cannot hold `nodata`, or ``channel_axis`` is
+        out of range.
 
     Examples
     --------
@@ -80,16 +78,31 @@ def detect(image, channel_axis=None):
     array([[ True, False,  True]])
     >>> masks.detect(np.array([[0.0, np.nan, 1.0]]))
     array([[False,  True, False]])
+    >>> masks.detect(np.array([[0.0, np.nan, -9999.0]]), nodata=-9999)
+    array([[False,  True,  True]])
     """
-    image, channel_axis = _as_image(image, channel_axis, elementwise=True)
-    if image.dtype.kind == "f":
-        mask = np.isnan(image)
-        if mask.any():
-            return mask
-    low, high = _extremes(image.dtype)
-    mask = (image == low) | (image == high)
+    masked = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
+    image = as_image(image)
+    if image.ndim < 2:
+        raise ValueError(f"image must have two dimensions or more, got shape {image.shape}")
+    if channel_axis is not None:
+        if image.ndim < 3:
+            raise ValueError(f"image must have three dimensions or more with channel_axis, got shape {image.shape}")
+        channel_axis = require_axis("channel_axis", channel_axis, image.ndim)
+    if extremes is None:
+        extremes = image.dtype.kind != "f" and nodata is None
+    marks = [] if nodata is None else _marks(nodata, image.dtype)
+    if extremes:
+        marks += _extremes(image.dtype)
+    mask = np.zeros(image.shape, bool)
+    for mark in marks:
+        mask |= image == mark
     if channel_axis is not None:
         mask = np.broadcast_to(mask.all(axis=channel_axis, keepdims=True), image.shape).copy()
+    if image.dtype.kind == "f":
+        mask |= np.isnan(image)
+    if masked is not None:
+        mask |= masked
     return mask
 
 
@@ -99,7 +112,7 @@ def corrupt(image, missing=0.9, *, rng=None, channel_axis=None):
     Parameters
     ----------
     image : array_like, shape (rows, cols) or with channels
-        uint8, uint16, float32 or float64. Not changed.
+        Of integers or of floats of at most 64 bits. Not changed.
     missing : float, default 0.9
         The probability that a pixel becomes corrupt, between 0 and 1.
     rng : numpy.random.Generator, int or None, optional
@@ -111,15 +124,16 @@ def corrupt(image, missing=0.9, *, rng=None, channel_axis=None):
     Returns
     -------
     corrupted : numpy.ndarray
-        A copy of the image in which the corrupt pixels are black or white: 0 or 255 for uint8, 0 or 65535 for uint16,
-        0 or 1 for floats. All channels of a pixel go together, so that salt is white and pepper black in colour too.
+        A copy of the image in which the corrupt pixels are black or white: the least or the greatest value of an
+        integer dtype, 0 or 1 of floats. All channels of a pixel go together, so that salt is white and pepper black in
+        colour too.
     mask : numpy.ndarray of bool, shape (rows, cols)
         True = corrupt.
 
     Raises
     ------
     TypeError
-        If the image has another dtype or is a masked array, or an argument is of the wrong kind.
+        If the image has another dtype, or an argument is of the wrong kind.
     ValueError
         If the image has no pixels or another number of dimensions, ``missing`` is not in [0, 1], ``rng`` is negative or
         ``channel_axis`` is out of range.
@@ -140,12 +154,13 @@ def corrupt(image, missing=0.9, *, rng=None, channel_axis=None):
     >>> np.unique(corrupted[mask]), np.unique(corrupted[~mask])
     (array([  0, 255], dtype=uint8), array([7], dtype=uint8))
     """
-    image, channel_axis = _as_image(image, channel_axis)
-    if not isinstance(missing, numbers.Real):
-        raise TypeError(f"missing must be a number between 0 and 1, got {missing!r}")
-    probability = float(missing)
-    if not 0 <= probability <= 1:
-        raise ValueError(f"missing must be a number between 0 and 1, got {missing!r}")
+    image = as_image(image)
+    if image.ndim != (2 if channel_axis is None else 3):
+        wanted = "2-D, or 3-D with channel_axis" if channel_axis is None else "3-D with channel_axis"
+        raise ValueError(f"image must be {wanted}, got shape {image.shape}")
+    if channel_axis is not None:
+        channel_axis = require_axis("channel_axis", channel_axis, 3)
+    probability = require("missing", missing, "a number between 0 and 1", lambda share: 0 <= share <= 1)
     try:
         rng = np.random.default_rng(rng)
     except (TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ from typing_extensions import TypeVar
 
 __all__ = ["corrupt", "detect"]
 
-_Pixel = TypeVar("_Pixel", bound=np.uint8 | np.uint16 | np.floating[Any], default=Any)
+_Pixel = TypeVar("_Pixel", bound=np.integer[Any] | np.floating[Any], default=Any)
 _Scalar_co = TypeVar("_Scalar_co", bound=np.generic, covariant=True)
 
 class _HasArray(Protocol[_Scalar_co]):
@@ -17,10 +17,13 @@ class _HasArray(Protocol[_Scalar_co]):
 _Rows: TypeAlias = Sequence[Sequence[float]] | Sequence[Sequence[Sequence[float]]]
 _Image: TypeAlias = _HasArray[_Pixel] | _Rows
 
-def _as_image(
-    image: Any, channel_axis: int | None, *, elementwise: bool = False
-) -> tuple[NDArray[Any], int | None]: ...
-def detect(image: _Image[_Pixel], channel_axis: int | None = None) -> NDArray[np.bool_]: ...
+def detect(
+    image: _Image[_Pixel],
+    channel_axis: int | None = None,
+    *,
+    extremes: bool | None = None,
+    nodata: float | Sequence[float] | None = None,
+) -> NDArray[np.bool_]: ...
 def corrupt(
     image: _Image[_Pixel],
     missing: float = 0.9,

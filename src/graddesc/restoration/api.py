@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy as np
 from numpy.typing import NDArray
 
 from graddesc import masks
-from graddesc.arguments import require_nonnegative
+from graddesc.arguments import require_axis
+from graddesc.containers import Held, open_image, open_pixels
 from graddesc.losses import _Loss, _Name
+from graddesc.restoration.frames import restore_frames
 from graddesc.restoration.plan import SinglePlan
 from graddesc.restoration.solver import Schedule
 from graddesc.result import Result
@@ -28,6 +31,7 @@ def restore(
     mask: _Mask | None = None,
     *,
     known: _Mask | None = None,
+    ignore: _Mask | None = None,
     loss: _Name | _Loss | _ValueAndGradient = "edge",
     step: Schedule | None = None,
     init: _Init = "pyramid",
@@ -36,6 +40,7 @@ def restore(
     max_time: float | None = None,
     bounds: tuple[float | None, float | None] | None = None,
     channel_axis: int | None = None,
+    frame_axis: int | None = None,
     threads: int = 1,
     callback: Callable[[Result], object] | None = None,
     out: NDArray[_Pixel] | None = None,
@@ -50,6 +55,7 @@ def restore(
     mask: _Mask | None = None,
     *,
     known: _Mask | None = None,
+    ignore: _Mask | None = None,
     loss: _Name | _Loss | _ValueAndGradient = "edge",
     step: Schedule | None = None,
     init: _Init = "pyramid",
@@ -58,6 +64,7 @@ def restore(
     max_time: float | None = None,
     bounds: tuple[float | None, float | None] | None = None,
     channel_axis: int | None = None,
+    frame_axis: int | None = None,
     threads: int = 1,
     callback: Callable[[Result], object] | None = None,
     out: NDArray[_Pixel] | None = None,
@@ -72,6 +79,7 @@ def restore(
     mask: _Mask | None = None,
     *,
     known: _Mask | None = None,
+    ignore: _Mask | None = None,
     loss: _Name | _Loss | _ValueAndGradient = "edge",
     step: Schedule | None = None,
     init: _Init = "pyramid",
@@ -80,6 +88,7 @@ def restore(
     max_time: float | None = None,
     bounds: tuple[float | None, float | None] | None = None,
     channel_axis: int | None = None,
+    frame_axis: int | None = None,
     threads: int = 1,
     callback: Callable[[Result], object] | None = None,
     out: NDArray[_Pixel] | None = None,
@@ -93,6 +102,7 @@ def restore(
     mask: _Mask | None = None,
     *,
     known: _Mask | None = None,
+    ignore: _Mask | None = None,
     loss: _Name | _Loss | _ValueAndGradient = "edge",
     step: Schedule | None = None,
     init: _Init = "pyramid",
@@ -101,6 +111,7 @@ def restore(
     max_time: float | None = None,
     bounds: tuple[float | None, float | None] | None = None,
     channel_axis: int | None = None,
+    frame_axis: int | None = None,
     threads: int = 1,
     callback: Callable[[Result], object] | None = None,
     out: NDArray[_Pixel] | None = None,
@@ -113,13 +124,20 @@ def restore(
 
     Parameters
     ----------
-    image : array_like, shape (rows, cols), or with channels, uint8, uint16, float32 or float64
-        The image, any strides; not changed. The values of its corrupt pixels matter only to ``init="image"``.
-    mask : array_like of bool or int, shape (rows, cols) or the image's, optional
-        True (not zero) where a pixel is corrupt, as in scikit-image and OpenCV. By default `masks.detect(image)`: NaN
-        for floats, or else the least and greatest values of the dtype (0 and 1 for floats).
-    known : array_like of bool or int, shape (rows, cols) or the image's, optional
+    image : array_like, shape (rows, cols), with channels or with frames, of integers or floats of at most 64 bits
+        The image, any strides and byte order; not changed. The values of its corrupt pixels matter only to
+        ``init="image"``. Masked arrays, other subclasses of ndarray, xarray's DataArray and pandas' DataFrame come back
+        as what they are; what a masked array masks is corrupt, and its result masks nothing.
+    mask : array_like of bool or numbers, shape (rows, cols) or the image's, optional
+        True (not zero) where a pixel is corrupt, as in scikit-image and OpenCV; a last axis of length 1 does not
+        matter. By default what a masked array masks; else NaN for floats, of which there must be one; else the least
+        and the greatest value of the integer dtype, as of salt and pepper, with a warning that counts them.
+    known : array_like of bool or numbers, shape (rows, cols) or the image's, optional
         The complement, to give instead of `mask`.
+    ignore : array_like of bool or numbers, shape (rows, cols), optional
+        True where a pixel is neither corrupt nor known, such as land in a sea or a wall in a flow: it keeps its value,
+        which may be NaN, and nothing is smoothed across it. Not with "texture" or a callable loss. The equations of
+        what is left are solved by SuperLU, which takes a second for some 10 000 corrupt pixels.
     loss : str, loss of `graddesc.losses`, or callable, default "edge"
         What to descend. A callable ``loss(x) -> (value, gradient)`` gets a copy of the image, in float64 and in its own
         shape and units (integers scaled to [0, 1]), and returns a gradient of that shape. Without `step` it is
@@ -148,15 +166,18 @@ def restore(
         The range of the corrupt pixels, in units of the image; None on either side where there is none. By default that
         of the dtype for integers; for floats (0, 1) if the known pixels lie in it, or else that of the known pixels.
     channel_axis : int, optional
-        The axis that holds the channels of a 3-D image. "line" restores each by itself; the losses of local
+        The axis that holds the channels of an image. "line" restores each by itself; the losses of local
         differences weigh them together, so that an edge of one is an edge of all.
+    frame_axis : int, optional
+        The axis that holds independent images. Each is restored as if it were alone, to the bit; `mask`, `known` and
+        `ignore` are those of all, or have this axis too. Threads share the frames, unless there is a callback.
     threads : int, default 1
         Number of threads, at most; no more than there are processors are used. The result has the same bits for every
         number.
     callback : callable, optional
         Called after each iteration as ``callback(intermediate_result)`` with a `graddesc.result.Result` that has ``x``
-        (a copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver). StopIteration ends the
-        run.
+        (a copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver), and with `frame_axis`
+        ``frame``, whose ``x`` and numbers they are. StopIteration ends the run.
     out : ndarray, the image's shape and dtype, optional
         Where to write the restored image; must not overlap the image or the mask.
     full_output : bool, default False
@@ -176,14 +197,22 @@ def restore(
         iteration; its unit: see Notes). With `confidence` also ``confidence``: float32, shape
         (rows, cols), or that of the image where channels have masks of their own; 1 where a pixel is known, towards 0
         the larger its expected squared error is beside the variance of the known pixels, at which it is 1/2; and
-        ``error``, of the same dtype and shape: the root of that expected square, in units of the image.
+        ``error``, of the same dtype and shape: the root of that expected square, in units of the image. With
+        `frame_axis` also ``frames``, the result of each; ``fun`` and ``history`` are then sums over them, ``nit`` is
+        the greatest, and ``success``, ``status`` and ``message`` are those of the first that failed, if one did.
+
+    Warns
+    -----
+    UserWarning
+        If no mask is given for an integer image: how many pixels are its dtype's extremes, or that none is.
 
     Raises
     ------
     TypeError
         If image, mask or another argument is of the wrong kind.
     ValueError
-        If shapes do not fit, no pixel is known, a known pixel is not finite, or a number is out of its range.
+        If shapes do not fit, no pixel is known, a known pixel is not finite, no mask is given for a float image
+        without NaN, or a number is out of its range.
 
     Notes
     -----
@@ -237,24 +266,78 @@ def restore(
     >>> info.nit
     500
     """
-    started = time.perf_counter()
-    array, channel_axis = masks._as_image(image, channel_axis)
+    held = open_image(image)
+    channel_axis, frame_axis = _axes(held.pixels, mask, channel_axis, frame_axis)
+    flags = {"mask": mask, "known": known, "ignore": ignore}
+    given = {name: None if told is None else open_pixels(name, told, image) for name, told in flags.items()}
     if mask is None and known is None:
-        plan = SinglePlan.detected(array, loss=loss, channel_axis=channel_axis, threads=threads)
+        given["mask"] = _detected(held, channel_axis)
+    settings: dict[str, Any] = {
+        "step": step,
+        "init": init,
+        "max_iter": max_iter,
+        "tol": tol,
+        "max_time": max_time,
+        "bounds": bounds,
+        "callback": callback,
+        "out": out,
+        "full_output": full_output,
+        "confidence": confidence,
+    }
+    if frame_axis is None:
+        plan = SinglePlan(shape=held.pixels.shape, **given, loss=loss, channel_axis=channel_axis, threads=threads)
+        if held.masked is not None:
+            plan.require_within(held.masked)
+        restored, info = plan.restore_array(held.pixels, **settings)
     else:
-        plan = SinglePlan(mask, array.shape, known=known, loss=loss, channel_axis=channel_axis, threads=threads)
-    if max_time is not None:
-        max_time = max(require_nonnegative("max_time", max_time) - (time.perf_counter() - started), 0.0)
-    return plan(
-        array,
-        step=step,
-        init=init,
-        max_iter=max_iter,
-        tol=tol,
-        max_time=max_time,
-        bounds=bounds,
-        callback=callback,
-        out=out,
-        full_output=full_output,
-        confidence=confidence,
-    )
+        restored, info = restore_frames(
+            held.pixels, held.masked, given, frame_axis, channel_axis, loss=loss, threads=threads, **settings
+        )
+    closed = restored if out is not None else held.close(restored)
+    if info is None:
+        return closed
+    info.x = closed
+    return closed, info
+
+
+def _axes(
+    image: NDArray[Any], mask: Any, channel_axis: int | None, frame_axis: int | None
+) -> tuple[int | None, int | None]:
+    """The axes of an image that are not axes of space, counted from 0; a last one of length 1 is one of channels."""
+    if channel_axis is None and image.ndim == 3 + (frame_axis is not None) and image.shape[-1] == 1:
+        channel_axis = -1
+    given = [name for name, axis in (("channel_axis", channel_axis), ("frame_axis", frame_axis)) if axis is not None]
+    if image.ndim != 2 + len(given):
+        wanted = (
+            f"{2 + len(given)}-D with {' and '.join(given)}" if given else "2-D, or 3-D with channel_axis or frame_axis"
+        )
+        came = f"shape {image.shape}" + (f" and a mask of shape {np.shape(mask)}" if mask is not None else "")
+        raise ValueError(f"image must be {wanted} (volumes are not restored yet), got {came}")
+    if channel_axis is not None:
+        channel_axis = require_axis("channel_axis", channel_axis, image.ndim)
+    if frame_axis is not None:
+        frame_axis = require_axis("frame_axis", frame_axis, image.ndim)
+        if frame_axis == channel_axis:
+            raise ValueError(f"frame_axis must be another axis than channel_axis, got {frame_axis} for both")
+    return channel_axis, frame_axis
+
+
+def _detected(held: Held, channel_axis: int | None) -> NDArray[np.bool_]:
+    """The mask where none is given: what is masked, NaN, or the extremes of integers, of which the caller is warned."""
+    if held.masked is not None:
+        return held.masked
+    pixels = held.pixels
+    mask = masks.detect(pixels)
+    if pixels.dtype.kind == "f" and not mask.any():
+        raise ValueError("no pixel is NaN: give mask=..., or mask=masks.detect(image, extremes=True)")
+    if mask.all():
+        raise ValueError("image, whose corrupt pixels were detected, must leave at least one pixel known, got none")
+    if pixels.dtype.kind != "f":
+        low, high = np.iinfo(pixels.dtype).min, np.iinfo(pixels.dtype).max
+        count = int(np.count_nonzero(mask))
+        things = "pixels" if channel_axis is None else "values"
+        told = f"{count} of {mask.size} {things} are {low} or {high} and count as corrupt, as no mask is given"
+        if not count:
+            told = f"none of {mask.size} {things} is {low} or {high}: nothing is corrupt, as no mask is given"
+        warnings.warn(f"{told} (mask=masks.detect(image, extremes=True) says so without a warning)", stacklevel=3)
+    return mask

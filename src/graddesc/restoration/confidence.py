@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graddesc.restoration import methods
-from graddesc.restoration.problem import ROWS_AT_ONCE, Problem
+from graddesc.restoration.problem import ROWS_AT_ONCE, Problem, fill_pyramid
 from graddesc.restoration.solver import Limits, Schedule
 
 __all__ = ["estimate"]
@@ -67,11 +67,15 @@ def estimate(
     def solve(x: NDArray[Any], free: NDArray[np.uint8]) -> NDArray[Any]:
         return methods.solve(loss, problem.alike(x, free[np.newaxis]), step, limits)
 
+    ignored = problem.ignored
+    if ignored is not None:
+        for plane in x:
+            fill_pyramid(plane, ignored.view(np.uint8), problem.threads)  # the contrast is looked at beside them
     together = len(problem.free) == 1
     parts = [x] if together else [x[c : c + 1] for c in range(len(x))]
     shares = np.empty(problem.free.shape, np.float32)
     variances = [
-        _estimate_shares(part, free, solve, rng, out)
+        _estimate_shares(part, free, ignored, solve, rng, out)
         for part, free, out in zip(parts, problem.free, shares, strict=True)
     ]
     return shares, variances
@@ -80,18 +84,26 @@ def estimate(
 def _estimate_shares(
     x: NDArray[Any],
     free: NDArray[np.uint8],
+    ignored: Mask | None,
     solve: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]],
     rng: np.random.Generator,
     out: NDArray[np.float32],
 ) -> float:
     """Write what is expected of channels that share a mask to out; return the variance of their known pixels."""
-    known = free == 0
+
+    def is_known(free: NDArray[np.uint8]) -> Mask:
+        known: Mask = free == 0
+        if ignored is not None:
+            known &= ~ignored
+        return known
+
+    known = is_known(free)
     variance = float(np.mean([plane[known].var(dtype=np.float64) for plane in x]))
-    if known.all() or variance == 0:
+    if not free.any() or variance == 0:
         out.fill(0)
         return variance
     if np.count_nonzero(known) < _LEAST:
-        out[...] = _distance(known)
+        np.multiply(_distance(known), free, out=out)
         return variance
     held = _held_out(known, rng)
     del known  # while the memory is short
@@ -101,12 +113,13 @@ def _estimate_shares(
     for restored, plane in zip(other, x, strict=True):
         squares += (restored[held].astype(np.float64) - plane[held]) ** 2
     squares /= len(x) * variance
-    fitted = _fit(np.concatenate(list(_Features(other, fewer == 0, variance).by_bands(held)), axis=1), squares)
+    fitted = _fit(np.concatenate(list(_Features(other, is_known(fewer), variance).by_bands(held)), axis=1), squares)
     del other, fewer, held, squares
-    known = free == 0
+    known = is_known(free)
     out.fill(0)  # not before: memory that nothing was written to is not there yet
-    for some, features in zip(_bands(known), _Features(x, known, variance).by_bands(~known), strict=True):
-        out[some][~known[some]] = fitted(features)
+    unknown = free.view(bool)
+    for some, features in zip(_bands(known), _Features(x, known, variance).by_bands(unknown), strict=True):
+        out[some][unknown[some]] = fitted(features)
     return variance
 
 

@@ -54,9 +54,16 @@ def begin(
 
     The second is called with a report of iterations, or with None.
     """
+    if problem.ignored is not None:
+        from graddesc.restoration.domains import DomainSteps  # with sparse matrices, which the others do not need
+
+        steps: Any = DomainSteps(loss, problem)
+        if step is not None:
+            return steps, functools.partial(solver.follow, steps, step, limits, problem.units.loss_unit)
+        return steps, functools.partial(solver.descend, steps, limits)
     if step is not None:
         if isinstance(loss, LineSmoothness):
-            steps: Any = loss.sweeps(problem.filled(), problem.free, *problem.units.bounds(), problem.threads)
+            steps = loss.sweeps(problem.filled(), problem.free, *problem.units.bounds(), problem.threads)
         else:
             own = loss if not isinstance(loss, COMPILED) else by_planes(loss, channel_axis)
             steps = CallableSteps(own, problem, channel_axis)

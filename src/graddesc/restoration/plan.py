@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, TypeAlias, cast, 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graddesc import arguments, masks
+from graddesc import arguments
+from graddesc.containers import open_image
 from graddesc.isa import team_size
 from graddesc.losses import _Loss, _Name, by_name
 from graddesc.losses.differences import Differences
+from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import confidence as trust
 from graddesc.restoration import methods, solver
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from graddesc.masks import _HasArray, _Image, _Pixel, _Rows
 
     _Mask: TypeAlias = (
-        _HasArray[np.bool_ | np.integer[Any]] | Sequence[Sequence[int]] | Sequence[Sequence[Sequence[int]]]
+        _HasArray[np.bool_ | np.integer[Any] | np.floating[Any]]
+        | Sequence[Sequence[float]]
+        | Sequence[Sequence[Sequence[float]]]
     )
     # Not ArrayLike, which takes any str.
     _Init: TypeAlias = (
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan"]
 
+_AXES = {2: "2-D, or 3-D with channel_axis or frame_axis", 3: "3-D with channel_axis"}  # what an image is to be
 _TOL = 0.1  # of "line", which is within 0.1 % of its minimum then, and of callables
 
 
@@ -43,13 +48,13 @@ class Plan:
 
     Parameters
     ----------
-    mask : array_like of bool or int, shape (rows, cols) or that of the images
+    mask : array_like of bool or numbers, shape (rows, cols) or that of the images
         True (not zero) where a pixel is corrupt.
     shape : tuple of int, optional
         The shape of the images; by default any whose rows and columns are the mask's.
-    known : array_like of bool or int, optional
+    known : array_like of bool or numbers, optional
         The complement, to give instead of `mask`.
-    loss, channel_axis, threads : optional
+    ignore, loss, channel_axis, threads : optional
         As for `restore`.
 
     Raises
@@ -74,6 +79,7 @@ class Plan:
         shape: Sequence[int] | None = None,
         *,
         known: _Mask | None = None,
+        ignore: _Mask | None = None,
         loss: _Name | _Loss | _ValueAndGradient = "edge",
         channel_axis: int | None = None,
         threads: int = 1,
@@ -82,31 +88,28 @@ class Plan:
             raise ValueError("mask and known must not both be given")
         if mask is None and known is None:
             raise TypeError("mask must be given, or known in its place, got None for both")
-        channel_axis = None if channel_axis is None else arguments.require_channel_axis(channel_axis)
+        channel_axis = None if channel_axis is None else arguments.require_axis("channel_axis", channel_axis, 3)
         shape = None if shape is None else _as_shape(shape, channel_axis)
         name, given = ("mask", mask) if known is None else ("known", known)
-        self._free = _corrupt_pixels(name, given, known is not None, shape, channel_axis)
+        flags = arguments.as_flags(name, given)
+        self._free = _corrupt_pixels(name, flags, known is not None, shape, channel_axis)
+        self._ignored = None if ignore is None else _ignored_pixels(ignore, self._free)
+        _require_known(name, self._free, self._ignored)
         self._channels = len(self._free) if len(self._free) > 1 else None  # as many as have a mask of their own
         if self._channels and (self._free == self._free[0]).all():
             self._free = self._free[:1]
         self._loss = _as_loss(loss)
+        if self._ignored is not None and not isinstance(self._loss, LineSmoothness | Differences):
+            what = "'texture'" if isinstance(self._loss, TextureAdaptive) else "a callable loss"
+            raise ValueError(f"ignore must not be given with {what}, which cannot leave pixels out")
         self._shape, self._channel_axis = shape, channel_axis
         pixels = None if isinstance(self._loss, TextureAdaptive) else self._free[0].size  # that is much work for each
         self._threads = team_size(arguments.require_count("threads", threads), pixels)
         self._prepared = self._prepare()
-        self._given = ("mask", mask), ("known", known)
+        self._given = ("mask", mask), ("known", known), ("ignore", ignore)
 
     def _prepare(self) -> Any:
-        return methods.prepare(self._loss, self._free, self._threads)
-
-    @classmethod
-    def detected(cls, image: NDArray[Any], **settings: Any) -> Plan:
-        """Make the plan for the pixels of an image that `masks.detect` finds."""
-        image, _ = masks._as_image(image, settings.get("channel_axis"))
-        mask = masks.detect(image)
-        if mask.all():
-            raise ValueError("image, whose corrupt pixels were detected, must leave at least one pixel known, got none")
-        return cls(mask, image.shape, **settings)
+        return None if self._ignored is not None else methods.prepare(self._loss, self._free, self._threads)
 
     @overload
     def __call__(
@@ -175,33 +178,70 @@ class Plan:
         confidence: bool = False,
     ) -> NDArray[_Pixel] | tuple[NDArray[_Pixel], Result]:
         """Restore an image; parameters, results and errors as for `restore`."""
+        held = open_image(image)
+        if held.masked is not None:
+            self.require_within(held.masked)
+        restored, info = self.restore_array(
+            held.pixels,
+            step=step,
+            init=init,
+            max_iter=max_iter,
+            tol=tol,
+            max_time=max_time,
+            bounds=bounds,
+            callback=callback,
+            out=out,
+            full_output=full_output,
+            confidence=confidence,
+        )
+        if out is None:
+            restored = held.close(restored)
+        if info is None:
+            return restored
+        info.x = restored
+        return restored, info
+
+    def restore_array(
+        self,
+        image: NDArray[Any],
+        *,
+        step: Schedule | None,
+        init: _Init,
+        max_iter: int | None,
+        tol: float | None,
+        max_time: float | None,
+        bounds: tuple[float | None, float | None] | None,
+        callback: Callable[[Result], object] | None,
+        out: NDArray[Any] | None,
+        full_output: bool,
+        confidence: bool,
+    ) -> tuple[NDArray[Any], Result | None]:
+        """Restore an image that is a plain array; the info is None without full_output."""
         started = time.perf_counter()
         loss, channel_axis = self._loss, self._channel_axis
-        array, channel_axis = masks._as_image(image, channel_axis)
-        planes = as_planes(array, channel_axis)
-        self._require_shape(array, planes)
+        planes = self._planes(image)
         arguments.require_callable("step", step, "None or a schedule k -> float, such as Constant(0.1)")
-        default_tol = getattr(loss, "default_tol", _TOL)
-        limits = solver.Limits.of(max_iter, tol, max_time, step, started, default_tol)
+        limits = solver.Limits.of(max_iter, tol, max_time, step, started, getattr(loss, "default_tol", _TOL))
         arguments.require_callable("callback", callback)
-        self._require_apart(out, array)
+        self._require_apart(out, image)
         own = not isinstance(loss, methods.COMPILED)
         if confidence and not full_output:
             raise ValueError("confidence must come with full_output, which holds it")
-        start = _as_start(init, array, self._free, channel_axis)
         if confidence and own:
             raise ValueError("confidence must not be asked of a callable loss")
+        start = _as_start(init, image, self._free, channel_axis)
 
         contrasts = isinstance(loss, Differences | TextureAdaptive)
-        units = Units.of(planes, self._free, bounds, as_is=own, contrasts=contrasts)
-        problem = Problem(planes, self._free, units, start, self._threads)
+        unknown = self._free if self._ignored is None else self._free | self._ignored
+        units = Units.of(planes, unknown, bounds, as_is=own, contrasts=contrasts)
+        problem = Problem(planes, self._free, units, start, self._threads, self._ignored)
         steps, run = methods.begin(loss, problem, step, limits, channel_axis, self._prepared)
-        report = _Report(steps, problem, array, channel_axis, callback)
+        report = _Report(steps, problem, image, channel_axis, callback)
         watched = full_output or callback is not None
         status, message = run(report.iteration if watched else None) if problem.corrupt else solver.NOTHING
         restored = report.assemble(out)
         if not full_output:
-            return restored
+            return restored, None
         info = report.info(restored, status, message)
         if confidence:
             x = problem.restored(steps.pieces())
@@ -212,9 +252,25 @@ class Plan:
                 deviation = math.sqrt(variance) * units.unit
                 np.multiply(plane, deviation, out=plane, dtype=np.float64, casting="same_kind")
             shares += 1
-            info.confidence = _shaped(np.reciprocal(shares, out=shares), array, channel_axis)
-            info.error = _shaped(errors, array, channel_axis)
+            info.confidence = _shaped(np.reciprocal(shares, out=shares), image, channel_axis)
+            info.error = _shaped(errors, image, channel_axis)
         return restored, info
+
+    def _planes(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The planes of an image, which must have the plan's shape."""
+        ndim = 2 if self._channel_axis is None else 3
+        if image.ndim != ndim:
+            raise ValueError(f"image must be {_AXES[ndim]}, got shape {image.shape}")
+        planes = as_planes(image, self._channel_axis)
+        self._require_shape(image, planes)
+        return planes
+
+    def require_within(self, masked: NDArray[np.bool_]) -> None:
+        """Raise if a masked array masks pixels that the plan takes for known."""
+        planes = self._planes(masked)
+        told = self._free.view(bool) if self._ignored is None else self._free.view(bool) | self._ignored
+        if (planes & ~told).any():
+            raise ValueError("image must mask no pixel that mask calls known, got a masked array that does")
 
     def _require_shape(self, image: NDArray[Any], planes: NDArray[Any]) -> None:
         if self._shape is not None and image.shape != self._shape:
@@ -316,38 +372,56 @@ def _as_shape(shape: Any, channel_axis: int | None) -> tuple[int, ...]:
 
 
 def _corrupt_pixels(
-    name: str, given: Any, complement: bool, shape: tuple[int, ...] | None, channel_axis: int | None
+    name: str, flags: NDArray[np.bool_], complement: bool, shape: tuple[int, ...] | None, channel_axis: int | None
 ) -> NDArray[np.uint8]:
     """The corrupt pixels as uint8, shape (channels or 1, rows, cols), C-contiguous, 1 where corrupt."""
-    given = np.asarray(given)
-    if given.dtype.kind not in "bui":
-        raise TypeError(f"{name} must be of bool or integers, got {given.dtype}")
     if shape is None:
-        if given.ndim != 2 and (given.ndim, channel_axis is None) != (3, False):
-            raise ValueError(f"{name} must be 2-D, or 3-D with channel_axis, got shape {given.shape}")
-        shape = given.shape
-        if given.size == 0:
+        if flags.ndim == 3 and channel_axis is None and flags.shape[-1] == 1:
+            flags = flags[..., 0]
+        if flags.ndim != 2 and (flags.ndim, channel_axis is None) != (3, False):
+            raise ValueError(f"{name} must be 2-D, or 3-D with channel_axis, got shape {flags.shape}")
+        shape = flags.shape
+        if flags.size == 0:
             raise ValueError(f"{name} must not be empty, got shape {shape}")
-        channel_axis = channel_axis if given.ndim == 3 else None
+        channel_axis = channel_axis if flags.ndim == 3 else None
     plane = shape if channel_axis is None else tuple(n for axis, n in enumerate(shape) if axis != channel_axis)
-    if given.shape == plane:
-        given = given[np.newaxis]
-    elif given.shape == shape:
-        given = as_planes(given, channel_axis)
+    if flags.shape == (*plane, 1) and flags.shape != shape:
+        flags = flags[..., 0]
+    if flags.ndim == 0:  # one for all, as np.ma.nomask is
+        flags = np.broadcast_to(flags, plane)
+    if flags.shape == plane:
+        flags = flags[np.newaxis]
+    elif flags.shape == shape:
+        flags = as_planes(flags, channel_axis)
     else:
         wanted = f"{plane}" if channel_axis is None else f"{plane} or {shape}"
-        raise ValueError(f"{name} must have shape {wanted}, got {given.shape}")
-    if complement:
-        given = given == 0
-    elif given.dtype != np.bool_:
-        given = given != 0
+        raise ValueError(f"{name} must have shape {wanted}, got {flags.shape}")
     # A copy: whoever gave it may change it while the plan lasts.
-    free = np.array(given, order="C").view(np.uint8)
+    return np.array(~flags if complement else flags, order="C").view(np.uint8)
+
+
+def _ignored_pixels(ignore: Any, free: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """The pixels to ignore, shape (rows, cols), which the corrupt ones then leave out; None where there are none."""
+    flags = arguments.as_flags("ignore", ignore)
+    plane = free.shape[1:]
+    if flags.shape == (*plane, 1):
+        flags = flags[..., 0]
+    if flags.ndim == 0:
+        flags = np.broadcast_to(flags, plane)
+    if flags.shape != plane:
+        raise ValueError(f"ignore must have shape {plane}, got {flags.shape}")
+    free[:, flags] = 0
+    return np.array(flags) if flags.any() else None
+
+
+def _require_known(name: str, free: NDArray[np.uint8], ignored: NDArray[np.bool_] | None) -> None:
+    """Raise unless there is something to restore from in each channel."""
+    aside = 0 if ignored is None else int(np.count_nonzero(ignored))
     for channel, pixels in enumerate(free):
-        if np.count_nonzero(pixels.view(bool)) == pixels.size:
+        if np.count_nonzero(pixels.view(bool)) + aside == pixels.size:
             where = f" in channel {channel}" if len(free) > 1 else ""
-            raise ValueError(f"{name} must leave at least one pixel known, got none{where}")
-    return free
+            beside = ", beside those of ignore" if aside else ""
+            raise ValueError(f"{name} must leave at least one pixel known{beside}, got none{where}")
 
 
 def _as_loss(loss: Any) -> Any:

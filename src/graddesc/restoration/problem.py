@@ -48,6 +48,8 @@ class Problem:
         The name of a fill, or values in the units of the image.
     threads : int
         How many threads may work on it.
+    ignored : ndarray of bool, shape (rows, cols), or None
+        True where a pixel is neither corrupt nor known: nothing is smoothed across it.
     """
 
     planes: NDArray[Any]
@@ -55,6 +57,7 @@ class Problem:
     units: Units
     start: str | NDArray[Any]
     threads: int
+    ignored: NDArray[np.bool_] | None = None
 
     @property
     def corrupt(self) -> int:
@@ -84,7 +87,7 @@ class Problem:
             free = self.mask(channel)
             if isinstance(self.start, str):
                 fill = {"pyramid": fill_pyramid, "nearest": _fill_nearest}[self.start]
-                fill(plane, free, self.threads)
+                fill(plane, free if self.ignored is None else free | self.ignored, self.threads)
             else:
                 begin = np.empty_like(plane)
                 self.units.to_run(self.start[channel], begin)
@@ -100,7 +103,7 @@ class Problem:
 
     def alike(self, x: NDArray[Any], free: NDArray[np.uint8]) -> Problem:
         """The problem of another image, given in units of the run, and another mask, with the default start."""
-        return Problem(x, free, self.units.own(), "pyramid", self.threads)
+        return Problem(x, free, self.units.own(), "pyramid", self.threads, self.ignored)
 
     def write(self, pieces: Iterable[Piece], out: NDArray[Any]) -> None:
         """Write what is restored to planes in units of the image.
@@ -164,19 +167,21 @@ class Units:
         self._exponent, self._offset, self._factor = exponent, offset, factor
         self.low, self.high = low, high
         self._clipped = False  # whether a known pixel is farther than any may be
+        # The least and the greatest integer that a pixel may become; where floats are coarse, the one below.
+        self._integers = (math.ceil(low), _float_below(math.floor(high))) if integer else (0, 0.0)
         # Whether single precision holds what is reckoned with.
         self._plain = exponent == 0 and 1e-30 < factor < 1e30 and abs(offset) < 1e30
 
     @classmethod
     def of(cls, planes: NDArray[Any], free: NDArray[np.uint8], bounds: Any, *, as_is: bool, contrasts: bool) -> Units:
         """Measure the known pixels."""
-        integer = planes.dtype.kind == "u"
-        dtype = np.dtype(np.float64 if as_is or planes.dtype.type is np.float64 else np.float32)
+        integer = planes.dtype.kind in "iu"
+        dtype = np.dtype(np.float64 if as_is or planes.dtype.itemsize > (2 if integer else 4) else np.float32)
         exponent, offset = 0, 0.0
         least: float
         greatest: float
         if integer:
-            least, greatest = 0, int(np.iinfo(planes.dtype).max)
+            least, greatest = (int(end) for end in (np.iinfo(planes.dtype).min, np.iinfo(planes.dtype).max))
             factor = float(greatest)
         else:
             least, greatest = _known_range(planes, free)
@@ -243,8 +248,14 @@ class Units:
                 x = np.ldexp(x, self._exponent)
         if self.integer:
             np.rint(x, out=x)
-            return np.clip(x, math.ceil(self.low), math.floor(self.high), out=x)
+            return np.clip(x, *self._integers, out=x)
         return np.clip(x, self.low, self.high, out=x)
+
+
+def _float_below(integer: int) -> float:
+    """The greatest double that is no greater."""
+    number = float(integer)
+    return number if number <= integer else math.nextafter(number, -math.inf)
 
 
 def _known_range(planes: NDArray[Any], free: NDArray[np.uint8]) -> tuple[float, float]:
@@ -307,16 +318,19 @@ def _refuse_nonfinite(planes: NDArray[Any], free: NDArray[np.uint8]) -> NoReturn
 
 def _check_bounds(bounds: Any, dtype: np.dtype[Any], least: float, greatest: float) -> tuple[float, float]:
     """The bounds in units of the image; least and greatest are the dtype's, or the known pixels' for floats."""
-    integer = dtype.kind == "u"
+    integer = dtype.kind in "iu"
     if bounds is None:
-        return (0.0, 1.0) if not integer and least >= 0 and greatest <= 1 else (float(least), float(greatest))
+        return (0.0, 1.0) if not integer and least >= 0 and greatest <= 1 else (least, greatest)
     pair = tuple(bounds) if np.iterable(bounds) else ()
     numeric = (isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in pair if bound is not None)
     if len(pair) != 2 or not all(numeric):
         raise TypeError(f"bounds must be a pair of numbers, or of None where there is none, got {bounds!r}")
     unbounded = (least, greatest) if integer else (-math.inf, math.inf)
     try:
-        low, high = (none if bound is None else float(bound) for bound, none in zip(pair, unbounded, strict=True))
+        low, high = (
+            none if bound is None else int(bound) if integer and isinstance(bound, numbers.Integral) else float(bound)
+            for bound, none in zip(pair, unbounded, strict=True)
+        )
     except OverflowError:
         raise ValueError(f"bounds must be numbers that {dtype} can hold, got {bounds!r}") from None
     if not (low <= high and low < math.inf and high > -math.inf):

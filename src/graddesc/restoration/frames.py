@@ -1,0 +1,176 @@
+"""Independent images along an axis: each is restored as if it were alone, by one plan where they share a mask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graddesc.arguments import as_flags, require_count, require_nonnegative, require_out
+from graddesc.isa import team_size
+from graddesc.restoration.plan import Plan, SinglePlan
+from graddesc.result import Result
+
+__all__ = ["restore_frames"]
+
+
+def restore_frames(
+    image: NDArray[Any],
+    masked: NDArray[np.bool_] | None,
+    given: dict[str, Any],
+    frame_axis: int,
+    channel_axis: int | None,
+    *,
+    loss: Any,
+    threads: int,
+    max_time: float | None,
+    init: Any,
+    callback: Any,
+    out: NDArray[Any] | None,
+    full_output: bool,
+    **settings: Any,
+) -> tuple[NDArray[Any], Result | None]:
+    """Restore each frame of an image; the settings are those of `restore`.
+
+    Parameters
+    ----------
+    image : ndarray
+        With frames along `frame_axis`.
+    masked : ndarray of bool, the image's shape, or None
+        What a masked array masks, which must not count as known.
+    given : dict
+        ``mask``, ``known`` and ``ignore``, as `restore` takes them: for all frames, or with frames of their own.
+    """
+    started = time.perf_counter()
+    max_time = None if max_time is None else require_nonnegative("max_time", max_time)
+    threads = require_count("threads", threads)
+    shape = image.shape[:frame_axis] + image.shape[frame_axis + 1 :]
+    inner = channel_axis if channel_axis is None or channel_axis < frame_axis else channel_axis - 1
+    if out is None:
+        out = np.empty(image.shape, image.dtype)
+    else:
+        require_out(out, image.shape, image.dtype)
+        for name, other in (("image", image), *given.items()):
+            if isinstance(other, np.ndarray) and np.shares_memory(out, other):
+                raise ValueError(f"out must not overlap {name}")
+    frames, restored = np.moveaxis(image, frame_axis, 0), np.moveaxis(out, frame_axis, 0)
+    hidden = None if masked is None else np.moveaxis(masked, frame_axis, 0)
+    starts = _starts(init, image, frame_axis)
+    told = {name: _by_frame(name, flags, image.shape, frame_axis, channel_axis) for name, flags in given.items()}
+    team = min(team_size(threads, None), len(frames)) if callback is None else 1
+    own = {"loss": loss, "channel_axis": inner, "threads": max(threads // team, 1)}
+    shared = all(flags is None or len(flags) == 1 for flags in told.values())
+    plan = Plan(shape=shape, **_of_frame(told, 0), **own) if shared else None
+    stopped = False
+
+    def call_back(frame: int, intermediate: Result) -> None:
+        nonlocal stopped
+        intermediate.frame = frame
+        if not stopped:
+            try:
+                callback(intermediate)
+            except StopIteration:
+                stopped = True
+        if stopped:
+            raise StopIteration
+
+    def restore_frame(k: int) -> Result | None:
+        try:
+            its = plan or SinglePlan(shape=shape, **_of_frame(told, k), **own)
+            if hidden is not None:
+                its.require_within(hidden[k])
+            _, info = its.restore_array(
+                frames[k],
+                init=starts(k),
+                max_time=None if max_time is None else max(max_time - (time.perf_counter() - started), 0.0),
+                callback=None if callback is None else lambda intermediate: call_back(k, intermediate),
+                out=restored[k],
+                full_output=full_output,
+                **settings,
+            )
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"frame {k}: {error}") from None
+        return info
+
+    infos = list(_in_parallel(restore_frame, len(frames), team))
+    if not full_output:
+        return out, None
+    return out, _together([info for info in infos if info is not None], out, frame_axis, channel_axis)
+
+
+def _in_parallel(function: Any, count: int, team: int) -> Iterator[Any]:
+    """What a function returns for 0, 1, ..., worked out by so many threads."""
+    if team == 1:
+        yield from map(function, range(count))
+        return
+    executor = ThreadPoolExecutor(team)
+    try:
+        yield from executor.map(function, range(count))
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _starts(init: Any, image: NDArray[Any], frame_axis: int) -> Callable[[int], Any]:
+    """What tells each frame's start: the name of a fill, or values."""
+    if isinstance(init, str):
+        return lambda k: init
+    values = np.asarray(init)
+    if values.shape != image.shape:
+        raise ValueError(f"init must have shape {image.shape}, got {values.shape}")
+    return np.moveaxis(values, frame_axis, 0).__getitem__
+
+
+def _by_frame(
+    name: str, given: Any, shape: tuple[int, ...], frame_axis: int, channel_axis: int | None
+) -> NDArray[np.bool_] | list[Any] | None:
+    """What is given for each frame, along the first axis; one for all where it is the same."""
+    if given is None:
+        return None
+    flags = as_flags(name, given)
+    axis = frame_axis
+    plane = shape
+    if channel_axis is not None:
+        plane = shape[:channel_axis] + shape[channel_axis + 1 :]
+    if flags.shape == (*plane, 1) and flags.shape != shape:
+        flags = flags[..., 0]
+    if flags.shape != shape:
+        if flags.shape != plane:
+            return [flags]
+        axis -= channel_axis is not None and channel_axis < frame_axis
+    flags = np.moveaxis(flags, axis, 0)
+    return flags[:1] if (flags == flags[0]).all() else flags
+
+
+def _of_frame(told: dict[str, Any], k: int) -> dict[str, Any]:
+    return {name: None if flags is None else flags[k if len(flags) > 1 else 0] for name, flags in told.items()}
+
+
+def _together(infos: list[Result], out: NDArray[Any], frame_axis: int, channel_axis: int | None) -> Result:
+    """One result for all frames: the sum of their losses, the worst of their statuses."""
+    worst = next((k for k, info in enumerate(infos) if not info.success), 0)
+    message = infos[worst].message if infos[worst].success else f"frame {worst}: {infos[worst].message}"
+    longest = max(len(info.history) for info in infos)
+    history = np.zeros(longest)
+    for info in infos:
+        history += np.append(info.history, np.full(longest - len(info.history), info.fun))  # the loss stays at the end
+    result = Result(
+        x=out,
+        fun=float(sum(info.fun for info in infos)),
+        nit=max(info.nit for info in infos),
+        success=infos[worst].success,
+        status=infos[worst].status,
+        message=message,
+        history=history,
+        frames=infos,
+    )
+    for name in ("confidence", "error"):
+        if name in infos[0]:
+            axis = frame_axis
+            if infos[0][name].ndim < out.ndim - 1 and channel_axis is not None and channel_axis < frame_axis:
+                axis -= 1
+            result[name] = np.stack([info[name] for info in infos], axis)
+    return result

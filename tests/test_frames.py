@@ -1,0 +1,174 @@
+"""restore(frame_axis=...): independent images, each as if it were alone, to the bit."""
+
+import threading
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import graddesc
+from graddesc import restore
+
+LOSSES = ["line", "harmonic", "biharmonic", "tv", "edge", "texture"]
+COUNT, ROWS, COLS = 5, 18, 23
+MASKS = np.random.default_rng(2).random((COUNT, ROWS, COLS)) < 0.4
+MASK = MASKS[0]
+
+
+def stack(dtype=np.float32):
+    noise = np.random.default_rng(0).random((COUNT, ROWS, COLS))
+    images = 0.2 * noise + np.linspace(0.1, 0.5, COLS) * np.arange(1, COUNT + 1)[:, np.newaxis, np.newaxis] / 3
+    return (images * (1 if np.dtype(dtype).kind == "f" else 200)).astype(dtype)
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, lambda x: (float((x**2).sum()), 2 * x)], ids=str)
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_frames_are_restored_as_if_alone(loss, threads):
+    for images, mask, each in [(stack(), MASK, [MASK] * COUNT), (stack(np.int16), MASKS, MASKS)]:
+        expected = [restore(image, own, loss=loss) for image, own in zip(images, each, strict=True)]
+        for axis in (0, 1, 2, -1):
+            given = mask if mask is MASK else np.moveaxis(mask, 0, axis)
+            restored = restore(np.moveaxis(images, 0, axis), given, loss=loss, frame_axis=axis, threads=threads)
+            assert restored.dtype == images.dtype
+            assert_array_equal(np.moveaxis(restored, axis, 0), expected)
+
+
+@pytest.mark.parametrize("channel_axis", [-1, 0, 1, 2])
+@pytest.mark.parametrize("frame_axis", [0, 3, -2])
+def test_frames_with_channels(frame_axis, channel_axis):
+    if frame_axis % 4 == channel_axis % 4:
+        with pytest.raises(ValueError, match="frame_axis must be another axis than channel_axis, got"):
+            restore(np.ones((4, 4, 4, 4)), np.eye(4), frame_axis=frame_axis, channel_axis=channel_axis)
+        return
+    colour = np.stack([stack(), stack()[::-1] / 2], axis=-1)  # frames, rows, cols, channels
+    expected = np.stack([restore(image, mask, channel_axis=-1) for image, mask in zip(colour, MASKS, strict=True)])
+
+    def placed(images):
+        return np.moveaxis(images, (0, -1), (frame_axis, channel_axis))
+
+    axes = {"frame_axis": frame_axis, "channel_axis": channel_axis}
+    own = placed(np.repeat(MASKS[..., np.newaxis], 2, axis=-1))
+    assert_array_equal(restore(placed(colour), own, **axes), placed(expected))
+    without = np.take(own, 0, axis=channel_axis)  # a mask for all channels of each frame
+    assert_array_equal(restore(placed(colour), without, **axes), placed(expected))
+    shared = [restore(image, MASK, channel_axis=-1) for image in colour]
+    assert_array_equal(restore(placed(colour), MASK, **axes), placed(np.stack(shared)))
+
+
+def test_what_is_told_of_frames():
+    images = stack()
+    restored, info = restore(images, MASKS, frame_axis=0, full_output=True, confidence=True)
+    assert_array_equal(info.x, restored)
+    singles = [restore(*pair, full_output=True, confidence=True)[1] for pair in zip(images, MASKS, strict=True)]
+    assert len(info.frames) == COUNT
+    for own, single in zip(info.frames, singles, strict=True):
+        assert_array_equal(own.x, single.x)
+        assert_array_equal(own.history, single.history)
+        assert (own.nit, own.fun, own.status, own.message) == (single.nit, single.fun, single.status, single.message)
+    assert info.nit == len(info.history) == max(single.nit for single in singles)
+    assert info.fun == info.history[-1] == sum(single.fun for single in singles)
+    assert (info.success, info.status, info.message) == (True, 0, singles[0].message)
+    assert_array_equal(info.confidence, [single.confidence for single in singles])
+    assert_array_equal(info.error, [single.error for single in singles])
+    colour = np.stack([images, images], axis=1)
+    _, info = restore(colour, MASKS, frame_axis=0, channel_axis=1, full_output=True, confidence=True, loss="harmonic")
+    assert info.confidence.shape == (COUNT, ROWS, COLS)
+    _, info = restore(
+        np.moveaxis(colour, 0, -1), MASK, frame_axis=-1, channel_axis=0, full_output=True, confidence=True
+    )
+    assert info.confidence.shape == (ROWS, COLS, COUNT)
+
+
+def test_the_first_frame_that_fails_is_told():
+    images, few = stack(), MASKS.copy()
+    few[:2] = False
+    _, info = restore(images, few, frame_axis=0, max_iter=3, tol=0, full_output=True)
+    assert (info.success, info.status) == (False, 1)
+    assert info.message.startswith("frame 2: The greatest number of iterations")
+    _, info = restore(images, MASKS, frame_axis=0, max_time=0, full_output=True)
+    assert info.status == 5
+
+
+def test_masks_that_are_found():
+    images = stack()
+    gaps = np.where(MASKS, np.nan, images)
+    gaps[3] = images[3]  # nothing corrupt
+    restored = restore(gaps, frame_axis=0)
+    for k in (0, 1, 2, 4):
+        assert_array_equal(restored[k], restore(gaps[k]))
+    assert_array_equal(restored[3], images[3])
+    masked = np.ma.masked_array(images, MASKS)
+    assert_array_equal(restore(masked, frame_axis=0).data, restore(images, MASKS, frame_axis=0))
+    with pytest.raises(ValueError, match="frame 1: image must mask no pixel that mask calls known"):
+        restore(masked, np.where(np.arange(COUNT)[:, None, None] == 1, False, MASKS), frame_axis=0)
+
+
+def test_starts_and_out():
+    images = stack()
+    init = np.random.default_rng(1).random(images.shape)
+    restored = restore(images, MASK, frame_axis=0, init=init, max_iter=0)
+    for k in range(COUNT):
+        assert_array_equal(restored[k], restore(images[k], MASK, init=init[k], max_iter=0))
+    out = np.full((ROWS, COLS, COUNT), 9, np.float32)
+    moved = np.moveaxis(images, 0, -1)
+    assert restore(moved, MASK, frame_axis=-1, out=out) is out
+    assert_array_equal(out, restore(moved, MASK, frame_axis=-1))
+    with pytest.raises(ValueError, match="out must not overlap image"):
+        restore(images, MASK, frame_axis=0, out=images)
+
+
+def test_a_callback_knows_the_frame_and_ends_the_run():
+    seen, threads = [], set()
+
+    def callback(intermediate_result):
+        threads.add(threading.get_ident())
+        seen.append((intermediate_result.frame, intermediate_result.nit))
+        assert intermediate_result.x.shape == (ROWS, COLS)
+        if seen[-1] == (1, 2):
+            raise StopIteration
+
+    _, info = restore(stack(), MASKS, frame_axis=0, callback=callback, full_output=True, threads=4, tol=0, max_iter=3)
+    assert seen == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2)]
+    assert threads == {threading.get_ident()}
+    assert [frame.status for frame in info.frames] == [1, 99, 99, 99, 99]
+
+
+def test_what_is_wrong_with_one_frame():
+    images = stack()
+    images[2, 4, 5] = np.inf
+    masks = MASKS.copy()
+    masks[:, 4, 5] = False
+    with pytest.raises(ValueError, match="frame 2: image must be finite where it is known, got inf at row 4, column 5"):
+        restore(images, masks, frame_axis=0, threads=2)
+    masks[3] = True
+    with pytest.raises(ValueError, match="frame 3: mask must leave at least one pixel known, got none"):
+        restore(stack(), masks, frame_axis=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "mask", "axes", "error", "message"),
+    [
+        ((4, 5), (4, 5), {"frame_axis": 0}, ValueError, r"image must be 3-D with frame_axis .*\(4, 5\)"),
+        ((2, 3, 4, 5), (4, 5), {"frame_axis": 0}, ValueError, "image must be 3-D with frame_axis"),
+        ((3, 4, 5), (4, 5), {"frame_axis": 3}, ValueError, "frame_axis must be an axis of image, from -3 to 2, got 3"),
+        ((3, 4, 5), (4, 5), {"frame_axis": 0.0}, TypeError, r"frame_axis must be an integer, got 0\.0"),
+        ((3, 4, 5), (5, 4), {"frame_axis": 0}, ValueError, r"mask must have shape \(4, 5\), got \(5, 4\)"),
+        ((3, 4, 5), (2, 4, 5), {"frame_axis": 0}, ValueError, r"mask must have shape \(4, 5\), got \(2, 4, 5\)"),
+        (
+            (3, 4, 5),
+            (4, 5),
+            {"frame_axis": 0, "init": np.ones((4, 5))},
+            ValueError,
+            r"init must have shape \(3, 4, 5\)",
+        ),
+    ],
+)
+def test_bad_input(shape, mask, axes, error, message):
+    with pytest.raises(error, match=message):
+        restore(np.ones(shape), np.random.default_rng(0).random(mask) < 0.5, **axes)
+
+
+def test_a_plan_serves_frames():
+    plan = graddesc.Plan(MASK, loss="biharmonic")
+    images = stack(np.uint16)
+    assert_array_equal(restore(images, MASK, loss="biharmonic", frame_axis=0), [plan(image) for image in images])
