@@ -22,24 +22,43 @@ ALPHA[0] = 0  # colour that nobody sees is kept too
 DEEP = RNG.integers(0, 65536, (12, 17), np.uint16)
 FLOAT = RNG.normal(size=(12, 17)).astype(np.float32)
 
-PICTURES = {
-    "L": images.Picture(GREY),
-    "LA": images.Picture(GREY, ALPHA),
-    "RGB": images.Picture(COLOUR),
-    "RGBA": images.Picture(COLOUR, ALPHA),
-    "I;16": images.Picture(DEEP),
-    "F": images.Picture(FLOAT),
-}
+DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
+
+
+def values(dtype, shape):
+    """Random values over all of a dtype's range."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return RNG.normal(size=shape).astype(dtype)
+    return RNG.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+PICTURES = [
+    images.Picture(GREY),
+    images.Picture(GREY, ALPHA),
+    images.Picture(COLOUR),
+    images.Picture(COLOUR, ALPHA),
+    *(images.Picture(values(dtype, shape)) for dtype in DTYPES[1:] for shape in ((12, 17), (12, 17, 3))),
+    images.Picture(DEEP, DEEP[::-1].copy()),
+    images.Picture(values("u2", (12, 17, 3)), DEEP),
+    images.Picture(values("u1", (4, 12, 17)), frames=True),
+    images.Picture(values("i2", (3, 12, 17)), frames=True),
+    images.Picture(values("f8", (3, 12, 17, 3)), frames=True),
+    images.Picture(values("u2", (3, 12, 17, 3)), values("u2", (3, 12, 17)), frames=True),
+]
+EIGHT = {"8-bit grey", "8-bit colour"}
+ALL = {picture.kind for picture in PICTURES}
 HOLDS = {
-    ".png": {"L", "LA", "RGB", "RGBA", "I;16"},
-    ".tif": {"L", "LA", "RGB", "RGBA", "I;16", "F"},
-    ".tiff": {"L", "LA", "RGB", "RGBA", "I;16", "F"},
-    ".webp": {"RGB", "RGBA"},
-    ".bmp": {"L", "RGB"},
-    ".pgm": {"L", "I;16"},
-    ".ppm": {"RGB"},
-    ".jpg": {"L", "RGB"},
-    ".jpeg": {"L", "RGB"},
+    ".png": {kind for kind in ALL if kind.startswith(("8-bit", "16-bit")) and "floating" not in kind},
+    ".tif": ALL,
+    ".tiff": ALL,
+    ".npy": ALL,
+    ".webp": {"8-bit colour", "8-bit colour with alpha"},
+    ".bmp": EIGHT,
+    ".pgm": {"8-bit grey", "16-bit grey"},
+    ".ppm": {"8-bit colour"},
+    ".jpg": EIGHT,
+    ".jpeg": EIGHT,
 }
 
 
@@ -79,19 +98,17 @@ def reads(tmp_path):
 
 class TestRoundTrip:
     @pytest.mark.parametrize("extension", HOLDS)
-    @pytest.mark.parametrize("mode", PICTURES)
-    def test_each_kind_in_each_format(self, tmp_path, extension, mode):
+    @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.kind)
+    def test_each_kind_in_each_format(self, tmp_path, extension, picture):
         path = tmp_path / f"image{extension}"
-        picture = PICTURES[mode]
-        assert picture.mode == mode
-        if mode not in HOLDS[extension]:
-            with pytest.raises(ValueError, match=r"cannot hold .*; these can: \."):
+        if picture.kind not in HOLDS[extension]:
+            with pytest.raises(ValueError, match=rf"cannot hold {picture.kind}; these can: \."):
                 images.write(path, picture)
             assert not any(tmp_path.iterdir())
             return
         images.write(path, picture)
         back = images.read(path)
-        assert back.mode == mode
+        assert back.kind == picture.kind
         assert back.pixels.dtype == picture.pixels.dtype
         if images.is_lossy(path):
             assert back.lossy
@@ -118,10 +135,10 @@ class TestRoundTrip:
     @pytest.mark.parametrize("name", ["image.xyz", "image", "png", "image.gif"])
     def test_unknown_extension(self, tmp_path, name):
         with pytest.raises(ValueError, match=r"the extension must be one of \.png, "):
-            images.write(tmp_path / name, PICTURES["L"])
+            images.write(tmp_path / name, PICTURES[0])
 
     def test_extension_in_capitals(self, tmp_path):
-        images.write(tmp_path / "IMAGE.PNG", PICTURES["L"])
+        images.write(tmp_path / "IMAGE.PNG", PICTURES[0])
         with Image.open(tmp_path / "IMAGE.PNG") as image:
             assert image.format == "PNG"
 
@@ -134,28 +151,32 @@ class TestRoundTrip:
 
 
 class TestPicture:
-    @pytest.mark.parametrize("dtype", [np.float64, np.int64, bool, np.float16])
+    @pytest.mark.parametrize("dtype", [complex, bool, np.longdouble, object])
     def test_other_dtypes(self, dtype):
-        wanted = f"pixels must be uint8, uint16 (grey) or float32 (grey), got {np.dtype(dtype)}"
+        wanted = f"pixels must be of integers or of floats of at most 64 bits, got {np.dtype(dtype)}"
         with pytest.raises(TypeError, match=re.escape(wanted)):
             images.Picture(np.zeros((3, 4), dtype))
 
-    @pytest.mark.parametrize(("dtype", "shape"), [
-        (np.uint16, (4, 5, 3)), (np.float32, (4, 5, 3)), (np.uint8, (3, 4, 5)), (np.uint8, (5,)),
-    ])  # fmt: skip
-    def test_other_shapes(self, dtype, shape):
-        with pytest.raises(
-            ValueError, match=rf"pixels of {np.dtype(dtype)} must have shape .*, got {re.escape(str(shape))}"
-        ):
-            images.Picture(np.zeros(shape, dtype))
+    @pytest.mark.parametrize("shape", [(4, 5, 4), (5,), (2, 4, 5, 3)])
+    def test_other_shapes(self, shape):
+        with pytest.raises(ValueError, match=rf"\(rows, cols\) or \(rows, cols, 3\), got {re.escape(str(shape))}"):
+            images.Picture(np.zeros(shape))
+        if len(shape) < 4:
+            with pytest.raises(ValueError, match=r"\(frames, rows, cols\) or \(frames, rows, cols, 3\), got "):
+                images.Picture(np.zeros(shape[1:]), frames=True)
 
     def test_other_alpha(self):
-        with pytest.raises(TypeError, match="alpha must be None with pixels of uint16"):
-            images.Picture(DEEP, ALPHA)
+        with pytest.raises(TypeError, match="alpha must be None with pixels of float32"):
+            images.Picture(FLOAT, ALPHA)
         with pytest.raises(TypeError, match="alpha must be uint8, got float64"):
             images.Picture(COLOUR, ALPHA / 255)
         with pytest.raises(ValueError, match=r"alpha must have shape \(12, 17\), got \(17, 12\)"):
             images.Picture(COLOUR, ALPHA.T)
+
+    def test_axes(self):
+        stack = PICTURES[-1]
+        assert (stack.channel_axis, stack.frame_axis, stack.size) == (-1, 0, (12, 17))
+        assert (PICTURES[0].channel_axis, PICTURES[0].frame_axis, PICTURES[0].size) == (None, None, (12, 17))
 
 
 class TestConversions:
@@ -222,7 +243,7 @@ class TestConversions:
     def test_rare_kinds_of_tiff(self, reads, mode, kind):
         image = Image.fromarray(np.dstack([COLOUR, ALPHA])).convert("RGBA" if mode == "PA" else "RGB").convert(mode)
         picture = reads(saved(image, "TIFF"))
-        assert picture.mode == kind
+        assert (picture.alpha is not None) is (kind == "RGBA")
         expected = np.asarray(image.convert(kind))
         np.testing.assert_array_equal(picture.pixels, expected[..., :3])
         if kind == "RGBA":
@@ -325,7 +346,9 @@ class TestMetadata:
         lost = {**lost, ".tiff": set(), ".jpeg": {"EXIF"}, ".bmp": {"colour profile", "EXIF"}}
         assert set(images.left_out(path, picture)) == lost.get(extension, {"colour profile", "resolution", "EXIF"})
         names = {"icc_profile": "colour profile", "dpi": "resolution", "exif": "EXIF"}
-        assert {names[key] for key in back.metadata} == set(names.values()) - set(images.left_out(path, picture))
+        assert {names[key] for key in back.metadata if key in names} == set(names.values()) - set(
+            images.left_out(path, picture)
+        )
         if "icc_profile" in back.metadata:
             assert back.metadata["icc_profile"] == noise
         if "exif" in back.metadata:
@@ -367,15 +390,24 @@ class TestMetadata:
 
 class TestRefused:
     @pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
-    def test_sixteen_bit_colour_or_alpha_png(self, reads, colour_type, channels):
+    def test_sixteen_bit_colour_or_alpha_png_needs_the_extra(self, reads, monkeypatch, tmp_path, colour_type, channels):
         array = RNG.integers(0, 65536, (12, 17, channels)).astype(">u2")
-        with pytest.raises(images.ImageFileError, match="more than 8 bits, which would be reduced"):
-            reads(png(12, 17, 16, colour_type, png_rows(array)))
+        data = png(12, 17, 16, colour_type, png_rows(array))
+        picture = reads(data)
+        np.testing.assert_array_equal(picture.pixels, array[..., 0] if channels == 2 else array[..., :3])
+        if channels != 3:
+            np.testing.assert_array_equal(picture.alpha, array[..., -1])
+        monkeypatch.setitem(sys.modules, "imagecodecs", None)
+        with pytest.raises(images.ImageFileError, match=r"in PNG is not kept .*pip install 'graddesc\[deep\]'"):
+            reads(data)
+        with pytest.raises(ValueError, match=r"in PNG is not kept .*pip install 'graddesc\[deep\]'"):
+            images.write(tmp_path / "out.png", picture)
+        assert not (tmp_path / "out.png").exists()
 
     @pytest.mark.parametrize("maximum", [256, 1023, 65535])
     def test_deep_colour_pnm(self, reads, maximum):
         array = RNG.integers(0, maximum, (12, 17, 3)).astype(">u2")
-        with pytest.raises(images.ImageFileError, match="more than 8 bits"):
+        with pytest.raises(images.ImageFileError, match="colour of more than 8 bits, which would be reduced to 8"):
             reads(b"P6 17 12 %d\n" % maximum + array.tobytes())
 
     def test_shallow_colour_pnm_is_read(self, reads):
@@ -383,7 +415,7 @@ class TestRefused:
         np.testing.assert_array_equal(reads(b"P6 17 12 255\n" + array.tobytes()).pixels, array)
 
     @pytest.mark.parametrize("planar", [1, 2])
-    def test_sixteen_bit_colour_tiff(self, reads, planar):
+    def test_sixteen_bit_colour_tiff(self, reads, monkeypatch, planar):
         body = RNG.integers(0, 65536, (12, 17, 3)).astype("<u2")
         entries = [
             (256, 3, 1, 17), (257, 3, 1, 12), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300),
@@ -391,13 +423,18 @@ class TestRefused:
         ]  # fmt: skip
         directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
         data = (b"II*\0\x08\0\0\0" + directory + bytes(4)).ljust(200, b"\0") + struct.pack("<HHH", 16, 16, 16)
-        with pytest.raises(images.ImageFileError, match=r"more than 8 bits|not an image"):
-            reads(data.ljust(300, b"\0") + body.tobytes())
+        data = data.ljust(300, b"\0") + body.tobytes()
+        expected = body if planar == 1 else np.moveaxis(body.reshape(3, 12, 17), 0, -1)
+        if planar == 1:
+            np.testing.assert_array_equal(reads(data).pixels, expected)
+        monkeypatch.setitem(sys.modules, "tifffile", None)
+        with pytest.raises(images.ImageFileError, match=r"TIFF with 16-bit colour is not kept .*graddesc\[deep\]"):
+            reads(data)
 
     def test_sixteen_bit_grey_with_transparency(self, reads):
         transparent = struct.pack(">I", 2) + b"tRNS" + b"\0\7"
         transparent += struct.pack(">I", zlib.crc32(transparent[4:]))
-        with pytest.raises(images.ImageFileError, match="16-bit grey with transparency is not supported"):
+        with pytest.raises(images.ImageFileError, match="16-bit grey with a transparent value is not supported"):
             reads(png(12, 17, 16, 0, png_rows(DEEP.astype(">u2")), before=transparent))
 
     @pytest.mark.parametrize("array", [DEEP, FLOAT], ids=["deep", "float"])
@@ -406,7 +443,7 @@ class TestRefused:
         start = whole.index(struct.pack("<HHII", 262, 3, 1, 1))
         assert reads(bytes(whole)).pixels.dtype == array.dtype
         whole[start : start + 12] = struct.pack("<HHII", 262, 3, 1, 0)
-        with pytest.raises(images.ImageFileError, match=r"0 is white is not supported|not an image"):
+        with pytest.raises(images.ImageFileError, match="of which 0 is white is not supported"):
             reads(bytes(whole))
 
     def test_grey_of_eight_bits_of_which_zero_is_white(self, reads):
@@ -415,15 +452,14 @@ class TestRefused:
         whole[start : start + 12] = struct.pack("<HHII", 262, 3, 1, 0)
         np.testing.assert_array_equal(reads(bytes(whole)).pixels, 255 - GREY)
 
-    @pytest.mark.parametrize("mode", ["LAB", "I"])
-    def test_other_pixels(self, reads, mode):
-        with pytest.raises(images.ImageFileError, match=f"pixels of the kind {mode} are not supported"):
-            reads(saved(Image.new(mode, (5, 5)), "TIFF"))
+    def test_other_pixels(self, reads):
+        with pytest.raises(images.ImageFileError, match="pixels of the kind LAB are not supported"):
+            reads(saved(Image.new("LAB", (5, 5)), "TIFF"))
 
-    @pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+    @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
     def test_several_frames(self, reads, kind):
         frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR), Image.fromarray(COLOUR[::-1].copy())]
-        with pytest.raises(images.ImageFileError, match="3 frames or pages: save the one to work on"):
+        with pytest.raises(images.ImageFileError, match="3 frames: save the one to work on as a file of its own"):
             reads(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
 
     def test_other_formats_even_if_pillow_reads_them(self, reads):

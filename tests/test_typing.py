@@ -172,7 +172,7 @@ def test_pictures(tmp_path: Path) -> None:
     picture = graddesc.images.read(path)
     restored = graddesc.restore(picture.pixels, np.zeros((16, 16), bool), channel_axis=picture.channel_axis)
     assert restored.dtype == np.uint8
-    assert picture.mode == "RGB"
+    assert picture.kind == "8-bit colour"
     recorder = graddesc.animation.Recorder(picture.pixels)
     assert bytes(recorder.encode(restored)[:3]) == b"GIF"
     assert graddesc.build_config()["isa_available"][0] == "baseline"

@@ -1,21 +1,27 @@
-"""Reading and writing image files with Pillow, without silent losses.
+"""Reading and writing image files without silent losses.
 
-What Pillow would reduce without a word (16-bit colour, all frames but the first) is refused. A path of "-" is standard
-input or output.
+Pillow reads what it reads without a loss, tifffile and imagecodecs (the extra ``deep``) the rest, such as 16-bit
+colour; what nobody here reads whole is refused. TIFF files are written by `graddesc.tiff`, which hands on all tags. A
+path of "-" is standard input or output.
 """
 
+import contextlib
+import importlib
 import io
+import logging
 import math
 import os
+import re
 import struct
 import sys
 import warnings
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from graddesc import outputs
+from graddesc import outputs, tiff
 
 __all__ = [
     "MAX_PIXELS",
@@ -37,14 +43,7 @@ _MAX_STREAM = 2**30  # bytes of a pipe, which is held in memory
 # Pillow's names of the formats that are read. Some others reduce deep pixels unnoticed, some run other programs.
 _READABLE = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 
-_MODES = {  # Pillow's name of each kind of picture, and ours
-    "L": "8-bit grey",
-    "LA": "8-bit grey with alpha",
-    "RGB": "8-bit colour",
-    "RGBA": "8-bit colour with alpha",
-    "I;16": "16-bit grey",
-    "F": "floating-point grey",
-}
+_DEEP = "with the extra graddesc[deep] it is kept: pip install 'graddesc[deep]'"
 
 # What a file's mode is decoded to; transparency adds an alpha channel.
 _DECODED = {
@@ -62,7 +61,19 @@ _DECODED = {
     "I;16B": "I;16",
     "I;16L": "I;16",
     "I;16N": "I;16",
+    "I": "I",
     "F": "F",
+}
+
+# The pixels of TIFF files that Pillow decodes as they are, by bits and by the code of their format (1 unsigned, 2
+# signed, 3 floating-point): the dtype, and how Pillow's own pixels become it.
+_TIFF_KINDS = {
+    (8, 2): (np.int8, lambda array: array.view(np.int8)),
+    (16, 1): (np.uint16, lambda array: array.astype(np.uint16)),
+    (16, 2): (np.int16, lambda array: array.astype(np.int16)),
+    (32, 1): (np.uint32, lambda array: array.view(np.uint32)),
+    (32, 2): (np.int32, lambda array: array),
+    (32, 3): (np.float32, lambda array: array),
 }
 
 # Descriptive tags of EXIF. Others tell how the old file stored its pixels, or hold its orientation or its thumbnail.
@@ -86,31 +97,46 @@ _METADATA = {"icc_profile": "colour profile", "dpi": "resolution", "exif": "EXIF
 @dataclass(frozen=True)
 class _Format:
     name: str
-    modes: tuple
+    dtypes: tuple  # of grey pixels
+    colour_dtypes: tuple = ()
+    alpha: bool = False
+    grey: bool = True
+    frames: bool = False
     metadata: dict = field(default_factory=dict)  # what it holds, and the greatest length
     options: dict = field(default_factory=dict)
     max_side: int = 2**31 - 1
     lossy: bool = False
 
 
+_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+_ALL = (*_INTEGERS, "float16", "float32", "float64")
 _PNG = _Format(
     "PNG",
-    ("L", "LA", "RGB", "RGBA", "I;16"),
-    {"icc_profile": 2**20, "dpi": math.inf, "exif": math.inf},  # Pillow opens no PNG file with a longer profile
+    ("uint8", "uint16"),
+    ("uint8", "uint16"),
+    alpha=True,
+    metadata={
+        "icc_profile": 2**20,
+        "dpi": math.inf,
+        "exif": math.inf,
+    },  # Pillow opens no PNG file with a longer profile
 )
-_TIFF = _Format("TIFF", tuple(_MODES), dict.fromkeys(_METADATA, math.inf))
+_TIFF = _Format("TIFF", _ALL, _ALL, alpha=True, frames=True, metadata=dict.fromkeys(_METADATA, math.inf))
 _JPEG = _Format(
     "JPEG",
-    ("L", "RGB"),
-    {"icc_profile": 255 * 65519, "dpi": math.inf, "exif": 65533},  # 255 segments, one segment
+    ("uint8",),
+    ("uint8",),
+    metadata={"icc_profile": 255 * 65519, "dpi": math.inf, "exif": 65533},  # 255 segments, one segment
     options={"quality": 95, "subsampling": 0},
     max_side=65535,
     lossy=True,
 )
 _WEBP = _Format(
     "WEBP",
-    ("RGB", "RGBA"),
-    {"icc_profile": math.inf, "exif": math.inf},
+    (),
+    ("uint8",),
+    alpha=True,
+    metadata={"icc_profile": math.inf, "exif": math.inf},
     options={"lossless": True, "exact": True},
     max_side=16383,
 )
@@ -119,11 +145,12 @@ _FORMATS = {
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".webp": _WEBP,
-    ".bmp": _Format("BMP", ("L", "RGB"), {"dpi": math.inf}),
-    ".pgm": _Format("PPM", ("L", "I;16")),
-    ".ppm": _Format("PPM", ("RGB",)),
+    ".bmp": _Format("BMP", ("uint8",), ("uint8",), metadata={"dpi": math.inf}),
+    ".pgm": _Format("PPM", ("uint8", "uint16")),
+    ".ppm": _Format("PPM", (), ("uint8",)),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
+    ".npy": _Format("NPY", _ALL, _ALL, alpha=True, frames=True),
 }
 
 
@@ -137,15 +164,23 @@ class Picture:
 
     Parameters
     ----------
-    pixels : numpy.ndarray, shape (rows, cols) or (rows, cols, 3)
-        Grey of uint8, uint16 or float32, or RGB of uint8.
-    alpha : numpy.ndarray of uint8, shape (rows, cols), optional
-        The opacity, for uint8 pixels only.
+    pixels : numpy.ndarray, shape (rows, cols) or (rows, cols, 3), with a first axis of frames if there are
+        Grey or RGB, of integers or of floats of at most 64 bits.
+    alpha : numpy.ndarray, shape of the pixels but for the colours, optional
+        The opacity, for pixels of uint8 or uint16 and of their dtype.
     metadata : dict, optional
-        ``icc_profile`` and ``exif`` (bytes) and ``dpi`` (pair of numbers), as far as the file has them.
+        ``icc_profile`` and ``exif`` (bytes) and ``dpi`` (pair of numbers), as far as the file has them; ``tiff``, all
+        tags of a TIFF file, a `graddesc.tiff.Directory` for each page; ``lost``, the names of what the file held and no
+        other can be given.
     lossy : bool, default False
         Whether the pixels come from a JPEG or a lossy WebP file, or a TIFF file compressed so, and what were extremes
         may be so no more.
+    nodata : int or float, optional
+        The value that marks what is missing, as the tag GDAL_NODATA of a TIFF file tells.
+    frames : bool, default False
+        Whether the first axis counts frames or pages.
+    stored_shape : tuple of int, optional
+        The rows and columns of the file, where those of the pixels are others because EXIF turned them.
 
     Raises
     ------
@@ -159,36 +194,56 @@ class Picture:
     alpha: np.ndarray | None = None
     metadata: dict = field(default_factory=dict)
     lossy: bool = False
+    nodata: float | None = None
+    frames: bool = False
+    stored_shape: tuple | None = None
 
     def __post_init__(self):
         dtype, shape = np.asarray(self.pixels).dtype, np.shape(self.pixels)
-        if dtype not in (np.uint8, np.uint16, np.float32):
-            raise TypeError(f"pixels must be uint8, uint16 (grey) or float32 (grey), got {dtype}")
-        wanted = "(rows, cols) or (rows, cols, 3)" if dtype == np.uint8 else "(rows, cols)"
-        if not (len(shape) == 2 or (dtype == np.uint8 and shape[2:] == (3,))):
-            raise ValueError(f"pixels of {dtype} must have shape {wanted}, got {shape}")
+        if dtype.kind not in "iuf" or dtype.itemsize > 8:
+            raise TypeError(f"pixels must be of integers or of floats of at most 64 bits, got {dtype}")
+        ndim = 2 + self.frames
+        if len(shape) != ndim and not (len(shape) == ndim + 1 and shape[-1] == 3):
+            wanted = (
+                "(frames, rows, cols) or (frames, rows, cols, 3)" if self.frames else "(rows, cols) or (rows, cols, 3)"
+            )
+            raise ValueError(f"pixels must have shape {wanted}, got {shape}")
         if self.alpha is None:
             return
-        if dtype != np.uint8:
+        if dtype not in (np.uint8, np.uint16):
             raise TypeError(f"alpha must be None with pixels of {dtype}")
-        if (found := np.asarray(self.alpha).dtype) != np.uint8:
-            raise TypeError(f"alpha must be uint8, got {found}")
-        if np.shape(self.alpha) != shape[:2]:
-            raise ValueError(f"alpha must have shape {shape[:2]}, got {np.shape(self.alpha)}")
+        if (found := np.asarray(self.alpha).dtype) != dtype:
+            raise TypeError(f"alpha must be {dtype}, got {found}")
+        if np.shape(self.alpha) != shape[:ndim]:
+            raise ValueError(f"alpha must have shape {shape[:ndim]}, got {np.shape(self.alpha)}")
 
     @property
     def channel_axis(self):
         """-1 for colour, None for grey."""
-        return None if self.pixels.ndim == 2 else -1
+        return None if self.pixels.ndim == 2 + self.frames else -1
 
     @property
-    def mode(self):
-        """Pillow's name of this kind of picture."""
-        if self.pixels.dtype == np.uint16:
-            return "I;16"
-        if self.pixels.dtype == np.float32:
-            return "F"
-        return ("L" if self.pixels.ndim == 2 else "RGB") + ("A" if self.alpha is not None else "")
+    def frame_axis(self):
+        """0 for a stack of frames, None for one image."""
+        return 0 if self.frames else None
+
+    @property
+    def size(self):
+        """The rows and columns."""
+        return self.pixels.shape[self.frames : self.frames + 2]
+
+    @property
+    def kind(self):
+        """What kind of pixels these are, such as "signed 16-bit grey"."""
+        return ("a stack of " if self.frames else "") + _kind(
+            self.pixels.dtype, self.channel_axis is not None, self.alpha is not None
+        )
+
+
+def _kind(dtype, colour, alpha):
+    bits = f"{8 * dtype.itemsize}-bit"
+    words = {"u": bits, "i": f"signed {bits}", "f": f"{bits} floating-point"}[dtype.kind]
+    return words + (" colour" if colour else " grey") + (" with alpha" if alpha else "")
 
 
 def read(source):
@@ -197,39 +252,47 @@ def read(source):
     Parameters
     ----------
     source : str or os.PathLike
-        A PNG, JPEG, TIFF, BMP, GIF, WebP or PNM file, or "-".
+        A PNG, JPEG, TIFF, BMP, GIF, WebP, PNM or NumPy (.npy) file, or "-".
 
     Returns
     -------
     Picture
-        Upright, as EXIF says; 1-bit pixels as 8-bit grey, palettes, CMYK and YCbCr as RGB; alpha by itself; 16-bit and
-        floating-point grey as they are. Of an MPO file (a JPEG with previews) the main image.
+        Upright, as EXIF says; 1-bit pixels as 8-bit grey, palettes, CMYK and YCbCr as RGB; alpha by itself; grey of
+        more than 8 bits as it is. Of an MPO file (a JPEG with previews) the main image; of a TIFF file all pages of
+        full size, as frames if there are several. A .npy file holds (rows, cols), or (frames, rows, cols); a last axis
+        of length 3 is colour, and of 2 or 4, of uint8 and uint16, has an alpha.
 
     Raises
     ------
     ImageFileError
-        If the file is missing, unreadable, no image, damaged, truncated, of more than ``MAX_PIXELS`` pixels or several
-        frames, endless, or of a kind that cannot be kept: 16-bit colour, 16-bit grey with transparency,
-        16-bit or floating-point grey of which 0 is white, 32-bit integers, Lab.
+        If the file is missing, unreadable, no image, damaged, truncated, of more than ``MAX_PIXELS`` pixels, endless,
+        an animation, or of a kind that cannot be kept: 16-bit colour and floating-point numbers other than of 32 bits
+        without the extra ``deep``, grey of more than 8 bits with a transparent value or of which 0 is white, Lab.
     """
     name = "standard input" if source == "-" else os.fspath(source)
     try:
         # Pillow warns of large images (there is a limit of our own) and of damaged metadata, which are left out.
         with _open(source) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            head = file.read(8)
+            file.seek(0)
+            if head.startswith(b"\x93NUMPY"):
+                return _read_npy(file)
+            if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+                return _read_tiff(file)
             with Image.open(file, formats=_READABLE) as image:
                 _check_header(image)
-                return _decode(image, _is_lossy_file(image, file))
+                return _decode(image, file)
     except ImageFileError as error:
         raise ImageFileError(f"{name}: {error}") from None
     except Image.UnidentifiedImageError:
-        kinds = "PNG, JPEG, TIFF, BMP, GIF, WebP and PNM"
-        raise ImageFileError(f"{name}: not an image, or not one of {kinds} that Pillow reads") from None
+        kinds = "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM and NPY"
+        raise ImageFileError(f"{name}: not an image, or not one of {kinds} that can be read") from None
     except Image.DecompressionBombError:
         raise ImageFileError(f"{name}: more than {MAX_PIXELS} pixels") from None
     except MemoryError:
         raise ImageFileError(f"{name}: not enough memory") from None
-    except Exception as error:  # a damaged file can make Pillow raise nearly anything
+    except Exception as error:  # a damaged file can make a reader raise nearly anything
         reason = getattr(error, "strerror", None) or f"damaged or truncated ({str(error) or type(error).__name__})"
         raise ImageFileError(f"{name}: {reason}") from None
 
@@ -257,39 +320,28 @@ def _whole(stream):
     return data
 
 
+def _check_size(rows, cols, frames=1):
+    if rows < 1 or cols < 1:
+        raise ImageFileError("no pixels")
+    if rows * cols * frames > MAX_PIXELS:
+        raise ImageFileError(f"{cols} x {rows} pixels{f' x {frames}' * (frames > 1)} are more than {MAX_PIXELS}")
+
+
 def _check_header(image):
     """Refuse by the header alone, before anything is decoded."""
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageFileError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS}")
+    _check_size(image.height, image.width)
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-        raise ImageFileError(f"{frames} frames or pages: save the one to work on as a file of its own")
-    if image.mode not in _DECODED and not _is_deep_pnm(image):
+        raise ImageFileError(f"{frames} frames: save the one to work on as a file of its own, or a stack as TIFF")
+    if image.mode not in _DECODED or (image.mode == "I" and image.format != "PPM"):
         raise ImageFileError(f"pixels of the kind {image.mode} are not supported")
-    if _is_reduced(image):
-        raise ImageFileError("colour or alpha of more than 8 bits, which would be reduced to 8; 16-bit grey is kept")
     if image.mode.startswith("I;16") and "transparency" in image.info:
-        raise ImageFileError("16-bit grey with transparency is not supported")
-    if _is_negative(image):
-        raise ImageFileError("16-bit or floating-point grey of which 0 is white is not supported: make 0 black")
-
-
-def _is_deep_pnm(image):
-    """Whether the image is 16-bit grey in 32-bit integers, which Pillow makes of this format alone."""
-    return image.format == "PPM" and image.mode == "I"
-
-
-def _is_negative(image):
-    """Whether the greatest value is black, as Pillow minds for 8 bits only."""
-    deep = image.mode.startswith(("I", "F"))
-    return deep and image.format == "TIFF" and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
+        raise ImageFileError("16-bit grey with a transparent value is not supported")
 
 
 def _is_reduced(image):
     """Whether Pillow decodes pixels of more than 8 bits to 8."""
     if image.mode.startswith(("I", "F")):
         return False
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))) > 8
     if image.format == "PNG":
         return any(";16" in str(tile[3]) for tile in image.tile)
     if image.format == "PPM":
@@ -301,8 +353,6 @@ def _is_reduced(image):
 def _is_lossy_file(image, file):
     if image.format == "WEBP":
         return _is_lossy_webp(file)
-    if image.format == "TIFF":
-        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
     return image.format in ("JPEG", "MPO")
 
 
@@ -317,30 +367,253 @@ def _is_lossy_webp(file):
     return False
 
 
-def _decode(image, lossy):
+def _decode(image, file):
+    lossy = _is_lossy_file(image, file)
+    if _is_reduced(image):
+        return _decode_deep(image, file)
     metadata = _metadata(image)
-    if _is_deep_pnm(image):
-        return Picture(np.asarray(image).astype(np.uint16))
+    stored = image.height, image.width
+    pixels, alpha = _pixels(image)
+    if image.format == "PPM" and pixels.dtype == np.int32:
+        pixels = pixels.astype(np.uint16)
+    return Picture(pixels, alpha, metadata, lossy, stored_shape=_other(stored, pixels))
+
+
+def _other(stored, pixels):
+    """The shape that a file has stored, if the pixels have another."""
+    return stored if stored != pixels.shape[:2] else None
+
+
+def _pixels(image):
+    """The pixels of an image, upright, and its alpha or None."""
     mode = _DECODED[image.mode]
     if mode in ("L", "RGB") and image.has_transparency_data:
         mode += "A"
     image = _upright(image)
-    if mode in ("I;16", "F"):
-        return Picture(np.array(image).astype(np.uint16 if mode == "I;16" else np.float32, copy=False), None, metadata)
+    if mode in ("I;16", "I", "F"):
+        array = np.array(image)
+        return (array.astype(np.uint16, copy=False) if mode == "I;16" else array), None
     pixels = np.array(image if image.mode == mode else image.convert(mode))
     if not mode.endswith("A"):
-        return Picture(pixels, None, metadata, lossy)
+        return pixels, None
     colour = pixels[..., 0] if mode == "LA" else pixels[..., :3]
-    return Picture(np.ascontiguousarray(colour), pixels[..., -1].copy(), metadata, lossy)
+    return np.ascontiguousarray(colour), pixels[..., -1].copy()
+
+
+def _decode_deep(image, file):
+    """Decode colour or alpha of 16 bits, which Pillow would reduce to 8."""
+    if image.format != "PNG" or "transparency" in image.info:
+        raise ImageFileError("colour of more than 8 bits, which would be reduced to 8: save it as PNG or TIFF")
+    imagecodecs = _require_deep("imagecodecs", "16-bit colour or alpha in PNG")
+    metadata, orientation = _metadata(image), _orientation(image)
+    file.seek(0)
+    array = imagecodecs.png_decode(file.read())
+    stored = array.shape[:2]
+    array = _turned(array, orientation)
+    pixels, alpha = _apart(array, array.shape[-1] in (2, 4))
+    return Picture(pixels, alpha, metadata, stored_shape=_other(stored, pixels))
+
+
+def _require_deep(module, what):
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ImageFileError(f"{what} is not kept without more packages; {_DEEP}") from None
+
+
+def _apart(array, alpha):
+    """The colours of an array and its last sample, the alpha, if it has one."""
+    if not alpha:
+        return (array[..., 0] if array.ndim > 2 and array.shape[-1] == 1 else array), None
+    colour = array[..., 0] if array.shape[-1] == 2 else array[..., :-1]
+    return np.ascontiguousarray(colour), array[..., -1].copy()
+
+
+def _turned(array, orientation):
+    """Turn an array as EXIF's orientation says."""
+    if orientation in (2, 3, 7, 8):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 6, 7):
+        array = array[::-1]
+    return np.ascontiguousarray(array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array)
+
+
+def _read_npy(file):
+    version = np.lib.format.read_magic(file)
+    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if header is None:
+        raise ImageFileError(f"version {version[0]}.{version[1]} of the format is not supported")
+    shape, _, dtype = header(file)
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise ImageFileError(f"an array of {dtype}, not of integers or of floats of at most 64 bits")
+    samples = shape[-1] if len(shape) > 2 and (shape[-1] == 3 or (shape[-1] in (2, 4) and dtype in ("u1", "u2"))) else 1
+    plane = shape[:-1] if samples > 1 else shape
+    if len(plane) not in (2, 3) or 0 in shape:
+        raise ImageFileError(f"an array of shape {shape}, not of rows and columns, with colours or frames")
+    _check_size(*plane[-2:], frames=plane[0] if len(plane) == 3 else 1)
+    start = file.tell()
+    file.seek(0, os.SEEK_END)
+    if file.tell() - start < math.prod(shape) * dtype.itemsize:
+        raise ImageFileError("damaged or truncated (fewer bytes than its shape asks for)")
+    file.seek(0)
+    array = np.lib.format.read_array(file, allow_pickle=False)
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    pixels, alpha = _apart(array.view(np.uint8) if dtype.kind == "b" else array, samples in (2, 4))
+    return Picture(pixels, alpha, frames=len(plane) == 3)
+
+
+# ---- TIFF ----
+
+
+def _read_tiff(file):
+    """Read all pages of full size of a TIFF file, with its tags."""
+    held = tiff.directories(file)
+    numbers = [k for k, page in enumerate(held) if not page.first(254, 0) & 5]  # 1 is an overview, 4 a mask
+    lost = ["overviews or masks"] * (len(numbers) < len(held))
+    pages = [held[k] for k in numbers]
+    first = pages[0]
+    count = max(len(pages), _imagej_frames(first))
+    _check_size(first.first(257, 0), first.first(256, 0), count)
+    if len({(page.first(257, 0), page.first(256, 0)) for page in pages}) > 1:
+        raise ImageFileError(f"{len(pages)} pages of different sizes: save the one to work on as a file of its own")
+    orientation = first.first(tiff.ORIENTATION, 1)
+    plain = {_is_plain(page) for page in pages} == {True} and count == len(pages)
+    try:
+        if not plain:
+            raise Image.UnidentifiedImageError
+        pixels, alpha, lossy, metadata = _pages_by_pillow(file, numbers, pages)
+    except Image.UnidentifiedImageError:  # as Pillow says of BigTIFF and of 32 bits where the high byte comes first
+        pixels, alpha, lossy = _pages_by_tifffile(file, numbers, first, count)
+        metadata = {"icc_profile": first.tags[tiff.PROFILE].data} if tiff.PROFILE in first.tags else {}
+    if pixels.size == 0:
+        raise ImageFileError("no pixels")
+    turned = orientation in range(2, 9)
+    left = [*first.unread, *(number for number in (tiff.SUBDIRECTORIES,) if number in first.tags)]
+    if turned:
+        left += [number for number in tiff.GEOGRAPHIC if number in first.tags]
+    if turned:
+        for page in pages:
+            page.tags = {number: tag for number, tag in page.tags.items() if number not in tiff.GEOGRAPHIC}
+    lost += [tiff.tag_name(number) for number in left]
+    metadata["tiff"] = pages if len(pages) == count else pages * count
+    if lost:
+        metadata["lost"] = tuple(lost)
+    frames = count > 1
+    if not frames:
+        pixels, alpha = pixels[0], None if alpha is None else alpha[0]
+    stored = first.first(257, 0), first.first(256, 0)
+    shape = pixels.shape[frames : frames + 2]
+    return Picture(pixels, alpha, metadata, lossy, _nodata(first), frames, stored if stored != shape else None)
+
+
+def _imagej_frames(page):
+    """How many images ImageJ says that it has put behind a single directory."""
+    text = page.tags[tiff.DESCRIPTION].text if tiff.DESCRIPTION in page.tags else ""
+    match = re.search(r"^images=(\d{1,9})$", text, re.MULTILINE) if text.startswith("ImageJ=") else None
+    return int(match[1]) if match else 1
+
+
+def _tiff_kind(page):
+    """The bits and the format of a page's samples."""
+    bits = page.tags[258].numbers if 258 in page.tags else (1,)
+    return max(bits, default=1), page.first(339, 1)
+
+
+def _is_plain(page):
+    """Whether Pillow decodes the pixels of a page as they are; raise if nobody should."""
+    bits, code = _tiff_kind(page)
+    deep = bits > 8 or code != 1
+    if deep and page.first(262, 1) == 0:
+        raise ImageFileError("grey of more than 8 bits, or signed, of which 0 is white is not supported: make 0 black")
+    return not deep or (page.first(277, 1) == 1 and (bits, code) in _TIFF_KINDS)
+
+
+def _pages_by_pillow(file, numbers, pages):
+    file.seek(0)
+    all_pixels, all_alpha = [], []
+    with Image.open(file, formats=("TIFF",)) as image:
+        lossy = image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
+        metadata = _metadata(image)
+        for number, page in zip(numbers, pages, strict=True):
+            image.seek(number)
+            if image.mode not in _DECODED:
+                raise ImageFileError(f"pixels of the kind {image.mode} are not supported")
+            pixels, alpha = _pixels(image)
+            kind = _tiff_kind(page)
+            if kind[0] > 8 or kind[1] != 1:
+                dtype, convert = _TIFF_KINDS[kind]
+                pixels = convert(np.ascontiguousarray(pixels)).astype(dtype, copy=False)
+            all_pixels.append(pixels)
+            all_alpha.append(alpha)
+    return *_stacked(all_pixels, all_alpha), lossy, metadata
+
+
+def _stacked(pixels, alpha):
+    """The pages as one array, and their alpha or None; raise if they are of different kinds."""
+    kinds = {(page.dtype, page.shape, its is None) for page, its in zip(pixels, alpha, strict=True)}
+    if len(kinds) > 1:
+        raise ImageFileError(f"{len(pixels)} pages of different kinds: save the one to work on as a file of its own")
+    if len(pixels) == 1:
+        return pixels[0][np.newaxis], None if alpha[0] is None else alpha[0][np.newaxis]
+    return np.stack(pixels), None if alpha[0] is None else np.stack(alpha)
+
+
+def _pages_by_tifffile(file, numbers, first, count):
+    bits, code = _tiff_kind(first)
+    what = {1: f"{bits}-bit colour", 2: f"signed {bits}-bit numbers", 3: f"{bits}-bit floating-point numbers"}
+    tifffile = _require_deep("tifffile", f"TIFF with {what.get(code, 'such numbers')}")
+    log = logging.getLogger("tifffile")
+    was, log.disabled = log.disabled, True  # it tells there of damage
+    file.seek(0)
+    try:
+        with tifffile.TiffFile(file) as whole:
+            page = whole.pages[numbers[0]]
+            if count > len(numbers):
+                arrays = whole.series[0].asarray()
+                arrays = list(arrays.reshape(count, *page.shape))
+            else:
+                arrays = [whole.pages[number].asarray() for number in numbers]
+            axes, extras = page.axes, page.extrasamples
+            lossy = page.compression.name in ("JPEG", "OJPEG", "WEBP", "JPEGXR_NDPI")
+    finally:
+        log.disabled = was
+    orientation = first.first(tiff.ORIENTATION, 1)
+    samples = 1
+    if axes in ("SYX", "YXS"):
+        samples = page.shape[axes.index("S")]
+        arrays = [np.moveaxis(array, axes.index("S"), -1) for array in arrays]
+    elif axes != "YX":
+        raise ImageFileError(f"pages with the axes {axes} are not supported")
+    colour = samples in (3, 4) and first.first(262, 1) == 2
+    if (samples > 2 and not colour) or len(extras) != samples - (3 if colour else 1):
+        raise ImageFileError(f"{samples} samples a pixel, which are neither grey nor RGB, are not supported")
+    pixels, alpha = zip(*(_apart(_turned(array, orientation), bool(extras)) for array in arrays), strict=True)
+    return *_stacked(pixels, alpha), lossy
+
+
+def _nodata(page):
+    """The number of GDAL's tag for what is missing, or None."""
+    text = page.tags[tiff.NODATA].text.strip() if tiff.NODATA in page.tags else ""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return None
+
+
+# ---- metadata ----
+
+
+def _orientation(image):
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged metadata must not cost the picture
+        return 1
 
 
 def _upright(image):
     """Apply the orientation of EXIF, as ImageOps.exif_transpose does, which gives up if any other tag is damaged."""
     image.load()  # which applies that of TIFF
-    try:
-        method = _TRANSPOSITIONS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # damaged metadata must not cost the picture
-        return image
+    method = _TRANSPOSITIONS.get(_orientation(image))
     return image if method is None else image.transpose(method)
 
 
@@ -432,16 +705,31 @@ def check_format(target, picture):
         If the extension is unknown, or its format does not hold such pixels, transparency or so long a side.
     """
     chosen = _format_of(target)
-    if picture.mode not in chosen.modes:
-        able = ", ".join(extension for extension, other in _FORMATS.items() if picture.mode in other.modes)
-        raise ValueError(f"{target}: {chosen.name} cannot hold {_MODES[picture.mode]}; these can: {able}")
-    rows, cols = picture.pixels.shape[:2]
+    if not _holds_kind(chosen, picture):
+        able = ", ".join(extension for extension, other in _FORMATS.items() if _holds_kind(other, picture))
+        raise ValueError(f"{target}: {chosen.name} cannot hold {picture.kind}; these can: {able}")
+    rows, cols = picture.size
     if max(rows, cols) > chosen.max_side:
         raise ValueError(f"{target}: {chosen.name} holds at most {chosen.max_side} pixels a side, got {cols} x {rows}")
+    if chosen is _PNG and _is_deep_colour(picture):
+        try:
+            _require_deep("imagecodecs", "16-bit colour or alpha in PNG")
+        except ImageFileError as error:
+            raise ValueError(f"{target}: {error}") from None
+
+
+def _holds_kind(chosen, picture):
+    held = chosen.dtypes if picture.channel_axis is None else chosen.colour_dtypes
+    fits = picture.pixels.dtype.name in held and (chosen.alpha or picture.alpha is None)
+    return fits and (chosen.frames or not picture.frames)
+
+
+def _is_deep_colour(picture):
+    return picture.pixels.dtype == np.uint16 and (picture.channel_axis is not None or picture.alpha is not None)
 
 
 def _holds(chosen, key, value):
-    return len(value) <= chosen.metadata.get(key, -1)
+    return key in _METADATA and len(value) <= chosen.metadata.get(key, -1)
 
 
 def left_out(target, picture):
@@ -457,7 +745,8 @@ def left_out(target, picture):
     Returns
     -------
     tuple of str
-        Some of "colour profile", "resolution" and "EXIF": the format knows no such thing, or not of that length.
+        Some of "colour profile", "resolution" and "EXIF" and the names of TIFF tags: the format knows no such thing, or
+        not of that length.
 
     Raises
     ------
@@ -471,11 +760,16 @@ def left_out(target, picture):
     ('resolution',)
     """
     chosen = _format_of(target)
-    return tuple(
+    names = [
         name
         for key, name in _METADATA.items()
         if key in picture.metadata and not _holds(chosen, key, picture.metadata[key])
-    )
+    ]
+    names += picture.metadata.get("lost", ())
+    if chosen is not _TIFF and "tiff" in picture.metadata:
+        told = (*tiff.STRUCTURAL, *tiff.RESOLUTIONS, *_KEPT_TAGS, tiff.SUBDIRECTORIES)
+        names += [tiff.tag_name(number) for number in sorted(picture.metadata["tiff"][0].tags) if number not in told]
+    return tuple(names)
 
 
 def encode(target, picture):
@@ -500,11 +794,54 @@ def encode(target, picture):
     """
     check_format(target, picture)
     chosen = _format_of(target)
-    pixels = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    pixels = picture.pixels
+    if picture.alpha is not None:
+        samples = pixels if picture.channel_axis is not None else pixels[..., np.newaxis]
+        pixels = np.concatenate([samples, picture.alpha[..., np.newaxis]], axis=-1)
     metadata = {key: value for key, value in picture.metadata.items() if _holds(chosen, key, value)}
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, chosen.name, **chosen.options, **metadata)
-    return buffer.getvalue()
+    if chosen is _TIFF:
+        pages = list(pixels) if picture.frames else [pixels]
+        held = picture.metadata.get("tiff") or _as_directories(metadata)
+        held = held if len(held) in (0, len(pages)) else [held[0]] * len(pages)
+        return tiff.encode(pages, held, alpha=picture.alpha is not None, profile=metadata.get("icc_profile"))
+    if chosen.name == "NPY":
+        np.lib.format.write_array(buffer, pixels, allow_pickle=False)
+    elif chosen is _PNG and _is_deep_colour(picture):
+        return _deep_png(pixels, metadata)
+    else:
+        Image.fromarray(pixels).save(buffer, chosen.name, **chosen.options, **metadata)
+    return buffer.getbuffer()
+
+
+def _as_directories(metadata):
+    """What is known beside the pixels as TIFF says it."""
+    directory = tiff.Directory()
+    if "exif" in metadata:
+        block = metadata["exif"]
+        with contextlib.suppress(ValueError, KeyError, struct.error):  # damaged
+            directory = tiff.directories(io.BytesIO(block.removeprefix(b"Exif\0\0")))[0]
+    if "dpi" in metadata:
+        directory.tags |= tiff.resolution(metadata["dpi"])
+    return [directory] if directory.tags or directory.below else []
+
+
+def _deep_png(pixels, metadata):
+    """A PNG file of 16-bit samples, with what belongs to it, which goes after the header."""
+    whole = bytes(importlib.import_module("imagecodecs").png_encode(np.ascontiguousarray(pixels)))
+    chunks = b""
+    if "icc_profile" in metadata:
+        chunks += _chunk(b"iCCP", b"profile\0\0" + zlib.compress(metadata["icc_profile"]))
+    if "dpi" in metadata:
+        chunks += _chunk(b"pHYs", struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in metadata["dpi"]), 1))
+    if "exif" in metadata:
+        chunks += _chunk(b"eXIf", metadata["exif"].removeprefix(b"Exif\0\0"))
+    header = 8 + 25  # the signature and the chunk IHDR
+    return whole[:header] + chunks + whole[header:]
+
+
+def _chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def write(target, picture, *, overwrite=False):
@@ -513,8 +850,8 @@ def write(target, picture, *, overwrite=False):
     Parameters
     ----------
     target : str or os.PathLike
-        The file; its extension chooses the format: .png, .tif, .tiff, .webp (lossless), .bmp, .pgm, .ppm, or .jpg and
-        .jpeg, which alone change pixels. "-" is a PNG on standard output.
+        The file; its extension chooses the format: .png, .tif, .tiff, .npy, .webp (lossless), .bmp, .pgm, .ppm, or .jpg
+        and .jpeg, which alone change pixels. "-" is a PNG on standard output.
     picture : Picture
         What to write. Metadata that the format cannot hold are left out; :func:`left_out` tells which.
     overwrite : bool, default False

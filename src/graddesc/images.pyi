@@ -1,9 +1,11 @@
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from _typeshed import StrPath
 from numpy.typing import NDArray
+
+from graddesc.tiff import Directory
 
 __all__ = [
     "MAX_PIXELS",
@@ -25,17 +27,26 @@ class _Metadata(TypedDict, total=False):
     icc_profile: bytes
     exif: bytes
     dpi: tuple[float, float]
+    tiff: list[Directory]
+    lost: tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    pixels: NDArray[np.uint8 | np.uint16 | np.float32]
-    alpha: NDArray[np.uint8] | None = None
+    pixels: NDArray[np.integer[Any] | np.floating[Any]]
+    alpha: NDArray[np.uint8 | np.uint16] | None = None
     metadata: _Metadata = ...
     lossy: bool = False
+    nodata: float | None = None
+    frames: bool = False
+    stored_shape: tuple[int, int] | None = None
     @property
     def channel_axis(self) -> Literal[-1] | None: ...
     @property
-    def mode(self) -> Literal["L", "LA", "RGB", "RGBA", "I;16", "F"]: ...
+    def frame_axis(self) -> Literal[0] | None: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def kind(self) -> str: ...
 
 def read(source: StrPath) -> Picture: ...
 def is_lossy(target: StrPath) -> bool: ...

@@ -1,0 +1,254 @@
+"""TIFF files: every tag is handed on, byte for byte, or named; every kind of pixel is kept, or refused by its name."""
+
+import io
+import struct
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import ExifTags, Image, ImageOps
+
+from graddesc import images, tiff
+
+RNG = np.random.default_rng(7)
+SCALE, TIEPOINT = (30.123456789012345, 30.0, 0.0), (0.0, 0.0, 0.0, 399960.0, 4500000.0, 1 / 3)
+GEO = [
+    (33550, "d", 3, SCALE, True),
+    (33922, "d", 6, TIEPOINT, True),
+    (34735, "H", 8, (1, 1, 0, 1, 1024, 0, 1, 1), True),
+    (34736, "d", 2, (6378137.0, 298.257223563), True),
+    (34737, "s", 0, "WGS 84 / UTM zone 33N|", True),
+    (42112, "s", 0, "<GDALMetadata><Item name='a'>b</Item></GDALMetadata>", True),
+    (42113, "s", 0, "-9999", True),
+    (65000, "B", 5, bytes([1, 2, 3, 0, 5]), True),
+    (65001, "f", 2, (0.1, -2.5), True),
+    (65002, "i", 2, (-7, 8), True),
+]
+
+
+def written(array, **options):
+    buffer = io.BytesIO()
+    options = {"photometric": "rgb" if array.shape[-1] == 3 and array.ndim == 3 else "minisblack"} | options
+    tifffile.imwrite(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def raw_tags(data):
+    """All tags but the structural ones, as bytes, and those of EXIF and GPS."""
+    return [
+        ({number: tag for number, tag in page.tags.items() if number not in tiff.STRUCTURAL}, page.below)
+        for page in tiff.directories(io.BytesIO(data))
+    ]
+
+
+@pytest.fixture
+def through(tmp_path):
+    """Read a file and write it again; return the picture and the new file."""
+
+    def pass_through(data, name="out.tif"):
+        source, target = tmp_path / "in.tif", tmp_path / name
+        source.write_bytes(data)
+        picture = images.read(source)
+        images.write(target, picture, overwrite=True)
+        return picture, target.read_bytes()
+
+    return pass_through
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8", "u8"])
+def test_every_tag_and_pixel(through, byteorder, bigtiff, dtype):
+    pixels = (RNG.normal(size=(13, 9)) * 50).astype(dtype)
+    data = written(pixels, byteorder=byteorder, bigtiff=bigtiff, extratags=GEO, description="height in m", software="x")
+    picture, again = through(data)
+    assert picture.pixels.dtype == dtype
+    assert (picture.nodata, picture.frames) == (-9999, False)
+    assert images.left_out("out.tif", picture) == ()
+    assert raw_tags(again) == raw_tags(data)
+    with tifffile.TiffFile(io.BytesIO(again)) as file:
+        page = file.pages[0]
+        np.testing.assert_array_equal(page.asarray(), pixels)
+        assert page.tags[33550].value == SCALE
+        assert page.tags[33922].value == TIEPOINT
+        assert page.tags[42113].value == "-9999"
+        assert page.tags[65000].value == bytes([1, 2, 3, 0, 5])
+        assert page.description == "height in m"
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits"])
+@pytest.mark.parametrize("predictor", [False, True])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_stored_in_many_ways(through, compression, predictor, tile):
+    if predictor and compression in (None, "packbits"):
+        return
+    for dtype in ("u1", "i2", "u4", "f4", "f8"):
+        pixels = (RNG.normal(size=(40, 35)) * 50).astype(dtype)
+        data = written(pixels, compression=compression, predictor=predictor, tile=tile)
+        picture, _ = through(data)
+        np.testing.assert_array_equal(picture.pixels, pixels)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "i4"])
+def test_colour(through, planar, dtype):
+    pixels = (RNG.random((3, 14, 15)) * 200).astype(dtype)
+    data = written(np.moveaxis(pixels, 0, -1) if planar == "contig" else pixels, photometric="rgb", planarconfig=planar)
+    picture, again = through(data)
+    assert picture.channel_axis == -1
+    np.testing.assert_array_equal(picture.pixels, np.moveaxis(pixels, 0, -1))
+    np.testing.assert_array_equal(tifffile.imread(io.BytesIO(again)), np.moveaxis(pixels, 0, -1))
+
+
+def test_colour_with_alpha(through):
+    pixels = RNG.integers(0, 65536, (14, 15, 4), np.uint16)
+    picture, again = through(written(pixels, photometric="rgb", extrasamples=["unassalpha"]))
+    np.testing.assert_array_equal(picture.alpha, pixels[..., 3])
+    np.testing.assert_array_equal(tifffile.imread(io.BytesIO(again)), pixels)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
+def test_pages_are_frames_with_tags_of_their_own(through, dtype):
+    pages = (RNG.random((4, 11, 12)) * 100).astype(dtype)
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for k, page in enumerate(pages):
+            file.write(page, photometric="minisblack", extratags=[(65010, "d", 1, k / 7, True)], metadata=None)
+    picture, again = through(buffer.getvalue())
+    assert (picture.frames, picture.frame_axis, picture.pixels.shape) == (True, 0, (4, 11, 12))
+    np.testing.assert_array_equal(picture.pixels, pages)
+    assert raw_tags(again) == raw_tags(buffer.getvalue())
+    np.testing.assert_array_equal(through(again)[0].pixels, pages)
+
+
+def test_the_hyperstack_of_imagej(through):
+    pages = RNG.integers(0, 4000, (5, 11, 12), np.uint16)
+    data = written(pages, imagej=True, resolution=(2.5, 2.5), metadata={"spacing": 0.3, "unit": "um", "axes": "ZYX"})
+    picture, again = through(data)
+    np.testing.assert_array_equal(picture.pixels, pages)
+    with tifffile.TiffFile(io.BytesIO(again)) as file:
+        assert file.imagej_metadata["spacing"] == 0.3
+        assert file.imagej_metadata["unit"] == "um"
+        assert file.pages[0].tags["XResolution"].value == (5, 2)
+        np.testing.assert_array_equal(file.asarray(), pages)
+
+
+def test_overviews_are_no_frames_and_are_named(through):
+    buffer = io.BytesIO()
+    large, small = np.arange(400, dtype="f4").reshape(20, 20), np.zeros((10, 10), "f4")
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(large, photometric="minisblack", extratags=GEO, metadata=None)
+        file.write(small, photometric="minisblack", subfiletype=1, metadata=None)
+    picture, again = through(buffer.getvalue())
+    np.testing.assert_array_equal(picture.pixels, large)
+    assert not picture.frames
+    assert images.left_out("out.tif", picture) == ("overviews or masks",)
+    assert raw_tags(again) == raw_tags(buffer.getvalue())[:1]
+
+
+def test_what_another_format_cannot_hold_is_named(through):
+    picture, _ = through(written(RNG.integers(0, 9, (5, 6), np.uint16), extratags=GEO), name="out.png")
+    names = images.left_out("out.png", picture)
+    for name in ("ModelPixelScale", "ModelTiepoint", "GeoKeyDirectory", "GDAL_NODATA", "TIFF tag 65000"):
+        assert name in names
+    assert "ImageWidth" not in names
+    assert "StripOffsets" not in names
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("-9999", -9999),
+        ("nan", np.nan),
+        ("-3.4028234663852886e+38", -3.4028234663852886e38),
+        (" 0 ", 0),
+        ("none", None),
+    ],
+)
+def test_nodata(through, text, value):
+    picture, _ = through(written(np.zeros((3, 4), "f4"), extratags=[(42113, "s", 0, text, True)]))
+    np.testing.assert_equal(picture.nodata, value)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f8"])
+def test_what_is_turned_is_upright_and_has_no_place(through, orientation, dtype):
+    stored = np.arange(12).reshape(3, 4).astype(dtype)
+    data = written(stored, extratags=[*GEO, (274, "H", 1, orientation, True)])
+    picture, again = through(data)
+    image = Image.fromarray(stored.astype("u1"))
+    exif = image.getexif()
+    exif[274] = orientation
+    np.testing.assert_array_equal(picture.pixels, np.asarray(ImageOps.exif_transpose(image)))
+    assert picture.stored_shape == ((3, 4) if orientation > 4 else None)
+    names = images.left_out("out.tif", picture)
+    assert ("ModelTiepoint" in names) is (orientation > 1)
+    assert (33922 in raw_tags(again)[0][0]) is (orientation == 1)
+    assert 42113 in raw_tags(again)[0][0]
+
+
+def test_exif_and_gps_stay_to_the_byte(through):
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "1689:05:16 06:00:00"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = b"\0\1whatever\xff"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    buffer = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 255, (9, 8), np.uint8)).save(buffer, "TIFF", exif=exif.tobytes())
+    _, again = through(buffer.getvalue())
+    ((_, before),) = raw_tags(buffer.getvalue())
+    ((_, after),) = raw_tags(again)
+    assert before == after
+    assert before[tiff.EXIF][37500].data == b"\0\1whatever\xff"
+
+
+def test_pages_that_are_no_stack(through):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for shape in ((4, 5), (5, 4)):
+            file.write(np.zeros(shape, "u1"), photometric="minisblack", metadata=None)
+    with pytest.raises(images.ImageFileError, match="2 pages of different sizes: save the one to work on"):
+        through(buffer.getvalue())
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for dtype in ("u1", "u2"):
+            file.write(np.zeros((4, 5), dtype), photometric="minisblack", metadata=None)
+    with pytest.raises(images.ImageFileError, match="2 pages of different kinds: save the one to work on"):
+        through(buffer.getvalue())
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f2", "i8", "c8"])
+def test_kinds_that_need_the_extra(through, monkeypatch, dtype):
+    data = written(np.zeros((4, 5), dtype))
+    if dtype == "c8":
+        with pytest.raises(images.ImageFileError):
+            through(data)
+        return
+    through(data)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    kind = "signed 64-bit" if dtype == "i8" else f"{8 * int(dtype[1])}-bit floating-point"
+    with pytest.raises(images.ImageFileError, match=rf"TIFF with {kind} numbers is not kept .*graddesc\[deep\]"):
+        through(data)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u2", "i2", "u4", "i4", "f4"])
+def test_kinds_that_need_nothing(through, monkeypatch, dtype):
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    pixels = (RNG.normal(size=(3, 13, 9)) * 50).astype(dtype)
+    for array in (pixels[0], pixels):
+        picture, again = through(written(array))
+        np.testing.assert_array_equal(picture.pixels, array)
+        np.testing.assert_array_equal(tifffile.imread(io.BytesIO(again)), array)
+
+
+def test_four_gigabytes_become_bigtiff():
+    page = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (2, 5), (0, 0))
+    whole = bytes(tiff.encode([page], [], alpha=False, profile=None))
+    assert whole[:4] == b"II*\0"
+    long8 = tiff.Directory({65000: tiff.Tag(16, 1, struct.pack("<Q", 2**40))})
+    whole = bytes(tiff.encode([page], [long8], alpha=False, profile=b"inks"))
+    assert whole[:4] == b"II+\0"
+    assert tiff.directories(io.BytesIO(whole))[0].tags[65000].numbers == (2**40,)
+    with tifffile.TiffFile(io.BytesIO(whole)) as file:
+        np.testing.assert_array_equal(file.asarray(), page)
+        assert file.pages[0].tags[34675].value == b"inks"
