@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import graddesc
 from graddesc import animation
 
 GREY = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
@@ -56,8 +57,8 @@ def test_colour_is_near():
     gradient = np.stack([*np.meshgrid(ramp, ramp), np.full((50, 50), 90, np.uint8)], axis=-1)
     other = 255 - gradient  # of which a palette for the first frame knows nothing
     found = frames(animation.Recorder(gradient).encode(other))
-    assert np.abs(found[0][0].astype(int) - gradient).mean() < 8
-    assert np.abs(found[-1][0].astype(int) - other).mean() < 8
+    assert np.abs(found[0][0].astype(int) - gradient).mean() < 10  # one palette for all frames
+    assert np.abs(found[-1][0].astype(int) - other).mean() < 10
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,10 @@ def test_colour_is_near():
         (np.array([[-np.inf, 0.2, np.inf]]), [0, 51, 255]),
         (np.array([[-1e308, 0, 1e308]]), [0, 128, 255]),
         (np.array([[-3e38, 0, 3e38]], np.float32), [0, 128, 255]),
+        (np.array([[-200, 0, 200]], np.int16), [0, 128, 255]),
+        (np.array([[7, 7]], np.int32), [0, 0]),
+        (np.array([[0, 2**63 - 1]], np.int64), [0, 255]),
+        (np.array([[0, 0.5, 1]], np.float16), [0, 128, 255]),
     ],
 )
 def test_all_ranges_fit_eight_bits(image, expected):
@@ -81,14 +86,62 @@ def test_all_ranges_fit_eight_bits(image, expected):
 @pytest.mark.parametrize("shape", [(3, 30, 40), (30, 40, 4), (30, 40, 1), (5,), (), (0, 4), (2, 2, 3, 3)])
 def test_other_shapes_are_refused(shape):
     wanted = f"image must have shape (rows, cols) or (rows, cols, 3), got {shape}"
+    if 0 in shape:
+        wanted = f"image must not be empty, got shape {shape}"
     with pytest.raises(ValueError, match=re.escape(wanted)):
         animation.Recorder(np.zeros(shape))
 
 
-@pytest.mark.parametrize("dtype", [bool, np.int64, np.float16, complex])
+@pytest.mark.parametrize("dtype", [bool, np.longdouble, complex])
 def test_other_dtypes_are_refused(dtype):
-    with pytest.raises(TypeError, match=f"image must be uint8, uint16, float32 or float64, got {np.dtype(dtype)}"):
+    with pytest.raises(TypeError, match=f"image must be of .* of at most 64 bits, got {np.dtype(dtype)}"):
         animation.Recorder(np.zeros((3, 4), dtype))
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "png"])
+def test_formats(kind):
+    colour = np.random.default_rng(1).integers(0, 256, (200, 250, 3), np.uint8)
+    recorder = record(colour, 4)
+    data = recorder.encode(colour[::-1], kind)
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.n_frames, image.size) == (kind.upper(), 6, (250, 200))
+        image.seek(5)
+        last = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(last - colour[::-1])[:150].mean() < (1 if kind == "png" else 60)
+    with pytest.raises(ValueError, match="kind must be one of gif, webp, png, got 'mp4'"):
+        recorder.encode(colour, "mp4")
+
+
+def test_iteration_and_loss_stand_in_the_corner():
+    grey = np.full((100, 200), 128, np.uint8)
+    recorder = animation.Recorder(grey)
+    for nit, fun in ((1, 2.0), (2, 1.5)):
+        recorder(SimpleNamespace(x=grey, nit=nit, fun=fun))
+    first, *others = (np.asarray(frame) for frame in recorder.frames)
+    assert all((frame[:80] == 128).all() for frame in others)
+    assert len({frame[-20:].tobytes() for frame in (first, *others)}) == 3
+    assert others[0][-20:].min() == 0
+    assert others[0][-20:].max() > 200
+
+
+def test_restore_calls_for_what_is_shown_only():
+    image = np.add.outer(np.arange(40.0), np.arange(50.0)) + np.random.default_rng(0).random((40, 50))
+    mask = np.random.default_rng(1).random((40, 50)) < 0.6
+    seen = []
+
+    class Seldom:
+        next_iteration = 3
+
+        def __call__(self, intermediate_result):
+            seen.append(intermediate_result.nit)
+            self.next_iteration = 2 * intermediate_result.nit
+
+    settings = {"full_output": True, "tol": 0, "max_iter": 20}
+    restored, info = graddesc.restore(image, mask, callback=Seldom(), **settings)
+    assert seen == [3, 6, 12]
+    expected, told = graddesc.restore(image, mask, **settings)
+    np.testing.assert_array_equal(restored, expected)
+    np.testing.assert_array_equal(info.history, told.history)
 
 
 def test_large_images_are_reduced():

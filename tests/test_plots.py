@@ -1,9 +1,14 @@
 """Plots of functions and of runs: what the figures hold."""
 
+import re
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import graddesc
 from graddesc import ConjugateGradient, Steepest, StrongWolfe, minimize, plots
 from graddesc.problems import Himmelblau, Quadratic, Rosenbrock
 
@@ -310,3 +315,76 @@ class TestSurface:
         cube = Rosenbrock(3)
         with pytest.raises(ValueError, match=r"x must have shape \(2,\), got \(3,\)"):
             plots.surface(cube, cube.gradient, cube.start)
+
+
+class TestLive:
+    @staticmethod
+    def heal(live, image=None, **settings):
+        image = np.add.outer(np.arange(30.0), np.arange(40.0)) / 70 if image is None else image
+        mask = np.random.default_rng(0).random(image.shape[:2]) < 0.5
+        axis = -1 if image.ndim == 3 else None
+        return graddesc.restore(image, mask, callback=live, channel_axis=axis, tol=0, max_iter=12, **settings)
+
+    def test_without_a_window(self):
+        live = plots.Live()
+        self.heal(live)
+        (axes,) = live.figure.axes
+        assert re.fullmatch(r"iteration 11, loss \S+", axes.get_title())
+        assert axes.images[0].get_array().shape == (30, 40)
+        assert live.next_iteration == 13
+        colour = np.random.default_rng(1).normal(0.5, 1, (30, 40, 3))
+        self.heal(plots.Live(), colour)
+
+    def test_every_iteration(self):
+        seen = []
+
+        class Counted(plots.Live):
+            def __call__(self, intermediate_result):
+                seen.append(intermediate_result.nit)
+                super().__call__(intermediate_result)
+
+        self.heal(Counted(growth=1))
+        assert seen == list(range(1, 13))
+
+    def test_in_a_window(self, monkeypatch):
+        shown = []
+        monkeypatch.setattr(plots, "_opens_windows", lambda backend: True)
+        monkeypatch.setattr("matplotlib.figure.Figure.show", lambda figure: shown.append(figure))
+        loops = []
+        monkeypatch.setattr(
+            "matplotlib.backend_bases.FigureCanvasBase.start_event_loop", lambda canvas, timeout: loops.append(timeout)
+        )
+        live = plots.Live(pause=0.5)
+        self.heal(live)
+        assert shown == [live.figure]
+        assert set(loops) == {0.5}
+        from matplotlib import pyplot
+
+        pyplot.close(live.figure)
+
+    def test_in_a_notebook(self, monkeypatch):
+        updates = []
+
+        class ZMQInteractiveShell:
+            pass
+
+        class Handle:
+            def update(self, figure):
+                updates.append(figure)
+
+        display = SimpleNamespace(display=lambda figure, display_id: Handle())
+        notebook = SimpleNamespace(get_ipython=ZMQInteractiveShell, display=display)
+        monkeypatch.setitem(sys.modules, "IPython", notebook)
+        live = plots.Live()
+        self.heal(live)
+        assert len(updates) == 9
+        assert set(updates) == {live.figure}
+
+    def test_bad_input(self):
+        for settings, error in (
+            ({"pause": -1}, ValueError),
+            ({"growth": 0.9}, ValueError),
+            ({"pause": "1"}, TypeError),
+        ):
+            with pytest.raises(error, match=f"{next(iter(settings))} must be "):
+                plots.Live(**settings)

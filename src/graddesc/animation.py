@@ -1,29 +1,44 @@
-"""The image healing step by step, as an animated GIF."""
+"""The image healing step by step, as an animated WebP, GIF or PNG."""
 
 import io
 import math
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
+
+from graddesc.arguments import as_image
 
 __all__ = ["Recorder"]
 
 _MAX_SIDE = 480  # pixels; frames of larger images are reduced, which bounds the memory and the file
 _GROWTH = 1.15  # of the iteration from frame to frame: 500 iterations make 35 frames
 _FIRST, _EACH, _LAST = 1200, 90, 3000  # milliseconds
+_LEAST_WIDTH = 160  # pixels that a caption needs
+_COLOURS = 256
+_FORMATS = {
+    "gif": {},
+    "webp": {"quality": 80, "method": 0},
+    "png": {"compress_level": 1},
+}
 
 
 class Recorder:
     """Collect frames of a restoration: pass it to ``restore`` as ``callback``.
 
     The frames lie ever farther apart, at iterations 1, 2, 3, ... and later at a constant ratio, because that is how an
-    image heals. A recorder belongs to one run.
+    image heals; `restore` is told by `next_iteration` which it need not show. In the corner of frames that are wide
+    enough stand the iteration and the loss. A recorder belongs to one run.
 
     Parameters
     ----------
     image : array_like, shape (rows, cols) or (rows, cols, 3)
-        The corrupt image, which is the first frame: uint8, uint16, float32 or float64. Integers are shown over their
-        dtype's range, floats over [0, 1] or what they need beyond it.
+        The corrupt image, which is the first frame, of integers or floats. 8 bits are shown as they are, integers of 16
+        over their dtype's range; floats over [0, 1] or what they need beyond it, other integers over what they need.
+
+    Attributes
+    ----------
+    next_iteration : int
+        The iteration of the next frame.
 
     Raises
     ------
@@ -45,18 +60,21 @@ class Recorder:
     """
 
     def __init__(self, image):
-        image = np.asarray(image)
-        if image.dtype.type not in (np.uint8, np.uint16, np.float32, np.float64):
-            raise TypeError(f"image must be uint8, uint16, float32 or float64, got {image.dtype}")
-        if image.size == 0 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
+        image = as_image(image)
+        if image.shape[2:] not in ((), (3,)) or image.ndim < 2:
             raise ValueError(f"image must have shape (rows, cols) or (rows, cols, 3), got {image.shape}")
-        if image.dtype.kind == "f":
-            finite = image[np.isfinite(image)]
-            self._low, self._high = float(finite.min(initial=0)), float(finite.max(initial=1))
-        else:
+        if image.dtype in (np.uint8, np.uint16):
             self._low, self._high = 0, np.iinfo(image.dtype).max
-        self._next = 1
-        self.frames = [self._frame(image)]
+        else:
+            finite = image[np.isfinite(image)]
+            floating = image.dtype.kind == "f"
+            ends = {"initial": 0} if floating else {}
+            self._low, self._high = (
+                float(finite.min(**ends)),
+                float(finite.max(initial=1) if floating else finite.max()),
+            )
+        self.next_iteration = 1
+        self.frames = [self._frame(image, "corrupt")]
 
     def __call__(self, intermediate_result):
         """Keep a frame if one is due at this iteration.
@@ -64,38 +82,75 @@ class Recorder:
         Parameters
         ----------
         intermediate_result : graddesc.result.Result
-            What ``restore`` hands to its callback; ``x`` and ``nit`` are read.
+            What ``restore`` hands to its callback; ``x``, ``nit`` and ``fun`` are read.
         """
-        if intermediate_result.nit >= self._next:
-            self.frames.append(self._frame(intermediate_result.x))
-            self._next = math.ceil(intermediate_result.nit * _GROWTH)
+        nit = intermediate_result.nit
+        if nit >= self.next_iteration:
+            loss = getattr(intermediate_result, "fun", None)
+            caption = f"iteration {nit}" + ("" if loss is None else f"   loss {loss:.4g}")
+            self.frames.append(self._frame(intermediate_result.x, caption))
+            self.next_iteration = math.ceil(nit * _GROWTH)
 
-    def encode(self, restored):
-        """Return the bytes of the GIF.
+    def encode(self, restored, kind="gif"):
+        """Return the bytes of the animation.
 
         Parameters
         ----------
         restored : numpy.ndarray
             The restored image, which is the last frame.
+        kind : {"gif", "webp", "png"}, default "gif"
+            The format. WebP is a third of a GIF, in as much time, and in all colours; an animated PNG is exact.
 
         Returns
         -------
         bytes-like
             The file's contents.
+
+        Raises
+        ------
+        ValueError
+            If the format is another.
         """
-        frames = [*self.frames, self._frame(restored)]
-        buffer = io.BytesIO()
+        if kind not in _FORMATS:
+            raise ValueError(f"kind must be one of {', '.join(_FORMATS)}, got {kind!r}")
+        frames = [*self.frames, self._frame(restored, "restored")]
+        if kind == "gif" and frames[0].mode == "RGB":
+            frames = _with_one_palette(frames)
         duration = [_FIRST, *[_EACH] * (len(frames) - 2), _LAST]
-        frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+        buffer = io.BytesIO()
+        settings = {"save_all": True, "append_images": frames[1:], "duration": duration, "loop": 0, **_FORMATS[kind]}
+        frames[0].save(buffer, kind, **settings)
         return buffer.getvalue()
 
-    def _frame(self, image):
+    def _frame(self, image, caption):
+        image = np.asarray(image)
         if image.dtype != np.uint8:
             # Halves, because the range of the greatest floats is more than a float can tell.
-            low, half_range = 0.5 * self._low, 0.5 * self._high - 0.5 * self._low
-            halves = np.clip(image, self._low, self._high) * np.float32(0.5)
-            scaled = np.nan_to_num((halves - low) / half_range)
-            image = np.round(255 * scaled).astype(np.uint8)
+            low, half_range = 0.5 * self._low, max(0.5 * self._high - 0.5 * self._low, 1e-300)
+            halves = np.clip(image, self._low, self._high) * np.float64(0.5)
+            image = np.round(255 * np.nan_to_num((halves - low) / half_range)).astype(np.uint8)
         frame = Image.fromarray(image)
         frame.thumbnail((_MAX_SIDE, _MAX_SIDE))
+        if frame.width >= _LEAST_WIDTH:
+            _write(frame, caption)
         return frame
+
+
+def _write(frame, text):
+    """Write text into the lower left corner of a frame, white on black."""
+    draw = ImageDraw.Draw(frame)
+    left, top, right, bottom = draw.textbbox((0, 0), text)
+    height = bottom - top + 6
+    draw.rectangle((0, frame.height - height, right - left + 9, frame.height), fill=0)
+    draw.text((5 - left, frame.height - height + 3 - top), text, fill="white")
+
+
+def _with_one_palette(frames):
+    """The frames in the colours of all together, which a palette for each would take twenty times as long to find."""
+    some = [frames[0], frames[len(frames) // 2], frames[-1]]
+    width, height = frames[0].size
+    together = Image.new("RGB", (width, 3 * height))
+    for k, frame in enumerate(some):
+        together.paste(frame, (0, k * height))
+    palette = together.quantize(_COLOURS)
+    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]

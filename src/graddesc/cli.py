@@ -9,15 +9,15 @@ import platform
 import signal
 import sys
 import threading
-import time
 
 import graddesc
 
 # Exit codes; wrong usage is argparse's 2, and an end by a signal is told as shells do: 128 + its number.
-_DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
+_DONE, _FAILED = 0, 1
 
+_LOSSES = ("edge", "texture", "line", "harmonic", "biharmonic", "tv", "hessian-tv")
 _CLASSIC_ITERATIONS = 500
-_ITERATIONS = 1  # the status of a run that has done as many as it may
+_DEMO_DIRECTORY = "graddesc-demo"
 
 _EPILOG = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but not converged, 130 interrupted"
 
@@ -56,8 +56,10 @@ def main(argv=None):
 
 
 def _run(argv):
+    argv = sys.argv[1:] if argv is None else argv
     try:
         arguments = _parser().parse_args(argv)
+        arguments.argv = argv
         return arguments.run(arguments)
     except SystemExit as end:  # from argparse, which has said why, or by a signal
         return end.code
@@ -96,24 +98,54 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"graddesc {graddesc.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    restore = _command(commands, "restore", _restore, "restore an image of which most pixels are corrupt")
-    restore.add_argument("input", metavar="IN", type=_path, help="the image; - is standard input")
-    restore.add_argument("output", metavar="OUT", type=_path, help="the restored image; - is a PNG on standard output")
+    restore = _command(commands, "restore", _restore, "restore images of which pixels are corrupt")
+    restore.add_argument("inputs", metavar="IN", nargs="+", type=_path, help="images; - is standard input")
+    restore.add_argument(
+        "output",
+        metavar="OUT",
+        type=_path,
+        help="the restored image, - for a PNG on standard output; or a directory, which is made, for one or many",
+    )
     restore.add_argument(
         "--mask",
         metavar="FILE",
         type=_path,
-        help="an image that is not zero where IN is corrupt (default: where IN is extreme)",
+        help="an image that is not zero, or is transparent, where IN is corrupt, or a directory of such images with the"
+        " names of the inputs (default: nodata, NaN, transparent pixels, or else the extremes of integers)",
     )
-    restore.add_argument("--animate", metavar="FILE.gif", type=_path, help="show the image healing")
+    restore.add_argument(
+        "--nodata",
+        metavar="V",
+        type=_number,
+        help="the value of pixels that are corrupt, too (default: what the file's tag GDAL_NODATA says)",
+    )
+    restore.add_argument(
+        "--loss",
+        metavar="NAME",
+        type=_loss,
+        default="edge",
+        help=f"the smoothness loss: one of {', '.join(_LOSSES)} (default: edge)",
+    )
+    restore.add_argument("--confidence", metavar="FILE", type=_path, help="write how far each pixel can be trusted")
+    restore.add_argument(
+        "--animate", metavar="FILE", type=_path, help="show the image healing: a .gif, .webp or .png (APNG) file"
+    )
     restore.add_argument("--history", metavar="FILE.png", type=_path, help="plot the loss by iteration; or .svg, .pdf")
-    restore.add_argument("--loss", metavar="NAME", help="the smoothness loss")
+    restore.add_argument("--report", metavar="FILE.html", type=_path, help="write a page that shows the restoration")
+    restore.add_argument("--json", action="store_true", help="tell of each file as JSON, in a line on standard output")
     restore.add_argument(
         "--classic", action="store_true", help=f"the classic recipe: {_CLASSIC_ITERATIONS} plain steps from the noise"
     )
-    restore.add_argument("--max-iter", metavar="N", type=_positive_int, help="iterations at most")
-    restore.add_argument("--max-time", metavar="SECONDS", type=_positive, help="seconds at most")
-    restore.add_argument("--tol", metavar="X", type=_not_negative, help="the tolerance of convergence")
+    restore.add_argument(
+        "--max-iter",
+        metavar="N",
+        type=_positive_int,
+        help=f"iterations at most (default: 3000, with --classic {_CLASSIC_ITERATIONS})",
+    )
+    restore.add_argument("--max-time", metavar="SECONDS", type=_positive, help="seconds at most (default: no limit)")
+    restore.add_argument(
+        "--tol", metavar="X", type=_not_negative, help="the tolerance of convergence (default: the loss's own)"
+    )
     _add_threads(restore)
     _add_overwrite(restore)
 
@@ -133,16 +165,21 @@ def _parser():
     demo = commands.add_parser("demo", help="show what the package can do", allow_abbrev=False)
     demos = demo.add_subparsers(title="demos", required=True, metavar="DEMO")
     restore_demo = _add_demo(demos, "restore", "a ginkgo leaf from a tenth of its pixels")
-    restore_demo.add_argument("--size", metavar="N", type=_positive_int, default=512, help="rows and columns")
     restore_demo.add_argument(
-        "--missing", metavar="P", type=_probability, default=0.9, help="the share of corrupt pixels"
+        "--size", metavar="N", type=_positive_int, default=512, help="rows and columns (default: 512)"
     )
-    restore_demo.add_argument("--seed", metavar="N", type=_whole, default=0, help="of the noise")
+    restore_demo.add_argument(
+        "--missing", metavar="P", type=_probability, default=0.9, help="the share of corrupt pixels (default: 0.9)"
+    )
+    restore_demo.add_argument("--seed", metavar="N", type=_whole, default=0, help="of the noise (default: 0)")
+    restore_demo.add_argument("--show", action="store_true", help="show the image healing in a window")
     _add_threads(restore_demo)
     _add_demo(demos, "quadratic", "steepest descent with exact line search on a quadratic")
     _add_demo(demos, "rosenbrock", "Rosenbrock's valley: the zigzag of steepest descent, and what avoids it")
     network_demo = _add_demo(demos, "network", "train a small neural network")
-    network_demo.add_argument("--seed", metavar="N", type=_whole, default=0, help="of the points and the start")
+    network_demo.add_argument(
+        "--seed", metavar="N", type=_whole, default=0, help="of the points and the start (default: 0)"
+    )
 
     _command(commands, "info", _info, "tell versions and how the kernels were built")
     return parser
@@ -158,7 +195,12 @@ def _add_demo(demos, name, text):
     """Add a demo: the function of this name in demos.py, whose keywords are the options."""
     parser = _command(demos, name, _demo, text)
     parser.set_defaults(demo=name)
-    parser.add_argument("--output", metavar="DIR", type=_path, default=".", help="where to write (default: here)")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=_path,
+        help=f"where to write; it is made (default: {_DEMO_DIRECTORY}, where the files of earlier demos are replaced)",
+    )
     _add_overwrite(parser)
     return parser
 
@@ -186,6 +228,20 @@ def _argument(kind, wanted, accepted):
     return convert
 
 
+def _loss(text):
+    if text not in _LOSSES:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(_LOSSES)}, got {text!r}")
+    return text
+
+
+def _number(text):
+    """A number as Python has it: an int where it is one, which floats may not hold."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    raise argparse.ArgumentTypeError(f"must be a number, or nan, got {text!r}")
+
+
 _path = _argument(str, "a path", lambda path: path != "")
 _positive_int = _argument(int, "a positive integer", lambda n: n >= 1)
 _whole = _argument(int, "a non-negative integer", lambda n: n >= 0)
@@ -195,70 +251,21 @@ _probability = _argument(float, "a number between 0 and 1", lambda x: 0 <= x <= 
 
 
 def _restore(arguments):
-    from graddesc import animation, images, masks, outputs, plots
+    from graddesc import batch
 
-    _check_paths(
-        arguments,
-        sources={"IN": arguments.input, "--mask": arguments.mask},
-        targets={"OUT": arguments.output, "--animate": arguments.animate, "--history": arguments.history},
-    )
-    _check_extension("--animate", arguments.animate, (".gif",))
+    _check_extension("--animate", arguments.animate, (".gif", ".webp", ".png"))
     _check_extension("--history", arguments.history, (".png", ".svg", ".pdf"))
-    lossy = images.is_lossy(arguments.output)
+    _check_extension("--confidence", arguments.confidence, (".tif", ".tiff", ".npy", ".png"))
+    _check_extension("--report", arguments.report, (".html", ".htm"))
     if arguments.history is not None:
+        from graddesc import plots
+
         plots.require_matplotlib()
-
-    picture = _read(arguments.input)
-    images.check_format(arguments.output, picture)
-    if arguments.mask is not None:
-        mask = _read_mask(arguments.mask, picture)
-    else:
-        mask = masks.detect(picture.pixels)
-        if not mask.any():
-            mask = masks.detect(picture.pixels, extremes=True)
-        if picture.lossy:
-            _note(f"{arguments.input} is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels")
-    if not mask.any():
-        _note(f"no pixel of {arguments.input} is corrupt")
-    if lossy:
-        _note(f"{arguments.output} is a JPEG file, which changes the known pixels: PNG keeps them")
-    _note_left_out(arguments.output, picture)
-
-    recorder = animation.Recorder(picture.pixels) if arguments.animate is not None else None
-    options = {name: getattr(arguments, name) for name in ("loss", "max_iter", "max_time", "tol")}
-    options = {name: value for name, value in options.items() if value is not None}
-    if arguments.classic:
-        classic_step = graddesc.InverseTime(1.5, floor=0.015)
-        options = {"step": classic_step, "init": "image", "max_iter": _CLASSIC_ITERATIONS, **options}
-    import scipy.optimize  # noqa: F401 - what the report needs, before the clock starts
-
-    options |= {"mask": mask, "channel_axis": picture.channel_axis, "threads": arguments.threads}
-    # The solver starts from a better image than the corrupt one, "texture" from one that is restored already: what is
-    # shown of the others is a run of its own, from the corrupt image itself.
-    apart = recorder is not None and not arguments.classic and options.get("loss") != "texture"
-    start = time.perf_counter()
-    with _progress(options.get("max_iter")) as progress:
-        callback = progress if apart else _both(recorder, progress)
-        restored, info = graddesc.restore(picture.pixels, callback=callback, full_output=True, **options)
-        seconds = time.perf_counter() - start
-        if apart:
-            graddesc.restore(picture.pixels, callback=recorder, init="image", **options)
-
-    result = images.Picture(restored, picture.alpha, picture.metadata)
-    contents = {arguments.output: images.encode(arguments.output, result)}
-    if arguments.animate is not None:
-        contents[arguments.animate] = recorder.encode(restored)
-    if arguments.history is not None:
-        contents[arguments.history] = plots.encode(arguments.history, plots.loss_history(info.history))
-    for path, data in contents.items():
-        outputs.write(path, data, overwrite=arguments.overwrite)
-
-    if arguments.output != "-":
-        _say(f"{arguments.output}: restored {mask.mean():.1%}, {info.nit} iterations, {seconds:.2f} s")
-    if info.success or (arguments.classic and info.status == _ITERATIONS):  # which is where the recipe ends
-        return _DONE
-    _note(f"not converged: {info.message}")
-    return _NOT_CONVERGED
+    request = batch.Request(arguments.inputs, arguments.output, arguments, _note, _say, _read)
+    try:
+        return batch.restore_files(request)
+    except batch.UsageError as error:
+        return arguments.parser.error(str(error))
 
 
 def _corrupt(arguments):
@@ -293,9 +300,20 @@ def _corrupt(arguments):
 def _demo(arguments):
     from graddesc import demos
 
-    own = ("run", "parser", "demo", "output")
+    own = ("run", "parser", "demo", "output", "argv")
     options = {name: value for name, value in vars(arguments).items() if name not in own}
-    report = getattr(demos, arguments.demo)(arguments.output, **options)
+    directory = arguments.output
+    if directory is None:
+        directory, options["overwrite"] = _DEMO_DIRECTORY, True
+    new = not os.path.exists(directory)
+    os.makedirs(directory, exist_ok=True)
+    try:
+        report = getattr(demos, arguments.demo)(directory, **options)
+    except BaseException:
+        if new:
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)  # if nothing is in it
+        raise
     for line in report.lines:
         _say(line)
     for path in report.files:
@@ -312,7 +330,7 @@ def _info(arguments):
         if name != "version":
             _say(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
     _say(f"python: {platform.python_version()}, {platform.platform()}")
-    for package in ("numpy", "scipy", "pillow", "matplotlib", "tqdm"):
+    for package in ("numpy", "scipy", "pillow", "matplotlib", "tqdm", "tifffile", "imagecodecs"):
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -359,59 +377,11 @@ def _read(path):
         return images.read(path)
 
 
-def _read_mask(path, picture):
-    """Read a mask of shape (rows, cols): any value but zero, in any channel, is corrupt."""
-    mask = _read(path)
-    if mask.lossy:
-        _note(f"{path} is a lossy file, whose blur is taken for corrupt: PNG keeps a mask")
-    pixels, shape = mask.pixels, picture.pixels.shape[:2]
-    if pixels.shape[:2] != shape:
-        found = " x ".join(map(str, pixels.shape[:2]))
-        raise ValueError(
-            f"{path}: the mask must have the image's {shape[0]} x {shape[1]} rows and columns, got {found}"
-        )
-    return pixels != 0 if pixels.ndim == 2 else pixels.any(axis=-1)
-
-
 def _note_left_out(path, picture):
     from graddesc import images
 
     if names := images.left_out(path, picture):
         _note(f"{path} leaves out what its format cannot hold: {', '.join(names)}")
-
-
-@contextlib.contextmanager
-def _progress(total):
-    """Give a callback that moves a bar on the terminal; None without a terminal or without tqdm."""
-    with contextlib.ExitStack() as stack:
-        bar = None
-        if sys.stderr is not None and sys.stderr.isatty():
-            with contextlib.suppress(ImportError):
-                from tqdm import tqdm
-
-                bar = stack.enter_context(tqdm(total=total, unit=" iterations", leave=False))
-        if bar is None:
-            yield None
-        else:
-
-            def advance(intermediate_result):
-                bar.set_postfix(loss=f"{intermediate_result.fun:.6g}", refresh=False)
-                bar.update(intermediate_result.nit - bar.n)
-
-            yield advance
-
-
-def _both(*callbacks):
-    """One callback for all that are not None; None for none, which spares the solver its copies."""
-    callbacks = [callback for callback in callbacks if callback is not None]
-    if not callbacks:
-        return None
-
-    def call(intermediate_result):
-        for callback in callbacks:
-            callback(intermediate_result)
-
-    return call
 
 
 def _say(text):

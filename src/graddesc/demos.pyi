@@ -18,6 +18,7 @@ def restore(
     missing: float = 0.9,
     seed: int = 0,
     threads: int = 1,
+    show: bool = False,
     overwrite: bool = False,
 ) -> Report: ...
 def quadratic(directory: StrPath = ".", *, overwrite: bool = False) -> Report: ...

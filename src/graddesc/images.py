@@ -120,6 +120,7 @@ _PNG = _Format(
         "dpi": math.inf,
         "exif": math.inf,
     },  # Pillow opens no PNG file with a longer profile
+    options={"compress_level": 3},  # a third of the time of 6, its default, for files that are 5 % larger
 )
 _TIFF = _Format("TIFF", _ALL, _ALL, alpha=True, frames=True, metadata=dict.fromkeys(_METADATA, math.inf))
 _JPEG = _Format(

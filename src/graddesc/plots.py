@@ -1,19 +1,20 @@
 """Pictures of functions and of runs, drawn with matplotlib, which the extra ``plot`` installs.
 
 Each function returns a `matplotlib.figure.Figure`, whose ``savefig`` writes it, or draws into given axes and returns
-their figure. No global state of pyplot is touched.
+their figure. No global state of pyplot is touched, but by `Live`, which opens a window.
 """
 
 import io
 import math
 import os
+import sys
 
 import numpy as np
 
-from graddesc.arguments import require_count
+from graddesc.arguments import require, require_count, require_nonnegative
 from graddesc.outputs import extension
 
-__all__ = ["contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
+__all__ = ["Live", "contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, in the order that contrasts most.
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#56B4E9")
@@ -37,6 +38,109 @@ def require_matplotlib():
         import matplotlib.figure  # noqa: F401
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'graddesc[plot]'") from None
+
+
+class Live:
+    """Show an image while it heals: pass it to ``restore`` as ``callback``.
+
+    In a notebook the picture is drawn anew in its place; elsewhere it is a window, where matplotlib has a backend that
+    opens one. Where it has none, nothing is shown, and `figure` holds the last picture.
+
+    Parameters
+    ----------
+    pause : float, default 0.01
+        Seconds, after each picture, in which the window reacts.
+    growth : float, default 1.15
+        The ratio of the iterations of one picture and the next, as changes become small: 1 shows all.
+
+    Attributes
+    ----------
+    figure : matplotlib.figure.Figure or None
+        The picture; None before the first.
+    next_iteration : int
+        The iteration of the next picture.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `pause` is not a non-negative number, or `growth` not one of at least 1.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import graddesc
+    >>> corrupt, mask = graddesc.masks.corrupt(graddesc.samples.ginkgo(32), rng=0, channel_axis=-1)
+    >>> live = graddesc.plots.Live()
+    >>> restored = graddesc.restore(corrupt, mask, channel_axis=-1, callback=live)  # doctest: +SKIP
+    """
+
+    def __init__(self, pause=0.01, growth=1.15):
+        self._pause = require_nonnegative("pause", pause)
+        self._growth = require("growth", growth, "a number of at least 1", lambda ratio: ratio >= 1)
+        require_matplotlib()
+        self.figure, self.next_iteration = None, 1
+        self._picture = self._display = None
+
+    def __call__(self, intermediate_result):
+        """Show the image as it stands.
+
+        Parameters
+        ----------
+        intermediate_result : graddesc.result.Result
+            What ``restore`` hands to its callback; ``x``, ``nit`` and ``fun`` are read.
+        """
+        image = np.asarray(intermediate_result.x)
+        if image.dtype.kind != "u" and image.ndim == 3:
+            image = np.clip(image, 0, 1)  # as matplotlib has colours
+        if self.figure is None:
+            self._open(image)
+        self._picture.set_data(image)
+        self._picture.axes.set_title(f"iteration {intermediate_result.nit}, loss {intermediate_result.fun:.4g}")
+        self._draw()
+        self.next_iteration = max(math.ceil(intermediate_result.nit * self._growth), intermediate_result.nit + 1)
+
+    def _open(self, image):
+        from matplotlib import pyplot
+
+        notebook = _notebook_display()
+        if notebook is not None or not _opens_windows(pyplot.get_backend()):
+            from matplotlib.figure import Figure
+
+            self.figure = Figure(layout="constrained")
+        else:
+            self.figure = pyplot.figure(layout="constrained")
+            self.figure.show()
+        axes = self.figure.add_subplot()
+        axes.set_axis_off()
+        self._picture = axes.imshow(image, cmap="gray")
+        if notebook is not None:
+            self._display = notebook(self.figure, display_id=True)
+
+    def _draw(self):
+        if self._display is not None:
+            self._display.update(self.figure)
+        elif hasattr(self.figure.canvas, "manager") and self.figure.canvas.manager is not None:
+            self.figure.canvas.draw_idle()
+            if self._pause > 0:
+                self.figure.canvas.start_event_loop(self._pause)
+            else:
+                self.figure.canvas.flush_events()
+
+
+def _notebook_display():
+    """What displays in the notebook at hand, or None where there is none."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return ipython.display.display if type(shell).__name__ == "ZMQInteractiveShell" else None
+
+
+def _opens_windows(backend):
+    from matplotlib import backends
+
+    return backend.lower() in (
+        name.lower() for name in backends.backend_registry.list_builtin(backends.BackendFilter.INTERACTIVE)
+    )
 
 
 def encode(path, figure):

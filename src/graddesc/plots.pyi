@@ -10,7 +10,13 @@ from scipy.optimize import OptimizeResult
 
 from graddesc.result import Result
 
-__all__ = ["contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
+__all__ = ["Live", "contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
+
+class Live:
+    figure: Figure | None
+    next_iteration: int
+    def __init__(self, pause: float = 0.01, growth: float = 1.15) -> None: ...
+    def __call__(self, intermediate_result: Result) -> None: ...
 
 _Value: TypeAlias = Callable[[NDArray[np.float64]], SupportsFloat]
 _Gradient: TypeAlias = Callable[[NDArray[np.float64]], ArrayLike]

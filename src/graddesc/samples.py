@@ -12,6 +12,7 @@ import numpy as np
 __all__ = ["ginkgo"]
 
 _SEED = 11  # of the ground; each leaf adds its own
+_AT_ONCE = 2**14  # pixels: their arrays stay in the cache
 
 _LIGHT = np.array([-0.55, -0.65, 0.62], np.float32)  # from the upper left
 
@@ -202,23 +203,27 @@ def _veins(rng, rows):
 
 def _noise(rng, x, y, frequency, *, octaves=1, gain=0.5):
     """Smooth noise in about [-1, 1]: random values on a lattice, blended; each octave is twice as fine."""
-    n = 64
+    n = 64  # a power of two
     total = np.zeros_like(x)
-    for octave in range(octaves):
-        values = rng.uniform(-1, 1, (n, n)).astype(np.float32)
-        u, v = (x + 0.37 * octave) * (frequency * 2.0**octave), (y + 0.59 * octave) * (frequency * 2.0**octave)
-        j, i = np.floor(u).astype(np.int32), np.floor(v).astype(np.int32)
-        a, b = v - i, u - j
-        a, b = (
-            t * t * t * (t * (6 * t - 15) + 10) for t in (a, b)
-        )  # Perlin's quintic: no visible lattice in the light
-        total += gain**octave * _bilinear(values, i % n, (i + 1) % n, j % n, (j + 1) % n, a, b)
+    tables = [rng.uniform(-1, 1, (n, n)).astype(np.float32) for _ in range(octaves)]
+    rows = max(_AT_ONCE // x.shape[1], 1)
+    for some in (np.s_[start : start + rows] for start in range(0, len(x), rows)):
+        for octave, values in enumerate(tables):
+            scale = frequency * 2.0**octave
+            u, v = (x[some] + 0.37 * octave) * scale, (y[some] + 0.59 * octave) * scale
+            j, i = np.floor(u).astype(np.int32), np.floor(v).astype(np.int32)
+            a, b = v - i, u - j
+            # Perlin's quintic: no visible lattice in the light
+            a, b = (t * t * t * (t * (6 * t - 15) + 10) for t in (a, b))
+            total[some] += gain**octave * _bilinear(values, i & n - 1, i + 1 & n - 1, j & n - 1, j + 1 & n - 1, a, b)
     return total
 
 
 def _bilinear(table, i0, i1, j0, j1, a, b):
-    upper = table[i0, j0] * (1 - b) + table[i0, j1] * b
-    lower = table[i1, j0] * (1 - b) + table[i1, j1] * b
+    flat, width = table.ravel(), np.intp(table.shape[1])
+    upper_row, lower_row = i0 * width, i1 * width
+    upper = flat.take(upper_row + j0) * (1 - b) + flat.take(upper_row + j1) * b
+    lower = flat.take(lower_row + j0) * (1 - b) + flat.take(lower_row + j1) * b
     return (upper * (1 - a) + lower * a).astype(np.float32)
 
 

@@ -177,7 +177,8 @@ def restore(
     callback : callable, optional
         Called after each iteration as ``callback(intermediate_result)`` with a `graddesc.result.Result` that has ``x``
         (a copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver), and with `frame_axis`
-        ``frame``, whose ``x`` and numbers they are. StopIteration ends the run.
+        ``frame``, whose ``x`` and numbers they are. StopIteration ends the run. A callback with an attribute
+        ``next_iteration`` is not called before that iteration, which saves the time of showing it more.
     out : ndarray, the image's shape and dtype, optional
         Where to write the restored image; must not overlap the image or the mask.
     full_output : bool, default False

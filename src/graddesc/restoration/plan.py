@@ -236,7 +236,7 @@ class Plan:
         units = Units.of(planes, unknown, bounds, as_is=own, contrasts=contrasts)
         problem = Problem(planes, self._free, units, start, self._threads, self._ignored)
         steps, run = methods.begin(loss, problem, step, limits, channel_axis, self._prepared)
-        report = _Report(steps, problem, image, channel_axis, callback)
+        report = _Report(steps, problem, image, channel_axis, callback, full_output)
         watched = full_output or callback is not None
         status, message = run(report.iteration if watched else None) if problem.corrupt else solver.NOTHING
         restored = report.assemble(out)
@@ -308,9 +308,10 @@ class _Report:
         image: NDArray[Any],
         channel_axis: int | None,
         callback: Callable[[Result], object] | None,
+        keeps_history: bool,
     ) -> None:
         self._steps, self._problem, self._image, self._channel_axis = steps, problem, image, channel_axis
-        self._callback = callback
+        self._callback, self._keeps_history = callback, keeps_history
         self._history: list[float] = []
 
     def _loss(self) -> float:
@@ -318,8 +319,10 @@ class _Report:
 
     def iteration(self, nit: int, step: float | None) -> None:
         """Note an iteration and call back; raises what the callback raises."""
-        self._history.append(self._loss())
-        if self._callback is not None:
+        called = self._callback is not None and nit >= getattr(self._callback, "next_iteration", 0)
+        if self._keeps_history or called:
+            self._history.append(self._loss())
+        if self._callback is not None and called:
             self._callback(Result(x=self.assemble(), fun=self._history[-1], nit=nit, step=step))
 
     def assemble(self, out: NDArray[Any] | None = None) -> NDArray[Any]:

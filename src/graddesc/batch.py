@@ -1,0 +1,430 @@
+"""What ``graddesc restore`` does: files restored, one or many in one process, and what is told of each."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import shlex
+import sys
+import time
+
+import numpy as np
+
+import graddesc
+from graddesc import images, masks, outputs
+
+__all__ = ["Request", "UsageError", "restore_files"]
+
+_CLASSIC_ITERATIONS = 500
+_DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
+_ITERATIONS = 1  # the status of a run that has done as many as it may
+_EXTRAS = ("animate", "history", "report", "confidence")  # files that go with one restoration
+
+
+class UsageError(Exception):
+    """Arguments that do not go together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Parameters
+    ----------
+    inputs : list of str
+        Image files; "-" is standard input.
+    output : str
+        A file, or a directory where there are several inputs; "-" is standard output.
+    options : argparse.Namespace
+        The other arguments, as `graddesc restore --help` tells them.
+    note : callable
+        Called with what is to be told on standard error.
+    say : callable
+        Called with what is to be told on standard output.
+    read : callable, default `images.read`
+        Reads an image file.
+    """
+
+    inputs: list
+    output: str
+    options: object
+    note: object
+    say: object
+    read: object = images.read
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One restoration: its files."""
+
+    source: str
+    target: str
+    mask: str | None
+
+
+@dataclasses.dataclass
+class _Plans:
+    """What is kept from one file to the next: the last mask file, and the last plan."""
+
+    mask_path: str | None = None
+    mask: object = None
+    key: tuple = ()
+    flags: object = None
+    plan: object = None
+
+
+def restore_files(request):
+    """Restore files; return the exit code of the command.
+
+    One fault in a batch is told in one line, and the other files are done.
+
+    Raises
+    ------
+    UsageError
+        If the arguments do not go together; nothing is done then.
+    OSError, ValueError, ImportError, MemoryError
+        What keeps a single file from being restored.
+    """
+    jobs, batch = _jobs(request)
+    plans, codes = _Plans(), set()
+    with _files_progress(jobs, batch and not request.options.json) as files:
+        for job in files:
+            try:
+                codes.add(_restore_file(job, request, plans))
+            except (OSError, ValueError, MemoryError) as error:
+                if not batch and not request.options.json:
+                    raise
+                message = str(error) or "not enough memory"
+                if job.source not in message:
+                    message = f"{job.source}: {message}"
+                request.note(f"error: {message}")
+                if request.options.json:
+                    request.say(json.dumps({"input": job.source, "output": job.target, "error": message}))
+                codes.add(_FAILED)
+    return next((code for code in (_FAILED, _NOT_CONVERGED) if code in codes), _DONE)
+
+
+def _jobs(request):
+    """The restorations that are asked for, and whether they are a batch."""
+    options, output = request.options, request.output
+    into_directory = output != "-" and (output.endswith(os.sep) or os.path.isdir(output))
+    batch = len(request.inputs) > 1
+    if options.json and output == "-":
+        raise UsageError("--json and OUT - both want standard output")
+    if not batch and not into_directory:
+        job = _Job(request.inputs[0], output, _mask_of(request.inputs[0], options.mask))
+        _check_paths(job, options)
+        return [job], False
+    if "-" in request.inputs:
+        raise UsageError("IN - has no name to write it by: OUT must be a file")
+    if output == "-" or (not into_directory and os.path.exists(output)):
+        raise UsageError(f"OUT must be a directory where there are {len(request.inputs)} inputs, got {output}")
+    for name in _EXTRAS:
+        if batch and getattr(options, name) is not None:
+            raise UsageError(f"--{name} goes with one input, got {len(request.inputs)}")
+    names = {}
+    for source in request.inputs:
+        name = os.path.basename(source)
+        if name in names:
+            raise UsageError(f"{names[name]} and {source} would be the same file in {output}")
+        names[name] = source
+    os.makedirs(output, exist_ok=True)
+    jobs = [_Job(source, os.path.join(output, name), _mask_of(source, options.mask)) for name, source in names.items()]
+    if not batch:
+        _check_paths(jobs[0], options)
+    return jobs, batch
+
+
+def _mask_of(source, mask):
+    """The mask file of an image: that which is given, or one of the same name in a directory that is given."""
+    if mask is None or mask == "-" or not os.path.isdir(mask):
+        return mask
+    return os.path.join(mask, os.path.basename(source))
+
+
+def _check_paths(job, options):
+    """Refuse outputs that cannot be written, or that would replace one another or an input; OUT may replace IN."""
+    sources = {"IN": job.source, "--mask": job.mask}
+    targets = {"OUT": job.target} | {f"--{name}": getattr(options, name) for name in _EXTRAS}
+    taken = {}
+    for name, path in {**sources, **targets}.items():
+        if path is None:
+            continue
+        place = (path, "input" if name in sources else "output") if path == "-" else os.path.realpath(path)
+        other = taken.setdefault(place, name)
+        may_be = (name, other) == ("OUT", "IN") or ((name, other) == ("--mask", "IN") and path != "-")
+        if other != name and not may_be:
+            raise UsageError(f"{other} and {name} are the same file: {path}")
+    for path in targets.values():
+        if path is not None:
+            outputs.check(path, overwrite=options.overwrite)
+
+
+def _restore_file(job, request, plans):
+    """Restore one file and tell of it; return its exit code."""
+    options = request.options
+    outputs.check(job.target, overwrite=options.overwrite)
+    lossy = images.is_lossy(job.target)
+    picture = request.read(job.source)
+    images.check_format(job.target, picture)
+    for name in ("animate", "report"):
+        if picture.frames and getattr(options, name) is not None:
+            raise ValueError(f"{job.source} is a stack of frames: --{name} goes with one image")
+    if job.mask != plans.mask_path:
+        plans.mask_path, plans.mask = job.mask, request.read(job.mask)
+    mask, alpha, told, extremes = _corrupt_pixels(job, picture, plans.mask, options.nodata)
+    for line in told:
+        request.note(line)
+    if lossy:
+        request.note(f"{job.target} is a JPEG file, which changes the known pixels: PNG keeps them")
+    if names := images.left_out(job.target, picture):
+        request.note(f"{job.target} leaves out what its format cannot hold: {', '.join(names)}")
+
+    recorder = None
+    if options.animate is not None:
+        from graddesc import animation
+
+        recorder = animation.Recorder(picture.pixels)
+    settings = {name: getattr(options, name) for name in ("max_iter", "max_time", "tol")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if options.classic:
+        classic_step = graddesc.InverseTime(1.5, floor=0.015)
+        settings = {"step": classic_step, "init": "image", "max_iter": _CLASSIC_ITERATIONS, **settings}
+    axes = {"channel_axis": picture.channel_axis, "frame_axis": picture.frame_axis}
+    # The solver starts from a better image than the corrupt one, "texture" from one that is restored already: what is
+    # shown of the others is a run of its own, from the corrupt image itself.
+    apart = recorder is not None and not options.classic and options.loss != "texture"
+    start = time.perf_counter()
+    with _progress(settings.get("max_iter")) as progress:
+        callback = progress if apart else _both(recorder, progress)
+        settings |= {"full_output": True, "confidence": options.confidence is not None or options.report is not None}
+        if picture.frames:
+            restored, info = graddesc.restore(
+                picture.pixels, mask, loss=options.loss, threads=options.threads, callback=callback, **axes, **settings
+            )
+        else:
+            plan = _plan(plans, mask, picture, options)
+            restored, info = plan(picture.pixels, callback=callback, **settings)
+        seconds = time.perf_counter() - start
+        if apart:
+            again = {name: value for name, value in settings.items() if name in ("max_iter", "max_time", "tol")}
+            plan(picture.pixels, callback=recorder, init="image", **again)
+
+    result = dataclasses.replace(picture, pixels=restored, alpha=alpha)
+    contents = {job.target: images.encode(job.target, result)}
+    contents |= _extras(job, options, picture, restored, mask, info, seconds, recorder)
+    for path, data in contents.items():
+        outputs.write(path, data, overwrite=options.overwrite)
+    _tell(job, request, picture, mask, extremes, info, seconds)
+    if info.success or (options.classic and info.status == _ITERATIONS):  # which is where the recipe ends
+        return _DONE
+    which = f"{job.target}: " if len(request.inputs) > 1 else ""
+    request.note(f"{which}not converged: {info.message}")
+    return _NOT_CONVERGED
+
+
+def _plan(plans, mask, picture, options):
+    """The plan of a mask, that of the last file if it serves."""
+    key = picture.pixels.shape, picture.channel_axis
+    if plans.key != key or not np.array_equal(plans.flags, mask):
+        plans.plan = graddesc.Plan(
+            mask, picture.pixels.shape, loss=options.loss, channel_axis=picture.channel_axis, threads=options.threads
+        )
+        plans.key, plans.flags = key, mask
+    return plans.plan
+
+
+def _extras(job, options, picture, restored, mask, info, seconds, recorder):
+    """The contents of the files that go with a restoration, by their paths."""
+    contents = {}
+    if recorder is not None:
+        kind = outputs.extension(options.animate)[1:]
+        contents[options.animate] = recorder.encode(restored, kind)
+    if options.history is not None:
+        from graddesc import plots
+
+        contents[options.history] = plots.encode(options.history, plots.loss_history(info.history))
+    if options.confidence is not None:
+        shares = info.confidence
+        if outputs.extension(options.confidence) == ".png":
+            shares = np.rint(shares * 65535).astype(np.uint16)
+        contents[options.confidence] = images.encode(options.confidence, images.Picture(shares, frames=picture.frames))
+    if options.report is not None:
+        from graddesc import report
+
+        contents[options.report] = report.page(
+            picture.pixels,
+            restored,
+            mask,
+            info=info,
+            seconds=seconds,
+            command="graddesc " + shlex.join(options.argv),
+            title=job.source,
+            confidence=info.confidence,
+        )
+    return contents
+
+
+def _tell(job, request, picture, mask, extremes, info, seconds):
+    """Tell of a restoration, in a line or as JSON."""
+    shape = picture.pixels.shape
+    flags = np.broadcast_to(mask if mask.ndim == len(shape) or picture.channel_axis is None else mask[..., None], shape)
+    count, total = int(np.count_nonzero(flags)), flags.size
+    if picture.channel_axis is not None:
+        pixels = flags.any(axis=-1)
+        count, total = int(np.count_nonzero(pixels)), pixels.size
+    if request.options.json:
+        told = {
+            "input": job.source,
+            "output": job.target,
+            "shape": list(shape),
+            "dtype": str(picture.pixels.dtype),
+            "corrupt": count,
+            "share": count / total,
+            "loss": request.options.loss,
+            "fun": info.fun if math.isfinite(info.fun) else None,
+            "nit": info.nit,
+            "status": info.status,
+            "success": info.success,
+            "message": info.message,
+            "seconds": seconds,
+        }
+        request.say(json.dumps(told))
+    elif job.target != "-":
+        request.say(
+            f"{job.target}: filled {count} of {total} pixels ({count / total:.1%}){extremes}, {info.nit} iterations,"
+            f" {seconds:.2f} s"
+        )
+
+
+# ---- what is corrupt ----
+
+
+def _corrupt_pixels(job, picture, mask_picture, nodata):
+    """The mask of a picture, its alpha once that is filled, what is to be told of them, and what told of the mask."""
+    pixels, alpha, told, extremes = picture.pixels, picture.alpha, [], ""
+    missing = _missing(picture, nodata)
+    if mask_picture is not None:
+        mask = _as_mask(job.mask, mask_picture, picture)
+        if mask_picture.lossy:
+            told.append(f"{job.mask} is a lossy file, whose blur is taken for corrupt: PNG keeps a mask")
+        wide = mask if picture.channel_axis is None else mask[..., np.newaxis]
+        if missing.any() and (more := int(np.count_nonzero(missing & ~wide))):
+            told.append(f"{more} values of {job.source} beside {job.mask} are nodata or NaN, and corrupt too")
+            mask = missing | wide
+        if alpha is not None and (hidden := int(np.count_nonzero((alpha == 0) & _of_pixels(mask, picture)))):
+            told.append(f"{hidden} of the filled pixels of {job.source} stay transparent")
+    elif nodata is not None or picture.nodata is not None or missing.any():
+        mask = missing
+    elif alpha is not None and not alpha.all():
+        mask = alpha == 0
+        alpha = np.where(mask, np.iinfo(alpha.dtype).max, alpha)
+        told.append(f"{int(mask.sum())} transparent pixels of {job.source} are filled, and become opaque")
+    elif pixels.dtype.kind == "f":
+        raise ValueError(f"{job.source}: no pixel is NaN: --mask or --nodata must tell what is corrupt")
+    else:
+        mask = masks.detect(pixels)
+        if picture.lossy:
+            told.append(f"{job.source} is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels")
+        if mask.any():
+            extremes = f" that were {np.iinfo(pixels.dtype).min} or {np.iinfo(pixels.dtype).max}"
+    if not mask.any():
+        told.append(f"no pixel of {job.source} is corrupt")
+    return mask, alpha, told, extremes
+
+
+def _of_pixels(mask, picture):
+    """A mask of the values of a picture as one of its pixels."""
+    return mask.any(axis=-1) if picture.channel_axis is not None and mask.ndim == picture.pixels.ndim else mask
+
+
+def _missing(picture, nodata):
+    """What is NaN, or the value for nodata that is given, or else that of the file."""
+    if nodata is None:
+        nodata = picture.nodata
+        if nodata is not None:
+            with contextlib.suppress(ValueError):  # a value that the pixels cannot hold marks none of them
+                return masks.detect(picture.pixels, extremes=False, nodata=nodata)
+            nodata = None
+    return masks.detect(picture.pixels, extremes=False, nodata=nodata)
+
+
+def _as_mask(path, mask, picture):
+    """A picture as a mask: what is not zero, in any channel, or, where it has holes, what is transparent."""
+    if mask.size != picture.size:
+        found, wanted = (" x ".join(map(str, size)) for size in (mask.size, picture.size))
+        turned = ""
+        if mask.size == picture.stored_shape:
+            turned = ", which the image has before its EXIF rotation: turn the mask as the image is shown"
+        raise ValueError(f"{path}: the mask must have the image's {wanted} rows and columns, got {found}{turned}")
+    if mask.frames and mask.pixels.shape[0] != (picture.pixels.shape[0] if picture.frames else 1):
+        count = picture.pixels.shape[0] if picture.frames else 1
+        raise ValueError(f"{path}: the mask must have one frame or {count}, as the image has, got {len(mask.pixels)}")
+    flags = mask.pixels != 0
+    if mask.channel_axis is not None:
+        flags = flags.any(axis=-1)
+    if mask.alpha is None or mask.alpha.all():
+        return flags
+    if flags.any() and len(np.unique(mask.pixels)) <= 2:
+        raise ValueError(f"{path}: its colours are one mask and its alpha another: save it without one of them")
+    return mask.alpha == 0
+
+
+# ---- progress ----
+
+
+@contextlib.contextmanager
+def _bar(**settings):
+    """A bar on the terminal, or None without a terminal or without tqdm."""
+    with contextlib.ExitStack() as stack:
+        bar = None
+        if sys.stderr is not None and sys.stderr.isatty():
+            with contextlib.suppress(ImportError):
+                from tqdm import tqdm
+
+                bar = stack.enter_context(tqdm(leave=False, **settings))
+        yield bar
+
+
+@contextlib.contextmanager
+def _progress(total):
+    """Give a callback that moves a bar on the terminal; None without a terminal or without tqdm."""
+    with _bar(total=total, unit=" iterations") as bar:
+        if bar is None:
+            yield None
+        else:
+
+            def advance(intermediate_result):
+                bar.set_postfix(loss=f"{intermediate_result.fun:.6g}", refresh=False)
+                bar.update(intermediate_result.nit - bar.n)
+
+            yield advance
+
+
+@contextlib.contextmanager
+def _files_progress(jobs, shown):
+    """The jobs, one after the other, with a bar on the terminal if that is wanted."""
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(_bar(total=len(jobs), unit=" files", position=1)) if shown else None
+
+        def one_by_one():
+            for job in jobs:
+                yield job
+                if bar is not None:
+                    bar.update()
+
+        yield one_by_one()
+
+
+def _both(*callbacks):
+    """One callback for all that are not None; None for none, which spares the solver its copies."""
+    callbacks = [callback for callback in callbacks if callback is not None]
+    if not callbacks:
+        return None
+
+    def call(intermediate_result):
+        for callback in callbacks:
+            callback(intermediate_result)
+
+    return call

@@ -1,0 +1,340 @@
+"""``graddesc restore``: what is corrupt in files, many of them at once, and what is told."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import graddesc
+from graddesc import cli, images, masks
+
+RNG = np.random.default_rng(5)
+DEM = 1500 + 400 * np.sin(np.arange(40) / 9)[None] * np.cos(np.arange(36) / 12)[:, None]
+HOLE = np.zeros(DEM.shape, bool)
+HOLE[10:15, 20:26] = True
+GEO = [(33550, "d", 3, (30.0, 30.0, 0.0), True), (33922, "d", 6, (0, 0, 0, 4e5, 45e5, 0), True)]
+PHOTO = graddesc.samples.ginkgo(40)[:36]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capfd):
+    """Run the command here; return its code, the lines on standard output, and those on standard error."""
+
+    def run_here(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out.splitlines(), err.splitlines()
+
+    return run_here
+
+
+def write_tiff(name, array, **options):
+    tifffile.imwrite(name, array, **{"photometric": "minisblack"} | options)
+
+
+def write_png(name, array):
+    Image.fromarray(array).save(name)
+
+
+def pixels(name):
+    return images.read(name).pixels
+
+
+# ---- what is corrupt ----
+
+
+def test_the_nodata_of_the_file(folder, run):
+    damaged = np.where(HOLE, -9999, DEM).astype("f4")
+    write_tiff("geo.tif", damaged, extratags=[*GEO, (42113, "s", 0, "-9999", True)])
+    code, out, err = run("restore", "geo.tif", "out.tif")
+    assert (code, err) == (0, [])
+    assert out[0].startswith("out.tif: filled 30 of 1440 pixels (2.1%), ")
+    filled = pixels("out.tif")
+    np.testing.assert_array_equal(filled, graddesc.restore(damaged, HOLE))
+    assert np.abs(filled - DEM)[HOLE].max() < 5
+    with tifffile.TiffFile("out.tif") as file:
+        assert file.pages[0].tags[33922].value == (0, 0, 0, 4e5, 45e5, 0)
+        assert file.pages[0].tags[42113].value == "-9999"
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u2", "i4", "f4", "f8"])
+def test_the_nodata_that_is_given(folder, run, dtype):
+    value = -9999 if dtype != "u2" else 60000
+    damaged = np.where(HOLE, value, DEM).astype(dtype)
+    write_tiff("in.tif", damaged)
+    code, _, err = run("restore", "in.tif", "out.tif", "--nodata", value)
+    assert (code, err) == (0, [])
+    assert pixels("out.tif").dtype == dtype
+    np.testing.assert_array_equal(pixels("out.tif"), graddesc.restore(damaged, HOLE))
+
+
+def test_nodata_that_nothing_can_be(folder, run):
+    write_png("in.png", PHOTO[..., 0])
+    code, _, err = run("restore", "in.png", "out.png", "--nodata", "-9999")
+    assert code == 1
+    assert "nodata must be a value that uint8 can hold, got -9999" in err[0]
+    code, _, err = run("restore", "in.png", "out.png", "--nodata", "much")
+    assert code == 2
+    write_tiff("byte.tif", PHOTO[..., 0], extratags=[(42113, "s", 0, "-9999", True)])  # as GDAL's files often say
+    code, _, err = run("restore", "byte.tif", "out.tif")
+    assert (code, err) == (0, ["graddesc: no pixel of byte.tif is corrupt"])
+
+
+def test_floats_without_any_mark_are_an_error(folder, run):
+    write_tiff("in.tif", DEM.astype("f4"))
+    code, _, err = run("restore", "in.tif", "out.tif")
+    assert code == 1
+    assert err == ["graddesc: error: in.tif: no pixel is NaN: --mask or --nodata must tell what is corrupt"]
+    assert not os.path.exists("out.tif")
+
+
+def test_nan_and_nodata_beside_a_mask_are_corrupt_too(folder, run):
+    damaged = np.where(HOLE, np.nan, DEM).astype("f4")
+    write_tiff("in.tif", damaged)
+    mask = np.zeros(DEM.shape, bool)
+    mask[2, 3] = True
+    write_png("mask.png", mask)
+    code, _, err = run("restore", "in.tif", "out.tif", "--mask", "mask.png")
+    assert (code, err) == (0, ["graddesc: 30 values of in.tif beside mask.png are nodata or NaN, and corrupt too"])
+    np.testing.assert_array_equal(pixels("out.tif"), graddesc.restore(damaged, mask | HOLE))
+
+
+def test_transparent_pixels_are_filled_and_become_opaque(folder, run):
+    alpha = np.where(HOLE, 0, 255).astype(np.uint8)
+    alpha[0] = 100  # half transparent: left alone
+    write_png("in.png", np.dstack([np.where(HOLE[..., None], 0, PHOTO), alpha]))
+    code, _, err = run("restore", "in.png", "out.png")
+    assert (code, err) == (0, ["graddesc: 30 transparent pixels of in.png are filled, and become opaque"])
+    result = images.read("out.png")
+    assert (result.alpha[HOLE] == 255).all()
+    assert (result.alpha[0] == 100).all()
+    np.testing.assert_array_equal(result.pixels, graddesc.restore(PHOTO, HOLE, channel_axis=-1))
+    # with a mask the alpha is nobody's business but the caller's
+    write_png("mask.png", HOLE)
+    code, _, err = run("restore", "in.png", "other.png", "--mask", "mask.png")
+    assert (code, err) == (0, ["graddesc: 30 of the filled pixels of in.png stay transparent"])
+    np.testing.assert_array_equal(images.read("other.png").alpha, alpha)
+
+
+def test_a_mask_whose_hole_is_in_its_alpha(folder, run):
+    write_png("in.png", PHOTO)
+    write_png("hole.png", np.dstack([PHOTO, np.where(HOLE, 0, 255).astype(np.uint8)]))
+    assert run("restore", "in.png", "out.png", "--mask", "hole.png")[0] == 0
+    np.testing.assert_array_equal(pixels("out.png"), graddesc.restore(PHOTO, HOLE, channel_axis=-1))
+    assert run("restore", "hole.png", "same.png", "--mask", "hole.png")[0] == 0
+    np.testing.assert_array_equal(pixels("same.png"), pixels("out.png"))
+    painted = np.zeros((*HOLE.shape, 4), np.uint8)
+    painted[HOLE] = 255  # white on nothing: is it the paint, or the rest?
+    write_png("painted.png", painted)
+    code, _, err = run("restore", "in.png", "never.png", "--mask", "painted.png")
+    assert code == 1
+    assert "painted.png: its colours are one mask and its alpha another: save it without one of them" in err[0]
+
+
+def test_a_mask_of_the_size_before_the_rotation(folder, run):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(PHOTO).save("in.jpg", exif=exif.tobytes())
+    write_png("mask.png", HOLE)
+    code, _, err = run("restore", "in.jpg", "out.png", "--mask", "mask.png")
+    assert code == 1
+    assert "got 36 x 40, which the image has before its EXIF rotation: turn the mask as the image is shown" in err[-1]
+    write_png("turned.png", np.ascontiguousarray(HOLE[::-1].T))
+    assert run("restore", "in.jpg", "out.png", "--mask", "turned.png")[0] == 0
+
+
+def test_stacks_stay_stacks(folder, run):
+    stack = np.stack([DEM + k for k in range(4)]).astype("u2")
+    each = np.stack([np.roll(HOLE, k, axis=1) for k in range(4)])
+    write_tiff("in.tif", np.where(each, 0, stack))
+    write_tiff("masks.tif", each.astype("u1") * 255)
+    write_png("mask.png", each.any(axis=0))
+    for name, mask in (("masks.tif", each), ("mask.png", each.any(axis=0))):
+        code, out, _ = run("restore", "in.tif", "out.tif", "--mask", name, "--overwrite", "--loss", "biharmonic")
+        assert code == 0
+        assert f"filled {np.broadcast_to(mask, stack.shape).sum()} of {stack.size} pixels" in out[0]
+        expected = graddesc.restore(np.where(each, 0, stack), mask, frame_axis=0, loss="biharmonic")
+        np.testing.assert_array_equal(pixels("out.tif"), expected)
+    code, _, err = run("restore", "in.tif", "out.png", "--mask", "mask.png")
+    assert code == 1
+    assert "PNG cannot hold a stack of 16-bit grey; these can: .tif, .tiff, .npy" in err[0]
+    write_tiff("two.tif", each[:2].astype("u1"))
+    code, _, err = run("restore", "in.tif", "never.tif", "--mask", "two.tif")
+    assert code == 1
+    assert "the mask must have one frame or 4, as the image has, got 2" in err[0]
+
+
+# ---- batches ----
+
+
+def write_batch(count=3):
+    for k in range(count):
+        write_png(f"in{k}.png", np.where(RNG.random(DEM.shape) < 0.1, 255, PHOTO[..., 0]).astype(np.uint8))
+    return [f"in{k}.png" for k in range(count)]
+
+
+def test_a_batch_is_file_by_file(folder, run):
+    names = write_batch()
+    code, out, err = run("restore", *names, "new/place/")
+    assert (code, err, len(out)) == (0, [], 3)
+    for name in names:
+        assert run("restore", name, f"single-{name}")[0] == 0
+        np.testing.assert_array_equal(pixels(f"new/place/{name}"), pixels(f"single-{name}"))
+
+
+def test_a_fault_in_one_file_costs_the_others_nothing(folder, run):
+    names = write_batch()
+    Path("bad.png").write_text("no image")
+    os.mkdir("out")
+    Path("out/in2.png").write_text("mine")
+    code, out, err = run("restore", names[0], "bad.png", *names[1:], "out")
+    assert code == 1
+    assert len(out) == 2
+    assert len(err) == 2
+    assert err[0].startswith("graddesc: error: bad.png: not an image")
+    assert "in2.png" in err[1]
+    assert "exists" in err[1]
+    assert sorted(os.listdir("out")) == ["in0.png", "in1.png", "in2.png"]
+    assert Path("out/in2.png").read_text() == "mine"
+
+
+def test_not_converged_in_a_batch(folder, run):
+    code, _, err = run("restore", *write_batch(), "out", "--max-iter", "1", "--tol", "0")
+    assert code == 3
+    assert [line.split(": ")[1] for line in err] == [os.path.join("out", f"in{k}.png") for k in range(3)]
+
+
+def test_masks_of_a_batch(folder, run):
+    names = write_batch()
+    os.mkdir("masks")
+    for k, name in enumerate(names[:2]):
+        write_png(f"masks/{name}", np.roll(HOLE, k, axis=0))
+    code, _, err = run("restore", *names, "out", "--mask", "masks")
+    assert code == 1
+    assert len(err) == 1
+    assert os.path.join("masks", "in2.png") in err[0]
+    for k, name in enumerate(names[:2]):
+        expected = graddesc.restore(pixels(name), np.roll(HOLE, k, axis=0))
+        np.testing.assert_array_equal(pixels(f"out/{name}"), expected)
+    write_png("one.png", HOLE)
+    assert run("restore", *names, "shared", "--mask", "one.png")[0] == 0
+    for name in names:
+        np.testing.assert_array_equal(pixels(f"shared/{name}"), graddesc.restore(pixels(name), HOLE))
+
+
+def test_a_plan_serves_all_files_with_its_mask(folder, run, monkeypatch):
+    made = []
+
+    class Plan(graddesc.Plan):
+        def __init__(self, *arguments, **options):
+            made.append(1)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(graddesc, "Plan", Plan)
+    write_png("mask.png", HOLE)
+    assert run("restore", *write_batch(5), "out", "--mask", "mask.png")[0] == 0
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in0.png", "in1.png", "out.png"], None),
+        (["in0.png", "in1.png", "in2.png"], "OUT must be a directory where there are 2 inputs, got in2.png"),
+        (["in0.png", "in1.png", "-"], "OUT must be a directory where there are 2 inputs, got -"),
+        (["in0.png", "-", "out"], "IN - has no name to write it by"),
+        (["in0.png", "other/in0.png", "out"], "in0.png and other/in0.png would be the same file in out"),
+        (["in0.png", "in1.png", "out", "--history", "h.png"], "--history goes with one input, got 2"),
+        (["in0.png", "in1.png", "out", "--confidence", "c.tif"], "--confidence goes with one input, got 2"),
+        (["in0.png", "-", "--json"], "--json and OUT - both want standard output"),
+    ],
+)
+def test_wrong_usage(folder, run, arguments, message):
+    write_batch()
+    before = sorted(os.listdir())
+    code, _, err = run("restore", *arguments)
+    if message is None:  # a directory with the name of a file, as was asked for
+        assert code == 0
+        assert sorted(os.listdir("out.png")) == ["in0.png", "in1.png"]
+        return
+    assert code == 2
+    assert message in err[-1]
+    assert sorted(os.listdir()) == before
+
+
+def test_one_file_into_a_directory(folder, run):
+    write_batch(1)
+    os.mkdir("out")
+    assert run("restore", "in0.png", "out", "--history", "h.png")[0] == 0
+    assert os.path.exists("out/in0.png")
+    assert os.path.exists("h.png")
+
+
+# ---- what is told ----
+
+
+def test_json(folder, run):
+    names = write_batch(2)
+    Path("bad.png").write_text("no image")
+    code, out, err = run("restore", *names, "bad.png", "out", "--json", "--loss", "harmonic")
+    assert code == 1
+    assert len(err) == 1
+    first, second, fault = map(json.loads, out)
+    mask = masks.detect(pixels("in0.png"))
+    _, info = graddesc.restore(pixels("in0.png"), mask, loss="harmonic", full_output=True)
+    assert first.pop("seconds") >= 0
+    assert first == {
+        "input": "in0.png",
+        "output": os.path.join("out", "in0.png"),
+        "shape": [36, 40],
+        "dtype": "uint8",
+        "corrupt": int(mask.sum()),
+        "share": float(mask.mean()),
+        "loss": "harmonic",
+        "fun": info.fun,
+        "nit": info.nit,
+        "status": 0,
+        "success": True,
+        "message": info.message,
+    }
+    assert second["input"] == "in1.png"
+    assert fault["error"].startswith("bad.png: not an image")
+
+
+@pytest.mark.parametrize("name", ["c.tif", "c.npy", "c.png"])
+def test_confidence(folder, run, name):
+    write_batch(1)
+    write_png("mask.png", HOLE)
+    assert run("restore", "in0.png", "out.png", "--mask", "mask.png", "--confidence", name)[0] == 0
+    _, info = graddesc.restore(pixels("in0.png"), HOLE, full_output=True, confidence=True)
+    expected = np.rint(info.confidence * 65535) if name == "c.png" else info.confidence
+    np.testing.assert_array_equal(pixels(name), expected)
+    assert run("restore", "in0.png", "no.png", "--confidence", "c.jpg")[0] == 1
+
+
+def test_the_losses_are_those_of_the_package(folder, run):
+    for loss in cli._LOSSES:
+        graddesc.losses.by_name(loss)
+    with pytest.raises(ValueError, match="loss must be") as told:
+        graddesc.losses.by_name("nosuch")
+    assert all(repr(loss) in str(told.value) for loss in cli._LOSSES)
+    assert str(told.value).count("'") == 2 * len(cli._LOSSES) + 2
+    code, _, err = run("restore", "a.png", "b.png", "--loss", "nosuch")
+    assert code == 2
+    assert all(loss in err[-1] for loss in cli._LOSSES)
+    code, out, _ = run("restore", "--help")
+    text = " ".join(" ".join(out).split())
+    assert code == 0
+    assert f"one of {', '.join(cli._LOSSES)} (default: edge)" in text
+    for option in ("--max-iter", "--max-time", "--tol", "--threads", "--nodata", "--mask"):
+        assert "(default: " in text.split(f" {option} ")[-1].split(" --")[0], option
