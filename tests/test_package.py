@@ -247,3 +247,16 @@ def test_public_docstrings_name_every_parameter(item):
         lines = [line.split(":")[0] for line in doc.splitlines() if " : " in line]
         named = {word.strip(" *") for line in lines for word in line.split(",")}
         assert parameter.name in named, f"the docstring does not describe {parameter.name}"
+
+
+@pytest.mark.parametrize("needed", ["inspect", "types", "collections.abc"])
+@pytest.mark.parametrize(
+    "module", ["graddesc.cython_descent", "graddesc._kernels.pool", "graddesc._kernels.processor", "graddesc.masks"]
+)
+def test_what_compiled_modules_need_is_missed_by_an_error(module, needed):
+    """Not by a crash, as where they themselves import it."""
+    code = f"import sys, importlib; sys.modules[{needed!r}] = None\n"
+    code += f"try:\n    importlib.import_module({module!r})\nexcept ImportError as error:\n    print(error)"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert needed in process.stdout

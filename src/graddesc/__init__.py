@@ -1,6 +1,11 @@
 """Restore images and minimise functions by gradient descent, with compiled kernels."""
 
+# Compiled modules import these when they start, and would crash if that failed there, or were interrupted. NumPy
+# imports them as well.
+import collections.abc  # noqa: F401
 import importlib
+import inspect  # noqa: F401
+import types  # noqa: F401
 
 from graddesc._build import VERSION as __version__
 

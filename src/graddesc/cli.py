@@ -11,6 +11,7 @@ import sys
 import threading
 
 import graddesc
+from graddesc.__main__ import interrupts_held
 
 # Exit codes; wrong usage is argparse's 2, and an end by a signal is told as shells do: 128 + its number.
 _DONE, _FAILED = 0, 1
@@ -47,7 +48,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BrokenPipeError:
-        code = 128 + signal.SIGPIPE
+        code = 128 + 13  # the number of SIGPIPE, which not every system has
     except (OSError, ValueError, ImportError, MemoryError) as error:
         _note(f"error: {str(error) or 'not enough memory'}")
         code = _FAILED
@@ -67,15 +68,24 @@ def _run(argv):
 
 @contextlib.contextmanager
 def _terminable():
-    """Let SIGTERM end by an exception, so that temporary files are removed; only the main thread may set a handler."""
+    """Let signals that end a process end it by an exception, so that temporary files are removed.
+
+    Those that are ignored, as SIGHUP under nohup, stay so. Only the main thread may set a handler.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    names = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in numbers}
+    caught = [number for number in numbers if previous[number] is not signal.SIG_IGN]
+    for number in caught:
+        signal.signal(number, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL if previous[number] is None else previous[number])
 
 
 def _terminate(number, frame):
@@ -251,7 +261,10 @@ _probability = _argument(float, "a number between 0 and 1", lambda x: 0 <= x <= 
 
 
 def _restore(arguments):
-    from graddesc import batch
+    with interrupts_held():
+        from graddesc import batch
+        from graddesc._kernels import pyramid, stencil  # noqa: F401 - which most losses need
+        from graddesc.restoration import api  # noqa: F401
 
     _check_extension("--animate", arguments.animate, (".gif", ".webp", ".png"))
     _check_extension("--history", arguments.history, (".png", ".svg", ".pdf"))
@@ -269,7 +282,8 @@ def _restore(arguments):
 
 
 def _corrupt(arguments):
-    from graddesc import images, masks, outputs
+    with interrupts_held():
+        from graddesc import images, masks, outputs
 
     _check_paths(
         arguments,
@@ -298,7 +312,8 @@ def _corrupt(arguments):
 
 
 def _demo(arguments):
-    from graddesc import demos
+    with interrupts_held():
+        from graddesc import demos
 
     own = ("run", "parser", "demo", "output", "argv")
     options = {name: value for name, value in vars(arguments).items() if name not in own}
