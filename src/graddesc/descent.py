@@ -17,7 +17,7 @@ from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from graddesc import compiled as compiled_loop
 from graddesc._kernels import box
-from graddesc.arguments import require_count, require_nonnegative
+from graddesc.arguments import as_floats, require_count, require_nonnegative
 from graddesc.directions import Steepest
 from graddesc.line_search import (
     _RETREAT,
@@ -336,10 +336,7 @@ def minimize(
 
 
 def _start(x0, compiled):
-    try:
-        x0 = np.array(x0, dtype=float, order="C", ndmin=1)
-    except (TypeError, ValueError):
-        raise TypeError(f"x0 must be an array of numbers, got {x0!r}") from None
+    x0 = as_floats("x0", x0, ndmin=1)
     if x0.size == 0 or x0.ndim > (2 if compiled else 1):
         wanted = "(n,) or (m, n)" if compiled else "(n,)"
         raise ValueError(f"x0 must have shape {wanted} with n >= 1, got {x0.shape}")
@@ -353,7 +350,10 @@ def _start(x0, compiled):
 def _number(name, value):
     if not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.nan
     if math.isnan(number):
         raise ValueError(f"{name} must be a number, got {value!r}")
     return number
@@ -408,6 +408,13 @@ def _region(x0, bounds, fixed, projection):
     return _Box(low, high), start
 
 
+def _is_pair(pair):
+    try:
+        return len(pair) == 2 and all(side is None or np.ndim(side) == 0 for side in pair)
+    except (TypeError, ValueError):
+        return False
+
+
 def _bounds(bounds, n):
     if bounds is None:
         return np.full(n, -np.inf), np.full(n, np.inf)
@@ -424,10 +431,10 @@ def _bounds(bounds, n):
             pairs = list(bounds)
         except TypeError:
             raise TypeError(f"bounds must be pairs (low, high) or scipy.optimize.Bounds, got {bounds!r}") from None
-        if len(pairs) != n or any(np.ndim(pair) != 1 or len(pair) != 2 for pair in pairs):
+        if len(pairs) != n or any(not _is_pair(pair) for pair in pairs):
             raise ValueError(f"bounds must be {n} pairs (low, high), got {bounds!r}")
-        low = np.array([-np.inf if low is None else low for low, _ in pairs], dtype=float)
-        high = np.array([np.inf if high is None else high for _, high in pairs], dtype=float)
+        low = as_floats("bounds", [-np.inf if low is None else low for low, _ in pairs])
+        high = as_floats("bounds", [np.inf if high is None else high for _, high in pairs])
     empty = np.flatnonzero(~((low <= high) & (low < np.inf) & (high > -np.inf)))
     if empty.size:
         i = empty[0]

@@ -27,7 +27,7 @@ def _marks(nodata, dtype):
         if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
             raise TypeError(f"nodata must be a number, or several, got {nodata!r}")
         try:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 mark = dtype.type(value)
             held = value == mark if dtype.kind != "f" else np.isfinite(mark) or not math.isfinite(value)
         except (OverflowError, ValueError):

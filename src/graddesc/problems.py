@@ -32,7 +32,7 @@ import numpy as np
 from scipy import LowLevelCallable
 
 from graddesc._kernels import objectives
-from graddesc.arguments import require_count
+from graddesc.arguments import as_floats, require, require_count
 
 __all__ = [
     "PROBLEMS",
@@ -67,7 +67,8 @@ class _Problem:
     """What the problems share: they check the shape of their point, and far away they overflow in silence."""
 
     def _point(self, x):
-        x = np.asarray(x, dtype=float)
+        if not (isinstance(x, np.ndarray) and x.dtype == np.float64):
+            x = as_floats("x", x)
         if x.shape != (self.n,):
             raise ValueError(f"x must have shape ({self.n},), got {x.shape}")
         return x
@@ -183,16 +184,16 @@ class Quadratic(_Problem):
     start: np.ndarray | None = None
 
     def __post_init__(self):
-        A = np.array(self.A, dtype=float)
+        A = as_floats("A", self.A)
         if A.ndim != 2 or A.shape[0] != A.shape[1] or A.size == 0:
             raise ValueError(f"A must have shape (n, n), got {A.shape}")
         n = A.shape[0]
-        b = np.zeros(n) if self.b is None else np.array(self.b, dtype=float)
-        start = np.ones(n) if self.start is None else np.array(self.start, dtype=float)
+        b = np.zeros(n) if self.b is None else as_floats("b", self.b)
+        start = np.ones(n) if self.start is None else as_floats("start", self.start)
         for name, vector in {"b": b, "start": start}.items():
             if vector.shape != (n,):
                 raise ValueError(f"{name} must have shape ({n},), got {vector.shape}")
-        c = float(self.c)
+        c = require("c", self.c, "a finite number", lambda value: True)
         for name, values in {"A": A, "b": b, "c": c, "start": start}.items():
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")
