@@ -50,6 +50,7 @@ _MODULES = (
     "problems",
     "samples",
     "schedules",
+    "skimage",
 )
 
 __all__ = ["__version__", *_HOME, *_MODULES]
