@@ -8,7 +8,6 @@ import subprocess
 import sys
 import sysconfig
 import termios
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -505,32 +504,120 @@ class TestStart:
             path.unlink()
 
 
+# The command, which tells by a line on standard output that it has come to a place, and stays there until it is ended.
+AT = """
+import os, sys, time
+import graddesc
+from graddesc.__main__ import main
+
+def stay(*arguments, **options):
+    print("here", flush=True)
+    while True:
+        time.sleep(0.01)
+
+if sys.argv[1] == "write":
+    os.fsync = stay
+elif sys.argv[1] == "restore":
+    graddesc.restore = stay
+else:
+    restore = graddesc.restore
+
+    def told(*arguments, callback=None, **options):
+        def callback(*report):
+            print("here", flush=True)
+        return restore(*arguments, callback=callback, **options)
+
+    graddesc.restore = told
+del sys.argv[1]
+sys.exit(main())
+"""
+# At each import a child of the process goes on in its place, and is interrupted there. The imports of compiled modules
+# are among them, which ask for modules that are there already.
+AT_ANY_IMPORT = """
+import builtins, os, signal, sys
+from graddesc.__main__ import main
+parent = os.getpid()
+real = builtins.__import__
+ends = []
+
+def end_a_child(name):
+    if os.getpid() == parent:
+        child = os.fork()
+        if child == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            ends.append((name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+
+def imports(name, *rest):
+    if sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
+        end_a_child(name)
+    return real(name, *rest)
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        end_a_child(name)
+
+builtins.__import__ = imports
+sys.meta_path.insert(0, Finder)
+code = main()
+if os.getpid() == parent:
+    print(code, len(ends), [end for end in ends if end[1] != 130])
+sys.exit(code)
+"""
+
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+
+
 class TestSignals:
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_an_end_by_a_signal_leaves_nothing(self, folder, number, code):
-        large = images.Picture(np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))
-        images.write("large.png", large)
-        data = (folder / "large.png").read_bytes()
-        assert len(data) > 200_000  # more than a pipe holds: when it has gone the command has begun to read
-        arguments = ["restore", "-", "out.png", "--animate", "a.gif", "--tol", "0", "--max-iter", str(10**8)]
+    ARGUMENTS = ("restore", "corrupt.png", "out.png", "--tol", "0", "--max-iter", "100000000")
+
+    @staticmethod
+    def start(number, handler, place, *arguments):
+        """Start the command with this handler of a signal, and return it when it has come to the place."""
         # A shell lets what it runs in the background ignore interrupts, and so whatever that runs.
-        handler = signal.signal(number, signal.SIG_DFL)
+        before = signal.signal(number, handler)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "graddesc", *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+                [sys.executable, "-c", AT, place, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         finally:
-            signal.signal(number, handler)
+            signal.signal(number, before)
+        assert process.stdout.readline() == b"here\n"
+        return process
+
+    @pytest.mark.parametrize("place", ["restore", "iterate", "write"])
+    @pytest.mark.parametrize("number", [getattr(signal, name) for name in NAMES if hasattr(signal, name)])
+    def test_an_end_by_a_signal_leaves_nothing(self, folder, number, place):
         before = sorted(os.listdir())
-        process.stdin.write(data)
-        process.stdin.close()
-        time.sleep(1.0)  # in the midst of the iterations, most likely; every other place must do as well
-        process.send_signal(number)
-        # Interrupted while it imports, CPython may end by the signal itself, which a shell tells by the same number.
-        assert process.wait(30) in (code, -number)
-        assert process.stderr.read() == b""
-        process.stderr.close()
+        arguments = self.ARGUMENTS if place != "write" else self.ARGUMENTS[:3]
+        with self.start(number, signal.SIG_DFL, place, *arguments) as process:
+            if place == "write":
+                assert any(name.startswith(".graddesc-") for name in os.listdir())
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+            assert process.stderr.read() == b""
         assert sorted(os.listdir()) == before
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system does not hang up")
+    def test_an_ignored_signal_stays_ignored(self, folder):
+        with self.start(signal.SIGHUP, signal.SIG_IGN, "iterate", *self.ARGUMENTS) as process:
+            process.send_signal(signal.SIGHUP)
+            for _ in range(100):  # more than were under way
+                assert process.stdout.readline() == b"here\n"
+            process.send_signal(signal.SIGTERM)
+            process.stdout.close()
+            assert process.wait(60) == 128 + signal.SIGTERM
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+    def test_an_interrupt_at_any_import(self, folder):
+        process = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", AT_ANY_IMPORT, "restore", "corrupt.png", "-"], capture_output=True
+        )
+        assert process.stderr == b""
+        code, count, ends = process.stdout[process.stdout.index(b"IEND") + 8 :].split(maxsplit=2)
+        assert (code, ends) == (b"0", b"[]\n")
+        assert int(count) > 100
 
     def test_the_handler_is_restored(self, capfd):
         before = signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -11,6 +11,8 @@ import os
 from graddesc._kernels import processor
 from graddesc._kernels._build import FAMILIES, LEVELS
 
+from graddesc import signals
+
 
 def _choose(available):
     forced = os.environ.get("GRADDESC_ISA")
@@ -31,6 +33,7 @@ LEVEL = _choose(AVAILABLE)
 def __getattr__(name):
     if name not in FAMILIES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{name}_{LEVEL}")
+    with signals.interrupts_held():  # which the start of a compiled module would lose
+        module = importlib.import_module(f"{__name__}.{name}_{LEVEL}")
     globals()[name] = module
     return module

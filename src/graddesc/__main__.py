@@ -9,9 +9,12 @@ import sys
 def main():
     """Import the command, run it and return its exit code."""
     try:
-        from graddesc.cli import main
+        from graddesc import signals
 
-        return main()
+        with signals.interruptible():
+            from graddesc.cli import main
+
+            return main()
     except KeyboardInterrupt:
         return 130
     except ImportError as error:

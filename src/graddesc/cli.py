@@ -8,13 +8,14 @@ import os
 import platform
 import signal
 import sys
-import threading
 import time
 
 import graddesc
+from graddesc import signals
 
 # Exit codes; wrong usage is argparse's 2, and an end by a signal is told as shells do: 128 + its number.
 _DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
+_SIGPIPE = 13  # by its number, as Windows has no name for it
 
 _CLASSIC_ITERATIONS = 500
 _ITERATIONS = 1  # the status of a run that has done as many as it may
@@ -34,20 +35,20 @@ def main(argv=None):
     -------
     int
         0 done, 1 failed, 2 wrong usage, 3 done but not converged, 130 interrupted, 141 nobody reads the output,
-        143 terminated.
+        143 terminated (128 + the number of the signal, for any that ends a process).
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
     try:
-        with _terminable():
+        with signals.terminable():
             code = _run(argv)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BrokenPipeError:
-        code = 128 + signal.SIGPIPE
+        code = 128 + _SIGPIPE
     except (OSError, ValueError, ImportError, MemoryError) as error:
         _note(f"error: {str(error) or 'not enough memory'}")
         code = _FAILED
@@ -61,23 +62,6 @@ def _run(argv):
         return arguments.run(arguments)
     except SystemExit as end:  # from argparse, which has said why, or by a signal
         return end.code
-
-
-@contextlib.contextmanager
-def _terminable():
-    """Let SIGTERM end by an exception, so that temporary files are removed; only the main thread may set a handler."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
-
-
-def _terminate(number, frame):
-    raise SystemExit(128 + number)
 
 
 def _discard_unwritten():
@@ -230,8 +214,6 @@ def _restore(arguments):
     if arguments.classic:
         classic_step = graddesc.InverseTime(1.5, floor=0.015)
         options = {"step": classic_step, "init": "image", "max_iter": _CLASSIC_ITERATIONS, **options}
-    import scipy.optimize  # noqa: F401 - what the report needs, before the clock starts
-
     options |= {"mask": mask, "channel_axis": picture.channel_axis, "threads": arguments.threads}
     # The solver starts from a better image than the corrupt one, "texture" from one that is restored already: what is
     # shown of the others is a run of its own, from the corrupt image itself.
