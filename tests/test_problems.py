@@ -142,7 +142,7 @@ def test_quadratic_keeps_copies():
         (lambda: Quadratic([[1.0, np.nan], [np.nan, 1.0]]), r"A must be finite, got \[\[1.0, nan\]"),
         (lambda: Quadratic(np.diag([1.0, np.inf])), "A must be finite, got array"),
         (lambda: Quadratic(np.eye(2), [0.0, np.nan]), r"b must be finite, got \[0.0, nan\]"),
-        (lambda: Quadratic(np.eye(2), c=np.inf), "c must be finite, got inf"),
+        (lambda: Quadratic(np.eye(2), c=np.inf), "c must be a finite number, got inf"),
         (lambda: Quadratic(np.eye(2), start=[np.nan, 0.0]), r"start must be finite, got \[nan, 0.0\]"),
         (lambda: Rosenbrock(1), "n must be at least 2, got 1"),
         (lambda: Rosenbrock(0), "n must be a positive integer, got 0"),

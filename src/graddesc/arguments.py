@@ -109,6 +109,14 @@ def require_callable(name: str, value: Any, wanted: str = "callable") -> None:
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
 
 
+def as_floats(name: str, values: Any, verb: str = "be", **options: Any) -> NDArray[np.float64]:
+    """Return a new array of float64; options are those of np.array."""
+    try:
+        return np.array(values, dtype=np.float64, **options)
+    except OverflowError:
+        raise ValueError(f"{name} must {verb} numbers that a float holds, got {values!r}") from None
+
+
 def as_plane(x: _Plane[_Float]) -> NDArray[_Float]:
     """Return x as the kernels take it: C-contiguous, 2-D, float32 or float64, copied only if it is not."""
     plane: NDArray[_Float] = np.asarray(x)

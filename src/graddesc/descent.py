@@ -8,6 +8,7 @@ caller.
 
 import inspect
 import math
+import numbers
 import warnings
 from time import perf_counter
 
@@ -17,7 +18,7 @@ from scipy.optimize import OptimizeResult, OptimizeWarning
 
 from graddesc import compiled as compiled_loop
 from graddesc._kernels import box
-from graddesc.arguments import require_count, require_nonnegative
+from graddesc.arguments import as_floats, require_count, require_nonnegative
 from graddesc.directions import Steepest
 from graddesc.line_search import (
     _RETREAT,
@@ -340,6 +341,8 @@ def _start(x0, compiled):
         x0 = np.array(x0, dtype=float, order="C", ndmin=1)
     except (TypeError, ValueError):
         raise TypeError(f"x0 must be an array of numbers, got {x0!r}") from None
+    except OverflowError:
+        raise ValueError(f"x0 must be finite, got {x0!r}") from None
     if x0.size == 0 or x0.ndim > (2 if compiled else 1):
         wanted = "(n,) or (m, n)" if compiled else "(n,)"
         raise ValueError(f"x0 must have shape {wanted} with n >= 1, got {x0.shape}")
@@ -351,9 +354,12 @@ def _start(x0, compiled):
 
 
 def _number(name, value):
-    if not hasattr(value, "__float__"):
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.nan
     if math.isnan(number):
         raise ValueError(f"{name} must be a number, got {value!r}")
     return number
@@ -362,11 +368,7 @@ def _number(name, value):
 def _iterations(maxiter):
     if maxiter is None:
         return _DEFAULT_MAXITER
-    if isinstance(maxiter, bool) or not hasattr(maxiter, "__index__"):
-        raise TypeError(f"maxiter must be a non-negative integer, got {maxiter!r}")
-    if maxiter < 0:
-        raise ValueError(f"maxiter must be a non-negative integer, got {maxiter!r}")
-    return maxiter
+    return require_count("maxiter", maxiter, least=0)
 
 
 def _callback(callback):
@@ -413,7 +415,7 @@ def _bounds(bounds, n):
         return np.full(n, -np.inf), np.full(n, np.inf)
     if hasattr(bounds, "lb"):
         try:
-            low, high = (np.array(np.broadcast_to(side, n), dtype=float) for side in (bounds.lb, bounds.ub))
+            low, high = (as_floats("bounds", np.broadcast_to(side, n)) for side in (bounds.lb, bounds.ub))
         except ValueError:
             raise ValueError(
                 f"bounds must have one value for each of the {n} variables, got shapes {np.shape(bounds.lb)} and "
@@ -426,8 +428,8 @@ def _bounds(bounds, n):
             raise TypeError(f"bounds must be pairs (low, high) or scipy.optimize.Bounds, got {bounds!r}") from None
         if len(pairs) != n or any(np.ndim(pair) != 1 or len(pair) != 2 for pair in pairs):
             raise ValueError(f"bounds must be {n} pairs (low, high), got {bounds!r}")
-        low = np.array([-np.inf if low is None else low for low, _ in pairs], dtype=float)
-        high = np.array([np.inf if high is None else high for _, high in pairs], dtype=float)
+        low = as_floats("bounds", [-np.inf if low is None else low for low, _ in pairs])
+        high = as_floats("bounds", [np.inf if high is None else high for _, high in pairs])
     empty = np.flatnonzero(~((low <= high) & (low < np.inf) & (high > -np.inf)))
     if empty.size:
         i = empty[0]
@@ -504,7 +506,7 @@ class _ConvexSet:
         self._projection = projection
 
     def project(self, x):
-        nearest = np.array(self._projection(x.copy()), dtype=float)
+        nearest = as_floats("projection", self._projection(x.copy()), "return")
         if nearest.shape != x.shape:
             raise ValueError(f"projection must return an array of shape {x.shape}, got {nearest.shape}")
         return nearest
@@ -602,7 +604,7 @@ class _Objective:
         return trial.scale
 
     def _check(self, g, x):
-        g = np.array(g, dtype=float)
+        g = as_floats("jac", g, "return")
         if g.shape != x.shape:
             raise ValueError(f"jac must return an array of shape {x.shape}, got {g.shape}")
         if self.region.pinned is not None:
@@ -652,7 +654,10 @@ def _scalar(f):
     number = array.item()  # not float(f), which takes the text of a number as well
     if not hasattr(number, "__float__"):
         raise TypeError(f"fun must return a number, got {f!r}")
-    return float(number)
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 class _Run:

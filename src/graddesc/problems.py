@@ -32,7 +32,7 @@ import numpy as np
 from scipy import LowLevelCallable
 
 from graddesc._kernels import objectives
-from graddesc.arguments import require_count
+from graddesc.arguments import as_floats, require, require_count
 
 __all__ = [
     "PROBLEMS",
@@ -63,11 +63,14 @@ __all__ = [
 ]
 
 
+_MOST = 2**40  # variables, more than fit in the memory of any machine
+
+
 class _Problem:
     """What the problems share: they check the shape of their point, and far away they overflow in silence."""
 
     def _point(self, x):
-        x = np.asarray(x, dtype=float)
+        x = x if isinstance(x, np.ndarray) and x.dtype == np.float64 else as_floats("x", x)
         if x.shape != (self.n,):
             raise ValueError(f"x must have shape ({self.n},), got {x.shape}")
         return x
@@ -111,7 +114,8 @@ class _Sized(_Problem):
     _least: ClassVar[int] = 1
 
     def __post_init__(self):
-        require_count("n", self.n)
+        if require_count("n", self.n) > _MOST:
+            raise ValueError(f"n must be at most {_MOST}, got {self.n}")
         if self.n < self._least:
             raise ValueError(f"n must be at least {self._least}, got {self.n}")
 
@@ -183,16 +187,16 @@ class Quadratic(_Problem):
     start: np.ndarray | None = None
 
     def __post_init__(self):
-        A = np.array(self.A, dtype=float)
+        A = as_floats("A", self.A)
         if A.ndim != 2 or A.shape[0] != A.shape[1] or A.size == 0:
             raise ValueError(f"A must have shape (n, n), got {A.shape}")
         n = A.shape[0]
-        b = np.zeros(n) if self.b is None else np.array(self.b, dtype=float)
-        start = np.ones(n) if self.start is None else np.array(self.start, dtype=float)
+        b = np.zeros(n) if self.b is None else as_floats("b", self.b)
+        start = np.ones(n) if self.start is None else as_floats("start", self.start)
         for name, vector in {"b": b, "start": start}.items():
             if vector.shape != (n,):
                 raise ValueError(f"{name} must have shape ({n},), got {vector.shape}")
-        c = float(self.c)
+        c = require("c", self.c, "a finite number", lambda c: True)
         for name, values in {"A": A, "b": b, "c": c, "start": start}.items():
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")
