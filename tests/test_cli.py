@@ -424,7 +424,7 @@ class TestRefused:
             (("demo", "restore", "--output", "absent"), 1, "there is no directory "),
             (("demo", "quadratic", "--output", "absent"), 1, "there is no directory "),
             (("demo", "network", "--seed", "-1"), 2, "must be a non-negative integer, got '-1'"),
-            (("demo", "restore", "--size", "1"), 1, "size must be at least 2, got 1"),
+            (("demo", "restore", "--size", "1"), 1, "size must be an integer of at least 2, got 1"),
             ((), 2, "the following arguments are required: COMMAND"),
             (("nonsense",), 2, "invalid choice: 'nonsense'"),
         ],
@@ -664,6 +664,21 @@ class TestInformation:
         process = run_here(capfd, [*arguments, "--help"])
         assert process.returncode == 0
         assert process.stdout.startswith("usage: graddesc")
+
+    @pytest.mark.parametrize("given", [None, "3"])
+    def test_a_restoration_loads_neither_scipy_nor_threads_of_numpy(self, folder, given):
+        code = """
+import os, sys
+from graddesc.__main__ import main
+sys.argv[1:] = ["restore", "corrupt.png", "out.png"]
+main()
+print("scipy" in sys.modules, os.environ["OPENBLAS_NUM_THREADS"], file=sys.stderr)
+"""
+        environment = {name: value for name, value in ENVIRONMENT.items() if name != "OPENBLAS_NUM_THREADS"}
+        if given is not None:
+            environment["OPENBLAS_NUM_THREADS"] = given
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert process.stderr == f"False {given or 1}\n"
 
     def test_the_package_loads_without_its_heavy_parts(self):
         code = (

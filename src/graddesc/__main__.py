@@ -3,6 +3,7 @@
 Nothing that can fail or take long is imported before main() can tell of it in one line.
 """
 
+import os
 import sys
 
 
@@ -11,6 +12,8 @@ def main():
     try:
         from graddesc import signals
 
+        # Starting NumPy's own threads, which find no work here, would take as long as restoring a small image.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         with signals.interruptible():
             from graddesc.cli import main
 
