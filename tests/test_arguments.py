@@ -102,6 +102,17 @@ def test_callables():
         arguments.require_callable("step", 3, "a schedule")
 
 
+def test_floats():
+    given = np.ones((2, 3))
+    found = arguments.as_floats("x", given)
+    assert found is not given
+    assert (found == given).all()
+    for dtype in (np.int8, np.float32):
+        assert arguments.as_floats("x", given.astype(dtype), ndmin=3).shape == (1, 2, 3)
+    with pytest.raises(ValueError, match=r"^jac must return numbers that a float holds, got \[1, 1000*\]$"):
+        arguments.as_floats("jac", [1, HUGE], "return")
+
+
 def test_planes(dtype):
     x = np.ones((3, 4), dtype)
     assert arguments.as_plane(x) is x

@@ -63,12 +63,8 @@ def test_every_module_has_types():
     modules = [path for path in root.rglob("*.py") if path.name not in ("__main__.py", "_build.py")]
     inline = [path for path in modules if not path.with_suffix(".pyi").exists() and "_kernels" not in path.parts]
     assert {path.parent.name for path in inline} == {"graddesc", "losses", "restoration"}
-    assert {path.name for path in inline if path.parent == root} == {
-        "arguments.py",
-        "containers.py",
-        "result.py",
-        "tiff.py",
-    }
+    typed = {"arguments", "containers", "result", "signals", "skimage", "tiff"}
+    assert {path.stem for path in inline if path.parent == root} == typed
     for path in inline:
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef):
@@ -103,6 +99,84 @@ assert graddesc.restore is restore and callable(restore)
 assert graddesc.Plan is Plan
 """
     assert run(code).returncode == 0
+
+
+# Each of them is imported at the start of a compiled module, which does not look whether that went well.
+@pytest.mark.parametrize("absent", ["inspect", "collections.abc", "types", "copyreg"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import graddesc",
+        "import graddesc.cython_descent",
+        "from graddesc._kernels import pool",
+        "from graddesc import isa",
+    ],
+)
+def test_what_compiled_modules_need_is_missing(absent, statement):
+    result = run(f"import sys; sys.modules[{absent!r}] = None; {statement}")
+    assert result.returncode == 1, result
+    assert re.match(r"(ImportError|ModuleNotFoundError): ", result.stderr.splitlines()[-1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_an_interrupt_at_any_import_comes_out():
+    """At each import a child of the process goes on in its place, and is interrupted there."""
+    code = """
+import os, signal, sys
+import numpy
+parent = os.getpid()
+ends = []
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if os.getpid() == parent:
+            child = os.fork()
+            if child == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                ends.append((name, os.waitpid(child, 0)[1]))
+
+sys.meta_path.insert(0, Finder)
+try:
+    import graddesc.cython_descent
+    graddesc.restore(numpy.eye(9), numpy.eye(9) == 0)
+    from graddesc._kernels import box, direct, kriging, line, patches, regions
+except KeyboardInterrupt:
+    os._exit(0)
+if os.getpid() == parent:
+    print(sum(name.startswith("graddesc._kernels.") for name, _ in ends), [end for end in ends if end[1]])
+"""
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    count, ends = result.stdout.split(maxsplit=1)
+    assert int(count) >= 10
+    assert (ends, result.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("handler", ["signal.default_int_handler", "lambda number, frame: told.append(number)"])
+def test_an_interrupt_while_kernels_are_loaded_is_told_afterwards(handler):
+    code = f"""
+import importlib, signal
+from graddesc import _kernels
+told = []
+signal.signal(signal.SIGINT, {handler})
+handler = signal.getsignal(signal.SIGINT)
+load = importlib.import_module
+
+def interrupted(name):
+    signal.raise_signal(signal.SIGINT)
+    assert not told
+    return load(name)
+
+importlib.import_module = interrupted
+try:
+    _kernels.stencil
+except KeyboardInterrupt:
+    told.append("raised")
+importlib.import_module = load
+print(told, signal.getsignal(signal.SIGINT) is handler, _kernels.stencil is not None)
+"""
+    expected = "['raised']" if "default" in handler else "[2]"
+    assert run(code).stdout == f"{expected} True True\n"
 
 
 def test_import_leaves_subnormals_alone():

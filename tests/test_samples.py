@@ -38,11 +38,11 @@ def test_no_value_is_taken_for_noise():
 
 @pytest.mark.parametrize("size", [1, 0, -5])
 def test_refuses_a_size_too_small(size):
-    with pytest.raises(ValueError, match=f"size must be at least 2, got {size}"):
+    with pytest.raises(ValueError, match=f"size must be an integer of at least 2, got {size}"):
         samples.ginkgo(size)
 
 
 @pytest.mark.parametrize("size", [2.5, "64", None])
 def test_refuses_a_size_of_the_wrong_kind(size):
-    with pytest.raises(TypeError, match="size must be an integer, got "):
+    with pytest.raises(TypeError, match="size must be an integer of at least 2, got "):
         samples.ginkgo(size)

@@ -5,8 +5,11 @@ GRADDESC_ISA forces. ``from graddesc._kernels import stencil`` is the family's m
 use.
 """
 
+import contextlib
 import importlib
 import os
+import signal
+import threading
 
 from graddesc._kernels import processor
 from graddesc._kernels._build import FAMILIES, LEVELS
@@ -28,9 +31,27 @@ AVAILABLE = tuple(level for level in LEVELS if level in processor.supported_leve
 LEVEL = _choose(AVAILABLE)
 
 
+@contextlib.contextmanager
+def _interrupts_held():
+    """Keep an interrupt back and tell it afterwards, where an exception would be lost."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    held = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if held:
+            signal.raise_signal(signal.SIGINT)
+
+
 def __getattr__(name):
     if name not in FAMILIES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{name}_{LEVEL}")
+    with _interrupts_held():  # which the start of a compiled module would lose
+        module = importlib.import_module(f"{__name__}.{name}_{LEVEL}")
     globals()[name] = module
     return module

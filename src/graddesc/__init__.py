@@ -9,8 +9,8 @@ import types  # noqa: F401
 
 from graddesc._build import VERSION as __version__
 
-# Public names and the modules that hold them, loaded on first use: importing the package must cost nothing, and cannot
-# fail. The stub __init__.pyi says the same to type checkers.
+# Public names and the modules that hold them, loaded on first use: importing the package must cost next to nothing.
+# The stub __init__.pyi says the same to type checkers.
 _HOME = {
     "Adam": "directions",
     "Backtracking": "line_search",

@@ -10,6 +10,7 @@ from graddesc import (
     problems,
     samples,
     schedules,
+    skimage,
 )
 from graddesc.descent import gradient_descent, minimize
 from graddesc.directions import LBFGS, Adam, ConjugateGradient, HeavyBall, Nesterov, Steepest
@@ -68,4 +69,5 @@ __all__ = [
     "restore",
     "samples",
     "schedules",
+    "skimage",
 ]

@@ -109,14 +109,12 @@ def require_callable(name: str, value: Any, wanted: str = "callable") -> None:
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
 
 
-def as_floats(name: str, values: Any, ndmin: int = 0) -> NDArray[np.float64]:
-    """Return a new array of float64 from real numbers, none of which is beyond what a float holds."""
+def as_floats(name: str, values: Any, verb: str = "be", **options: Any) -> NDArray[np.float64]:
+    """Return a new array of float64; options are those of np.array."""
     try:
-        return np.array(values, dtype=np.float64, order="C", ndmin=ndmin)
+        return np.array(values, dtype=np.float64, **options)
     except OverflowError:
-        raise ValueError(f"{name} must be of numbers that a float can hold, got one that is beyond") from None
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an array of numbers, got {values!r}") from None
+        raise ValueError(f"{name} must {verb} numbers that a float holds, got {values!r}") from None
 
 
 def as_plane(x: _Plane[_Float]) -> NDArray[_Float]:

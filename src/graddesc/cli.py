@@ -8,13 +8,13 @@ import os
 import platform
 import signal
 import sys
-import threading
 
 import graddesc
-from graddesc.__main__ import interrupts_held
+from graddesc import signals
 
 # Exit codes; wrong usage is argparse's 2, and an end by a signal is told as shells do: 128 + its number.
 _DONE, _FAILED = 0, 1
+_SIGPIPE = 13  # by its number, as Windows has no name for it
 
 _LOSSES = ("edge", "texture", "line", "harmonic", "biharmonic", "tv", "hessian-tv")
 _CLASSIC_ITERATIONS = 500
@@ -35,20 +35,20 @@ def main(argv=None):
     -------
     int
         0 done, 1 failed, 2 wrong usage, 3 done but not converged, 130 interrupted, 141 nobody reads the output,
-        143 terminated.
+        143 terminated (128 + the number of the signal, for any that ends a process).
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
     try:
-        with _terminable():
+        with signals.terminable():
             code = _run(argv)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BrokenPipeError:
-        code = 128 + 13  # the number of SIGPIPE, which not every system has
+        code = 128 + _SIGPIPE
     except (OSError, ValueError, ImportError, MemoryError) as error:
         _note(f"error: {str(error) or 'not enough memory'}")
         code = _FAILED
@@ -64,32 +64,6 @@ def _run(argv):
         return arguments.run(arguments)
     except SystemExit as end:  # from argparse, which has said why, or by a signal
         return end.code
-
-
-@contextlib.contextmanager
-def _terminable():
-    """Let signals that end a process end it by an exception, so that temporary files are removed.
-
-    Those that are ignored, as SIGHUP under nohup, stay so. Only the main thread may set a handler.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    names = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    previous = {number: signal.getsignal(number) for number in numbers}
-    caught = [number for number in numbers if previous[number] is not signal.SIG_IGN]
-    for number in caught:
-        signal.signal(number, _terminate)
-    try:
-        yield
-    finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_DFL if previous[number] is None else previous[number])
-
-
-def _terminate(number, frame):
-    raise SystemExit(128 + number)
 
 
 def _discard_unwritten():
@@ -261,10 +235,7 @@ _probability = _argument(float, "a number between 0 and 1", lambda x: 0 <= x <= 
 
 
 def _restore(arguments):
-    with interrupts_held():
-        from graddesc import batch
-        from graddesc._kernels import pyramid, stencil  # noqa: F401 - which most losses need
-        from graddesc.restoration import api  # noqa: F401
+    from graddesc import batch
 
     _check_extension("--animate", arguments.animate, (".gif", ".webp", ".png"))
     _check_extension("--history", arguments.history, (".png", ".svg", ".pdf"))
@@ -282,8 +253,7 @@ def _restore(arguments):
 
 
 def _corrupt(arguments):
-    with interrupts_held():
-        from graddesc import images, masks, outputs
+    from graddesc import images, masks, outputs
 
     _check_paths(
         arguments,
@@ -312,8 +282,7 @@ def _corrupt(arguments):
 
 
 def _demo(arguments):
-    with interrupts_held():
-        from graddesc import demos
+    from graddesc import demos
 
     own = ("run", "parser", "demo", "output", "argv")
     options = {name: value for name, value in vars(arguments).items() if name not in own}

@@ -8,7 +8,7 @@ import numpy as np
 
 import graddesc
 from graddesc import animation, images, masks, outputs, plots, samples
-from graddesc.arguments import require_count, require_nonnegative
+from graddesc.arguments import as_floats, require_count, require_nonnegative
 
 __all__ = ["Report", "TwoLayerNetwork", "network", "quadratic", "restore", "rosenbrock"]
 
@@ -316,7 +316,7 @@ class TwoLayerNetwork:
 
     def __post_init__(self):
         for name in ("points", "labels"):
-            object.__setattr__(self, name, np.array(getattr(self, name), dtype=float))
+            object.__setattr__(self, name, as_floats(name, getattr(self, name)))
         if self.points.ndim != 2 or self.points.shape[1] != 2 or len(self.points) == 0:
             raise ValueError(f"points must have shape (m, 2), got {self.points.shape}")
         if self.labels.shape != self.points.shape[:1] or not np.isin(self.labels, (-1, 1)).all():
@@ -326,6 +326,7 @@ class TwoLayerNetwork:
 
     def start(self, seed=0):
         """Draw parameters to start from: an array of shape (4 hidden + 1,)."""
+        require_count("seed", seed, least=0)
         return np.random.default_rng(seed).normal(size=4 * self.hidden + 1)
 
     def score(self, parameters, points):

@@ -8,6 +8,7 @@ caller.
 
 import inspect
 import math
+import numbers
 import warnings
 from time import perf_counter
 
@@ -336,7 +337,12 @@ def minimize(
 
 
 def _start(x0, compiled):
-    x0 = as_floats("x0", x0, ndmin=1)
+    try:
+        x0 = np.array(x0, dtype=float, order="C", ndmin=1)
+    except (TypeError, ValueError):
+        raise TypeError(f"x0 must be an array of numbers, got {x0!r}") from None
+    except OverflowError:
+        raise ValueError(f"x0 must be finite, got {x0!r}") from None
     if x0.size == 0 or x0.ndim > (2 if compiled else 1):
         wanted = "(n,) or (m, n)" if compiled else "(n,)"
         raise ValueError(f"x0 must have shape {wanted} with n >= 1, got {x0.shape}")
@@ -348,7 +354,7 @@ def _start(x0, compiled):
 
 
 def _number(name, value):
-    if not hasattr(value, "__float__"):
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)
@@ -362,11 +368,7 @@ def _number(name, value):
 def _iterations(maxiter):
     if maxiter is None:
         return _DEFAULT_MAXITER
-    if isinstance(maxiter, bool) or not hasattr(maxiter, "__index__"):
-        raise TypeError(f"maxiter must be a non-negative integer, got {maxiter!r}")
-    if maxiter < 0:
-        raise ValueError(f"maxiter must be a non-negative integer, got {maxiter!r}")
-    return maxiter
+    return require_count("maxiter", maxiter, least=0)
 
 
 def _callback(callback):
@@ -420,7 +422,7 @@ def _bounds(bounds, n):
         return np.full(n, -np.inf), np.full(n, np.inf)
     if hasattr(bounds, "lb"):
         try:
-            low, high = (np.array(np.broadcast_to(side, n), dtype=float) for side in (bounds.lb, bounds.ub))
+            low, high = (as_floats("bounds", np.broadcast_to(side, n)) for side in (bounds.lb, bounds.ub))
         except ValueError:
             raise ValueError(
                 f"bounds must have one value for each of the {n} variables, got shapes {np.shape(bounds.lb)} and "
@@ -511,7 +513,7 @@ class _ConvexSet:
         self._projection = projection
 
     def project(self, x):
-        nearest = np.array(self._projection(x.copy()), dtype=float)
+        nearest = as_floats("projection", self._projection(x.copy()), "return")
         if nearest.shape != x.shape:
             raise ValueError(f"projection must return an array of shape {x.shape}, got {nearest.shape}")
         return nearest
@@ -609,7 +611,7 @@ class _Objective:
         return trial.scale
 
     def _check(self, g, x):
-        g = np.array(g, dtype=float)
+        g = as_floats("jac", g, "return")
         if g.shape != x.shape:
             raise ValueError(f"jac must return an array of shape {x.shape}, got {g.shape}")
         if self.region.pinned is not None:
@@ -659,7 +661,10 @@ def _scalar(f):
     number = array.item()  # not float(f), which takes the text of a number as well
     if not hasattr(number, "__float__"):
         raise TypeError(f"fun must return a number, got {f!r}")
-    return float(number)
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 class _Run:

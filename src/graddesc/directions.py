@@ -9,6 +9,7 @@ natural along the direction.
 """
 
 import math
+import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
@@ -147,7 +148,7 @@ class Nesterov:
                 t = 1.0
                 v = -g
             t_next = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
-            beta = (t - 1.0) / t_next if self.momentum is None else self.momentum
+            beta = (t - 1.0) / t_next if self.momentum is None else float(self.momentum)
             t = t_next
             return beta * v - g
 
@@ -293,7 +294,7 @@ class LBFGS:
 
     def begin(self):
         """Start a run."""
-        pairs = deque(maxlen=self.memory)
+        pairs = deque(maxlen=min(int(self.memory), sys.maxsize))
 
         def turn(g, s, y, step):
             if s is None:
@@ -368,6 +369,7 @@ class Adam:
         """Start a run."""
         mean = square = 0.0
         k = 0
+        mean_decay, square_decay, epsilon = map(float, (self.mean_decay, self.square_decay, self.epsilon))
 
         def turn(g, s, y, step):
             nonlocal mean, square, k
@@ -375,9 +377,9 @@ class Adam:
                 mean = square = 0.0
                 k = 0
             k += 1
-            mean = self.mean_decay * mean + (1.0 - self.mean_decay) * g
-            square = self.square_decay * square + (1.0 - self.square_decay) * (g * g)
-            magnitude = np.sqrt(square / (1.0 - self.square_decay**k))
-            return mean / (-(1.0 - self.mean_decay**k) * (magnitude + self.epsilon))
+            mean = mean_decay * mean + (1.0 - mean_decay) * g
+            square = square_decay * square + (1.0 - square_decay) * (g * g)
+            magnitude = np.sqrt(square / (1.0 - square_decay**k))
+            return mean / (-(1.0 - mean_decay**k) * (magnitude + epsilon))
 
         return turn

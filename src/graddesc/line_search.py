@@ -11,6 +11,7 @@ than the rounding of the value, slopes decide in the value's place.
 """
 
 import math
+import sys
 from collections import deque
 from dataclasses import dataclass
 
@@ -961,7 +962,7 @@ class BarzilaiBorwein:
 
     def begin(self):
         """Start a run."""
-        recent = deque(maxlen=self.memory)
+        recent = deque(maxlen=min(int(self.memory), sys.maxsize))
 
         def look(ray):
             recent.append(ray.f)

@@ -4,11 +4,8 @@ A path of "-" is standard output.
 """
 
 import os
-import secrets
-import shutil
 import stat
 import sys
-import tempfile
 
 __all__ = ["check", "extension", "write"]
 
@@ -67,6 +64,8 @@ def check(path, *, overwrite=False):
             raise OSError(f"{path} is not a regular file; - writes to standard output")
         if not overwrite:
             raise _exists(path)
+    import tempfile  # which takes as long as all else that is imported here
+
     try:
         tempfile.TemporaryFile(dir=os.path.dirname(target)).close()
     except OSError as error:
@@ -103,11 +102,11 @@ def write(path, data, *, overwrite=False):
         return
     check(path, overwrite=overwrite)
     target = os.path.realpath(path)
-    temporary = os.path.join(os.path.dirname(target), f".graddesc-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(os.path.dirname(target), f".graddesc-{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             if overwrite and os.path.exists(target):
-                shutil.copymode(target, temporary)
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from graddesc.arguments import require, require_count, require_nonnegative
+from graddesc.arguments import as_floats, require, require_count, require_nonnegative
 from graddesc.outputs import extension
 
 __all__ = ["Live", "contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
@@ -22,6 +22,7 @@ _BLUE = "#0072B2"
 _ARROW = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 2, "color": _COLOURS[0], "shrinkA": 0, "shrinkB": 0}
 _HEIGHTS = "YlGnBu"  # light where the function is low
 _MOST_DECADES = 12
+_FINEST = 10_000  # points of a grid a side
 _HIGHEST = 1e200  # matplotlib takes what is beyond 1e250 for the end of all contours
 _FEW = 60  # so many points of a line get markers of their own
 
@@ -218,10 +219,11 @@ def loss_history(history, *, minimum=None, axes=None):
     plotted = []
     for (name, run), colour in zip(runs.items(), _colours(runs), strict=True):
         first = 0 if hasattr(run, "fun") else 1
-        losses = np.asarray(getattr(run, "fun", run), dtype=float)
+        losses = as_floats("history", getattr(run, "fun", run))
         if losses.ndim != 1:
             raise ValueError(f"history must have shape (iterations,), got {losses.shape}")
         if minimum is not None:
+            minimum = require("minimum", minimum, "a finite number", lambda loss: True)
             losses = np.maximum(losses - minimum, 0)
         plotted.append(losses)
         iterations = np.arange(first, first + len(losses))
@@ -473,7 +475,7 @@ def _colours(runs):
 
 
 def _path(history):
-    path = np.asarray(getattr(history, "x", history), dtype=float)
+    path = as_floats("history", getattr(history, "x", history))
     if path.ndim != 2 or path.shape[1] != 2 or len(path) == 0 or not np.isfinite(path).all():
         raise ValueError(f"history must be finite points, of shape (k, 2), got {path.shape}")
     return path
@@ -490,7 +492,7 @@ def _around(*paths):
 def _interval(name, interval):
     try:
         low, high = map(float, interval)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         low = high = math.nan
     if not -math.inf < low < high < math.inf:
         raise ValueError(f"{name} must be (low, high) with low < high, got {interval!r}")
@@ -512,7 +514,8 @@ def _evaluate(f, x):
 
 def _heights(f, window, resolution):
     """Return the coordinates of a grid and the values there, shape (rows, cols), masked where they are not finite."""
-    require_count("resolution", resolution)
+    if require_count("resolution", resolution) > _FINEST:
+        raise ValueError(f"resolution must be at most {_FINEST}, got {resolution}")
     x, y = (np.linspace(low, high, max(resolution, 2)) for low, high in window)
     heights = np.array([[_evaluate(f, np.array([a, b])) for a in x] for b in y])
     if np.isnan(heights).all():
@@ -521,7 +524,7 @@ def _heights(f, window, resolution):
 
 
 def _increasing(levels):
-    levels = np.asarray(levels, dtype=float)
+    levels = as_floats("levels", levels)
     if levels.ndim != 1 or len(levels) < 2 or not (np.diff(levels) > 0).all():
         raise ValueError(f"levels must be at least two increasing numbers, got {levels}")
     return levels
@@ -594,7 +597,7 @@ def _descent(f, Df, x):
     """Return a point, the gradient there, and the step to the minimum along the ray, None if there is none."""
     from graddesc.descent import minimize
 
-    x = np.array(x, dtype=float)
+    x = as_floats("x", x)
     result = minimize(f, x, jac=Df, tol=0, maxiter=1, history=True)
     if not math.isfinite(result.fun):
         raise ValueError(f"the function must be finite at x, got {result.fun} at {x}")

@@ -63,12 +63,14 @@ __all__ = [
 ]
 
 
+_MOST = 2**40  # variables, more than fit in the memory of any machine
+
+
 class _Problem:
     """What the problems share: they check the shape of their point, and far away they overflow in silence."""
 
     def _point(self, x):
-        if not (isinstance(x, np.ndarray) and x.dtype == np.float64):
-            x = as_floats("x", x)
+        x = x if isinstance(x, np.ndarray) and x.dtype == np.float64 else as_floats("x", x)
         if x.shape != (self.n,):
             raise ValueError(f"x must have shape ({self.n},), got {x.shape}")
         return x
@@ -112,7 +114,8 @@ class _Sized(_Problem):
     _least: ClassVar[int] = 1
 
     def __post_init__(self):
-        require_count("n", self.n)
+        if require_count("n", self.n) > _MOST:
+            raise ValueError(f"n must be at most {_MOST}, got {self.n}")
         if self.n < self._least:
             raise ValueError(f"n must be at least {self._least}, got {self.n}")
 
@@ -193,7 +196,7 @@ class Quadratic(_Problem):
         for name, vector in {"b": b, "start": start}.items():
             if vector.shape != (n,):
                 raise ValueError(f"{name} must have shape ({n},), got {vector.shape}")
-        c = require("c", self.c, "a finite number", lambda value: True)
+        c = require("c", self.c, "a finite number", lambda c: True)
         for name, values in {"A": A, "b": b, "c": c, "start": start}.items():
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")

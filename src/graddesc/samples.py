@@ -5,12 +5,14 @@ numbers that are not explained are a painter's choices.
 """
 
 import itertools
-import operator
 
 import numpy as np
 
+from graddesc.arguments import require_count
+
 __all__ = ["ginkgo"]
 
+_LARGEST = 2**15
 _SEED = 11  # of the ground; each leaf adds its own
 _AT_ONCE = 2**14  # pixels: their arrays stay in the cache
 
@@ -54,12 +56,9 @@ def ginkgo(size=512):
     >>> picture.shape, picture.dtype
     ((64, 64, 3), dtype('uint8'))
     """
-    try:
-        size = operator.index(size)
-    except TypeError:
-        raise TypeError(f"size must be an integer, got {size!r}") from None
-    if size < 2:
-        raise ValueError(f"size must be at least 2, got {size}")
+    size = require_count("size", size, least=2)
+    if size > _LARGEST:
+        raise ValueError(f"size must be at most {_LARGEST}, got {size}")
     centres = ((np.arange(size) + 0.5) / size).astype(np.float32)
     y, x = np.meshgrid(centres, centres, indexing="ij")
     picture = _ground(x, y)

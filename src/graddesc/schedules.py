@@ -21,13 +21,19 @@ __all__ = [
 ]
 
 
+_MANY = 2**1000  # iterations: what a float holds, and nobody waits for
+
+
 def step_at(schedule, iteration):
     """Return the step of a schedule for an iteration, a non-negative finite number."""
     step = schedule(iteration)
     # float() would take the text of a number as well.
     if not hasattr(step, "__float__") or getattr(step, "ndim", 0):
         raise TypeError(f"step must return a number, got {step!r} in iteration {iteration}")
-    step = float(step)
+    try:
+        step = float(step)
+    except OverflowError:
+        step = math.inf
     if not 0.0 <= step < math.inf:
         raise ValueError(f"step must return a non-negative finite number, got {step!r} in iteration {iteration}")
     return step
@@ -297,7 +303,8 @@ class Cosine:
         require_nonnegative("final", self.final)
 
     def __call__(self, k):
-        phase = math.pi * min(k, self.iterations) / self.iterations
+        iterations = min(self.iterations, _MANY)
+        phase = math.pi * min(k, iterations) / iterations
         return self.final + (self.initial - self.final) * (1 + math.cos(phase)) / 2
 
 
@@ -340,5 +347,5 @@ class WarmUp:
 
     def __call__(self, k):
         if k < self.iterations:
-            return self.schedule(0) * (k + 1) / (self.iterations + 1)
+            return self.schedule(0) * (k + 1) / (min(self.iterations, _MANY) + 1)
         return self.schedule(k - self.iterations)

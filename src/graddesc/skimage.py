@@ -78,7 +78,34 @@ def inpaint_harmonic(
 ) -> NDArray[np.floating[Any]]:
     """Inpaint masked points in an image with harmonic equations: as if heat had spread from the known ones.
 
-    Parameters, results and errors are those of `inpaint_biharmonic`.
+    Parameters
+    ----------
+    image : ndarray, shape (cols,) or (rows, cols), or with channels
+        As for `inpaint_biharmonic`.
+    mask : ndarray, shape of the image but for its channels
+        Not zero where a pixel is to be inpainted.
+    channel_axis : int, optional
+        The axis of the channels.
+
+    Returns
+    -------
+    ndarray, the image's shape
+        As of `inpaint_biharmonic`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of `inpaint_biharmonic`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from graddesc.skimage import inpaint_harmonic
+    >>> image = np.tile(np.linspace(0, 1, 9), (9, 1))
+    >>> mask = np.zeros((9, 9))
+    >>> mask[3:6, 3:6] = 1
+    >>> bool(np.allclose(inpaint_harmonic(image, mask), image, atol=1e-4))
+    True
     """
     return _inpaint("harmonic", image, mask, channel_axis)
 

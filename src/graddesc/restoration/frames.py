@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -107,6 +106,8 @@ def _in_parallel(function: Any, count: int, team: int) -> Iterator[Any]:
     if team == 1:
         yield from map(function, range(count))
         return
+    from concurrent.futures import ThreadPoolExecutor  # which takes as long to import as an image to restore
+
     executor = ThreadPoolExecutor(team)
     try:
         yield from executor.map(function, range(count))
