@@ -1,0 +1,174 @@
+"""The page that shows a restoration: what it holds, and that it works in a browser."""
+
+import re
+from html.parser import HTMLParser
+
+import browser
+import numpy as np
+import pytest
+
+import graddesc
+from graddesc import report
+
+SHAPE = (120, 160)
+MASK = np.random.default_rng(0).random(SHAPE) < 0.4
+
+
+def scene(dtype=np.uint8, channels=0):
+    image = np.add.outer(np.arange(SHAPE[0]), np.arange(SHAPE[1])) / 2 + 40
+    image = np.dstack([image, image[::-1], 220 - image]) if channels else image
+    return image.astype(dtype)
+
+
+def made(image, mask=MASK, **settings):
+    axis = -1 if image.ndim == 3 else None
+    damaged = np.where(mask[..., None] if axis else mask, image.dtype.type(0), image)
+    restored, info = graddesc.restore(damaged, mask, channel_axis=axis, full_output=True, confidence=True)
+    known = {
+        "info": info,
+        "seconds": 0.25,
+        "command": "graddesc restore a b",
+        "title": "a",
+        "confidence": info.confidence,
+    }
+    return damaged, restored, report.page(damaged, restored, mask, **known | settings).decode()
+
+
+class Parts(HTMLParser):
+    """What a page loads, and its tags, which must be closed in order."""
+
+    VOID = ("meta", "img", "input", "line")
+
+    def __init__(self, page):
+        super().__init__()
+        self.sources, self.open, self.text = [], [], ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text += data
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
+@pytest.mark.parametrize("channels", [0, 3])
+def test_every_kind_of_image(dtype, channels):
+    _, _, page = made(scene(dtype, channels))
+    parts = Parts(page)
+    assert len(parts.sources) == 4
+    assert all(source.startswith("data:image/") for source in parts.sources)  # nothing from elsewhere
+    assert f"160 × 120{' × 3' * bool(channels)}, {np.dtype(dtype)}" in parts.text
+    assert f"{MASK.sum()} of {MASK.size} pixels ({MASK.mean():.1%})" in parts.text
+    assert not re.search("@[A-Z]+@", page)
+
+
+def test_names_are_text_and_nothing_else():
+    name = "<script>alert(1)</script> \"'&@AFTER@.png"
+    _, _, page = made(scene(), title=name, command=f"graddesc restore {name!r}")
+    parts = Parts(page)
+    assert name in parts.text
+    assert f"graddesc restore {name!r}" in parts.text
+    assert "<script>alert" not in page
+
+
+def test_nan_and_outliers_do_not_decide_what_is_seen():
+    image = scene("f8")
+    image[3, 4] = 1e9
+    image[MASK] = np.nan
+    low, high = report._range(image, MASK)
+    assert 30 < low < 50
+    assert 160 < high < 190
+    shown = report._eight_bits(image, low, high)
+    assert shown.dtype == np.uint8
+    assert (shown[MASK] == 0).all()
+    flat = report._eight_bits(np.full(SHAPE, 7, np.int16), *report._range(np.full(SHAPE, 7, np.int16), MASK))
+    assert (flat == 128).all()
+
+
+def test_large_images_are_reduced_and_that_is_told():
+    image = np.tile(scene(), (18, 1))
+    mask = np.tile(MASK, (18, 1))
+    _, _, page = made(image, mask)
+    assert "reduced to 1024 pixels a side" in Parts(page).text
+    assert len(page) < 2_000_000
+
+
+@pytest.mark.parametrize("history", [[], [3.0], [5.0, 1e-9, np.inf, np.nan], [2.0, 2.0], list(range(1000, 0, -1))])
+def test_the_plot(history):
+    image = scene()
+    info = graddesc.result.Result(nit=len(history), fun=1.0, status=0, message="m", history=np.array(history))
+    page = report.page(image, image, MASK, info=info, seconds=0.1, command="c", title="t").decode()
+    Parts(page)
+    finite = np.isfinite(history).sum()
+    assert ("<polyline" in page) is bool(finite > 1)
+    if finite > 1:
+        points = re.search('points="(.*?)"', page)[1].split()
+        assert len(points) == min(finite, 400)
+        across, down = np.array([point.split(",") for point in points], float).T
+        assert (np.diff(across) > 0).all()
+        assert (np.diff(down) >= 0).all()  # the loss falls, so the curve goes down
+        assert down.min() > 0
+        assert down.max() < 220
+
+
+@pytest.mark.skipif(browser.PATH is None, reason="there is no Chromium to open the page in")
+def test_in_a_browser(tmp_path):
+    damaged, restored, page = made(scene(channels=3))
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    address = (tmp_path / "page.html").as_uri()
+    with browser.opened(tmp_path / "profile") as open_page:
+        tab = open_page(address, 1400, 900)
+        box = tab.evaluate("JSON.stringify(compare.getBoundingClientRect())")
+        left, top, width, height = (
+            float(re.search(rf'"{side}":([\d.]+)', box)[1]) for side in ("x", "y", "width", "height")
+        )
+        rows = (top + (np.arange(20, 100) + 0.5) * height / SHAPE[0]).astype(int)
+
+        def looks_like(picture, start, stop):
+            """Whether columns of the page look like those of a picture."""
+            cols = np.arange(start, stop)
+            seen = tab.screenshot()[rows][:, (left + (cols + 0.5) * width / SHAPE[1]).astype(int)].astype(float)
+            return np.abs(seen - picture[20:100, start:stop]).mean() < 40
+
+        for place, press in (
+            (50, None),
+            (55, ("ArrowRight", 39)),
+            (52, ("ArrowLeft", 37)),
+            (100, ("End", 35)),
+            (0, ("Home", 36)),
+        ):
+            if press is not None:
+                tab.evaluate("slider.focus()")
+                for _ in range(1 if press[0] in ("Home", "End") else abs(place - int(tab.evaluate("slider.value")))):
+                    tab.press(*press)
+            assert tab.evaluate("slider.value") == str(place)
+            edge = place * SHAPE[1] // 100
+            for start, stop, picture, other in (
+                (0, edge - 3, damaged, restored),
+                (edge + 3, SHAPE[1], restored, damaged),
+            ):
+                if stop - start > 10:
+                    assert looks_like(picture, start, stop)
+                    assert not looks_like(other, start, stop)
+        tab.mouse("mousePressed", left + width / 4, top + 30)
+        tab.mouse("mouseMoved", left + width / 5, top + 30)
+        tab.mouse("mouseReleased", left + width / 5, top + 30)
+        assert tab.evaluate("slider.value") == "20"
+
+        for wide, dark in ((360, False), (1400, True), (1400, False)):
+            tab = open_page(f"{address}#slider=30", wide, 900, dark=dark)
+            assert tab.evaluate("slider.value") == "30"
+            assert tab.evaluate("document.documentElement.scrollWidth") <= wide
+            ground = tab.screenshot()[880, 2].mean()
+            assert (ground < 60) if dark else (ground > 200)
