@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,29 @@ def test_nodata_that_nothing_can_be(folder, run):
     assert (code, err) == (0, ["graddesc: no pixel of byte.tif is corrupt"])
 
 
+def test_nodata_as_people_write_it(folder, run):
+    write_tiff("in.tif", np.where(HOLE, -3.4028234663852886e38, DEM).astype("f4"))
+    code, _, err = run("restore", "in.tif", "out.tif", "--nodata", "-3.4028234663852886e+38")
+    assert (code, err) == (0, [])
+    assert np.abs(pixels("out.tif") - DEM)[HOLE].max() < 5
+    # beside the file's own value, which is no source either
+    two = np.where(HOLE, -9999, DEM).astype("f4")
+    two[2, 3:6] = -32768
+    write_tiff("two.tif", two, extratags=[(42113, "s", 0, "-9999", True)])
+    assert run("restore", "two.tif", "both.tif", "--nodata", "-32768")[0] == 0
+    np.testing.assert_array_equal(pixels("both.tif"), graddesc.restore(two, two < 0))
+
+
+def test_nodata_of_colour_is_that_of_all_channels(folder, run):
+    colour = np.where(HOLE[..., None], 0, PHOTO)
+    colour[5, 5] = (200, 0, 0)  # sound
+    write_tiff("in.tif", colour, photometric="rgb", extratags=[(42113, "s", 0, "0", True)])
+    code, out, _ = run("restore", "in.tif", "out.tif")
+    assert code == 0
+    assert "filled 30 of 1440 pixels" in out[0]
+    np.testing.assert_array_equal(pixels("out.tif")[5, 5], (200, 0, 0))
+
+
 def test_floats_without_any_mark_are_an_error(folder, run):
     write_tiff("in.tif", DEM.astype("f4"))
     code, _, err = run("restore", "in.tif", "out.tif")
@@ -133,12 +158,17 @@ def test_a_mask_whose_hole_is_in_its_alpha(folder, run):
     np.testing.assert_array_equal(pixels("out.png"), graddesc.restore(PHOTO, HOLE, channel_axis=-1))
     assert run("restore", "hole.png", "same.png", "--mask", "hole.png")[0] == 0
     np.testing.assert_array_equal(pixels("same.png"), pixels("out.png"))
-    painted = np.zeros((*HOLE.shape, 4), np.uint8)
-    painted[HOLE] = 255  # white on nothing: is it the paint, or the rest?
-    write_png("painted.png", painted)
-    code, _, err = run("restore", "in.png", "never.png", "--mask", "painted.png")
+    for paint in (255, (220, 30, 40, 255), (200, 200, 200, 128)):  # on nothing: is it the paint, or the rest?
+        painted = np.zeros((*HOLE.shape, 4), np.uint8)
+        painted[HOLE] = paint
+        write_png("painted.png", painted)
+        code, _, err = run("restore", "in.png", "never.png", "--mask", "painted.png")
+        assert code == 1
+        assert "painted.png: its colours are one mask and its alpha another: save it without one of them" in err[0]
+    write_png("half.png", np.dstack([PHOTO, np.where(HOLE, 128, 255).astype(np.uint8)]))
+    code, _, err = run("restore", "in.png", "never.png", "--mask", "half.png")
     assert code == 1
-    assert "painted.png: its colours are one mask and its alpha another: save it without one of them" in err[0]
+    assert "its alpha is half transparent" in err[0]
 
 
 def test_a_mask_of_the_size_before_the_rotation(folder, run):
@@ -150,7 +180,8 @@ def test_a_mask_of_the_size_before_the_rotation(folder, run):
     assert code == 1
     assert "got 36 x 40, which the image has before its EXIF rotation: turn the mask as the image is shown" in err[-1]
     write_png("turned.png", np.ascontiguousarray(HOLE[::-1].T))
-    assert run("restore", "in.jpg", "out.png", "--mask", "turned.png")[0] == 0
+    code, _, err = run("restore", "in.jpg", "out.png", "--mask", "turned.png")
+    assert (code, err) == (0, ["graddesc: in.jpg is turned as its EXIF says; turned.png is taken as it lies"])
 
 
 def test_stacks_stay_stacks(folder, run):
@@ -232,6 +263,17 @@ def test_masks_of_a_batch(folder, run):
         np.testing.assert_array_equal(pixels(f"shared/{name}"), graddesc.restore(pixels(name), HOLE))
 
 
+def test_nobody_reads_what_a_batch_tells(folder):
+    names = write_batch(30)
+    code = "import sys; from graddesc.cli import main; sys.exit(main())"
+    command = [sys.executable, "-u", "-c", code, "restore", *names, "out", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == ""
+
+
 def test_a_plan_serves_all_files_with_its_mask(folder, run, monkeypatch):
     made = []
 
@@ -249,9 +291,14 @@ def test_a_plan_serves_all_files_with_its_mask(folder, run, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["in0.png", "in1.png", "out.png"], None),
-        (["in0.png", "in1.png", "in2.png"], "OUT must be a directory where there are 2 inputs, got in2.png"),
-        (["in0.png", "in1.png", "-"], "OUT must be a directory where there are 2 inputs, got -"),
+        (["in0.png", "in1.png", "out.png"], "OUT must be a directory (end it with /) for 2 inputs, got out.png"),
+        (["in0.png", "in1.png", "in2.png"], "OUT must be a directory (end it with /) for 2 inputs, got in2.png"),
+        (["in0.png", "in2.png/"], "OUT must be a directory (end it with /) for 1 inputs, got in2.png/"),
+        (["in0.png", "in1.png", "-"], "OUT must be a directory (end it with /) for 2 inputs, got -"),
+        (["in0.png", "in1.png", ".", "--overwrite", "--mask", "."], None),
+        (["in0.png", "in1.png", "m/", "--overwrite", "--mask", "m"], "--mask and OUT are the same file: m/in0.png"),
+        (["in0.png", "in1.png", "m/", "--mask", "m/in0.png"], "--mask and OUT are the same file: m/in0.png"),
+        (["m/in0.png", "in1.png", "l/", "--overwrite"], "IN and OUT are the same file: l/in0.png"),
         (["in0.png", "-", "out"], "IN - has no name to write it by"),
         (["in0.png", "other/in0.png", "out"], "in0.png and other/in0.png would be the same file in out"),
         (["in0.png", "in1.png", "out", "--history", "h.png"], "--history goes with one input, got 2"),
@@ -261,11 +308,15 @@ def test_a_plan_serves_all_files_with_its_mask(folder, run, monkeypatch):
 )
 def test_wrong_usage(folder, run, arguments, message):
     write_batch()
+    for directory in ("m", "l"):
+        os.mkdir(directory)
+    for name in ("in0.png", "in1.png"):
+        write_png(f"m/{name}", HOLE)
+    os.symlink(os.path.abspath("in1.png"), "l/in0.png")
     before = sorted(os.listdir())
     code, _, err = run("restore", *arguments)
-    if message is None:  # a directory with the name of a file, as was asked for
-        assert code == 0
-        assert sorted(os.listdir("out.png")) == ["in0.png", "in1.png"]
+    if message is None:  # inputs that are their own masks, and are replaced, as was asked for
+        assert code in (0, 1)
         return
     assert code == 2
     assert message in err[-1]
@@ -293,6 +344,7 @@ def test_json(folder, run):
     mask = masks.detect(pixels("in0.png"))
     _, info = graddesc.restore(pixels("in0.png"), mask, loss="harmonic", full_output=True)
     assert first.pop("seconds") >= 0
+    assert first.pop("marked") == " that were 0 or 255"
     assert first == {
         "input": "in0.png",
         "output": os.path.join("out", "in0.png"),
@@ -319,7 +371,7 @@ def test_confidence(folder, run, name):
     _, info = graddesc.restore(pixels("in0.png"), HOLE, full_output=True, confidence=True)
     expected = np.rint(info.confidence * 65535) if name == "c.png" else info.confidence
     np.testing.assert_array_equal(pixels(name), expected)
-    assert run("restore", "in0.png", "no.png", "--confidence", "c.jpg")[0] == 1
+    assert run("restore", "in0.png", "no.png", "--confidence", "c.jpg")[0] == 2
 
 
 def test_the_losses_are_those_of_the_package(folder, run):

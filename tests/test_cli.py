@@ -258,8 +258,8 @@ class TestExtras:
         assert not os.path.exists("out.png")
 
     def test_other_extensions(self, folder):
-        fails(run("restore", "corrupt.png", "out.png", "--animate", "a.jpg"), 1, "the extension must be .gif")
-        fails(run("restore", "corrupt.png", "out.png", "--history", "a.gif"), 1, "must be .png or .svg or .pdf")
+        fails(run("restore", "corrupt.png", "out.png", "--animate", "a.jpg"), 2, "the extension must be .gif")
+        fails(run("restore", "corrupt.png", "out.png", "--history", "a.gif"), 2, "must be .png or .svg or .pdf")
         assert not os.path.exists("out.png")
 
     def test_progress_on_a_terminal_only(self, folder):
@@ -424,7 +424,7 @@ class TestRefused:
             (("demo", "restore", "--output", ""), 2, "argument --output: must be a path, got ''"),
             (("restore", "corrupt.png", "truth.png", "--over"), 2, "unrecognized arguments: --over"),
             (("demo", "nonsense"), 2, "invalid choice: 'nonsense'"),
-            (("demo", "restore", "--output", "truth.png"), 1, "File exists: 'truth.png'"),
+            (("demo", "restore", "--output", "truth.png"), 2, "--output must be a directory, got truth.png"),
             (("demo", "network", "--seed", "-1"), 2, "must be a non-negative integer, got '-1'"),
             (("demo", "restore", "--size", "1"), 1, "size must be an integer of at least 2, got 1"),
             ((), 2, "the following arguments are required: COMMAND"),

@@ -80,13 +80,16 @@ def test_every_tag_and_pixel(through, byteorder, bigtiff, dtype):
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits"])
 @pytest.mark.parametrize("predictor", [False, True])
 @pytest.mark.parametrize("tile", [None, (16, 16)])
-def test_stored_in_many_ways(through, compression, predictor, tile):
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("pages", [1, 3])
+def test_stored_in_many_ways(through, compression, predictor, tile, byteorder, pages):
     if predictor and compression in (None, "packbits"):
         return
-    for dtype in ("u1", "i2", "u4", "f4", "f8"):
-        pixels = (RNG.normal(size=(40, 35)) * 50).astype(dtype)
-        data = written(pixels, compression=compression, predictor=predictor, tile=tile)
-        picture, _ = through(data)
+    for dtype in ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"):
+        pixels = (RNG.normal(size=(pages, 40, 35)) * 50).astype(dtype)
+        pixels = pixels if pages > 1 else pixels[0]
+        options = {"compression": compression, "predictor": predictor, "tile": tile, "byteorder": byteorder}
+        picture, _ = through(written(pixels, metadata=None, **options))
         np.testing.assert_array_equal(picture.pixels, pixels)
 
 
@@ -106,6 +109,17 @@ def test_colour_with_alpha(through):
     picture, again = through(written(pixels, photometric="rgb", extrasamples=["unassalpha"]))
     np.testing.assert_array_equal(picture.alpha, pixels[..., 3])
     np.testing.assert_array_equal(tifffile.imread(io.BytesIO(again)), pixels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "extra"), [((9, 8, 4), 0), ((9, 8, 4), 1), ((9, 8, 5), (0, 0)), ((9, 8, 2), 0), ((9, 8, 2), 1)]
+)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_bands_are_not_taken_for_alpha(through, dtype, shape, extra):
+    pixels = (RNG.random(shape) * 200).astype(dtype)
+    photometric = "rgb" if shape[-1] > 3 else "minisblack"
+    with pytest.raises(images.ImageFileError, match="would be lost: only plain alpha is supported"):
+        through(written(pixels, photometric=photometric, extrasamples=extra, planarconfig="contig"))
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
@@ -147,6 +161,18 @@ def test_overviews_are_no_frames_and_are_named(through):
     assert raw_tags(again) == raw_tags(buffer.getvalue())[:1]
 
 
+def test_frames_that_numpy_would_be_told_are_bands(tmp_path):
+    stack = images.Picture(np.zeros((40, 30, 3), "f4"), frames=True)
+    with pytest.raises(ValueError, match="frames of 3 columns would be read as bands"):
+        images.write(tmp_path / "a.npy", stack)
+    for shape in ((30, 20, 4), (30, 20, 2), (30, 20, 5)):
+        np.save(tmp_path / "b.npy", np.zeros(shape, "f4"))
+        with pytest.raises(images.ImageFileError, match="last ones bands, or the columns of 30 frames"):
+            images.read(tmp_path / "b.npy")
+    np.save(tmp_path / "c.npy", np.ones((30, 20, 1), bool))
+    assert images.read(tmp_path / "c.npy").pixels.shape == (30, 20)
+
+
 def test_what_another_format_cannot_hold_is_named(through):
     picture, _ = through(written(RNG.integers(0, 9, (5, 6), np.uint16), extratags=GEO), name="out.png")
     names = images.left_out("out.png", picture)
@@ -181,7 +207,7 @@ def test_what_is_turned_is_upright_and_has_no_place(through, orientation, dtype)
     exif = image.getexif()
     exif[274] = orientation
     np.testing.assert_array_equal(picture.pixels, np.asarray(ImageOps.exif_transpose(image)))
-    assert picture.stored_shape == ((3, 4) if orientation > 4 else None)
+    assert picture.stored_shape == ((3, 4) if orientation > 1 else None)
     names = images.left_out("out.tif", picture)
     assert ("ModelTiepoint" in names) is (orientation > 1)
     assert (33922 in raw_tags(again)[0][0]) is (orientation == 1)
@@ -239,6 +265,60 @@ def test_kinds_that_need_nothing(through, monkeypatch, dtype):
         picture, again = through(written(array))
         np.testing.assert_array_equal(picture.pixels, array)
         np.testing.assert_array_equal(tifffile.imread(io.BytesIO(again)), array)
+
+
+def test_colorimetry_is_handed_on(through):
+    tags = [(318, "2I", 2, (31270, 100000, 32900, 100000), True), (301, "H", 6, (0, 1, 2, 3, 4, 5), True)]
+    tags = [(318, 5, 2, (31270, 100000, 32900, 100000), True), tags[1]]
+    _, again = through(written(RNG.integers(0, 255, (5, 6, 3), np.uint8), extratags=tags))
+    tags = tiff.directories(io.BytesIO(again))[0].tags
+    assert (tags[318].length, tags[301].length) == (2, 6)
+
+
+def test_an_offset_of_one_file_is_none_in_another(through):
+    picture, again = through(written(np.zeros((5, 6), "u1"), extratags=[(65100, 13, 1, 8, True)]))
+    assert images.left_out("out.tif", picture) == ("TIFF tag 65100",)
+    assert 65100 not in tiff.directories(io.BytesIO(again))[0].tags
+
+
+def test_all_planes_of_one_directory(through):
+    planes = RNG.random((4, 12, 13))
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, planes, photometric="minisblack", truncate=True)
+    np.testing.assert_array_equal(through(buffer.getvalue())[0].pixels, planes)
+    buffer = io.BytesIO()
+    volume = RNG.integers(0, 9, (4, 32, 32), np.uint8)
+    tifffile.imwrite(buffer, volume, photometric="minisblack", volumetric=True, tile=(4, 16, 16))
+    with pytest.raises(images.ImageFileError, match="a volume in one page is not supported"):
+        through(buffer.getvalue())
+
+
+def test_pages_that_differ_in_what_counts_for_all(through):
+    for number, kind, values in ((42113, "s", ("-1", "-2")), (274, "H", (1, 3))):
+        buffer = io.BytesIO()
+        with tifffile.TiffWriter(buffer) as file:
+            for value in values:
+                tag = (number, kind, 0 if kind == "s" else 1, value, True)
+                file.write(np.zeros((4, 5), "u1"), photometric="minisblack", extratags=[tag], metadata=None)
+        with pytest.raises(images.ImageFileError, match=r"pages of different (GDAL_NODATA|Orientation)"):
+            through(buffer.getvalue())
+
+
+def test_an_orientation_in_xmp_is_not_handed_on(through):
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    data = written(np.arange(12, dtype="u1").reshape(3, 4), extratags=[(700, "B", len(xmp), xmp, True), *GEO])
+    picture, again = through(data)
+    assert {"XMP", "ModelTiepoint"} <= set(images.left_out("out.tif", picture))
+    assert 700 not in tiff.directories(io.BytesIO(again))[0].tags
+
+
+def test_a_bomb_of_tags_that_share_their_data(through):
+    count = 3000
+    blob = bytes(10**5)
+    table = b"".join(struct.pack("<HHII", 1000 + k, 1, len(blob), 8) for k in range(count))
+    data = b"II*\0" + struct.pack("<I", 8 + len(blob)) + blob + struct.pack("<H", count) + table + bytes(4)
+    held = tiff.directories(io.BytesIO(data))[0]
+    assert sum(len(tag.data) for tag in held.tags.values()) < 3 * len(data)
 
 
 def test_four_gigabytes_become_bigtiff():

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ __all__ = ["Request", "UsageError", "restore_files"]
 _CLASSIC_ITERATIONS = 500
 _DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
 _ITERATIONS = 1  # the status of a run that has done as many as it may
+_MOST_PAINTS = 64  # values of what was painted on a transparent layer
 _EXTRAS = ("animate", "history", "report", "confidence")  # files that go with one restoration
 
 
@@ -88,20 +90,24 @@ def restore_files(request):
     """
     jobs, batch = _jobs(request)
     plans, codes = _Plans(), set()
-    with _files_progress(jobs, batch and not request.options.json) as files:
-        for job in files:
-            try:
-                codes.add(_restore_file(job, request, plans))
-            except (OSError, ValueError, MemoryError) as error:
-                if not batch and not request.options.json:
-                    raise
-                message = str(error) or "not enough memory"
-                if job.source not in message:
-                    message = f"{job.source}: {message}"
-                request.note(f"error: {message}")
-                if request.options.json:
-                    request.say(json.dumps({"input": job.source, "output": job.target, "error": message}))
-                codes.add(_FAILED)
+    for job in jobs:
+        try:
+            code, told = _restore_file(job, request, plans)
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError, MemoryError) as error:
+            if not batch and not request.options.json:
+                raise
+            message = str(error) or "not enough memory"
+            if job.source not in message:
+                message = f"{job.source}: {message}"
+            request.note(f"error: {message}")
+            code, told = _FAILED, {"input": job.source, "output": job.target, "error": message}
+        codes.add(code)
+        if request.options.json:
+            request.say(json.dumps(told))
+        elif "error" not in told and job.target != "-":
+            request.say(_line(told))
     return next((code for code in (_FAILED, _NOT_CONVERGED) if code in codes), _DONE)
 
 
@@ -114,12 +120,14 @@ def _jobs(request):
         raise UsageError("--json and OUT - both want standard output")
     if not batch and not into_directory:
         job = _Job(request.inputs[0], output, _mask_of(request.inputs[0], options.mask))
-        _check_paths(job, options)
+        _check_paths([job], options)
         return [job], False
     if "-" in request.inputs:
         raise UsageError("IN - has no name to write it by: OUT must be a file")
-    if output == "-" or (not into_directory and os.path.exists(output)):
-        raise UsageError(f"OUT must be a directory where there are {len(request.inputs)} inputs, got {output}")
+    is_file = os.path.exists(output.rstrip(os.sep)) and not os.path.isdir(output)
+    if output == "-" or is_file or (not into_directory and outputs.extension(output)):
+        number = len(request.inputs)
+        raise UsageError(f"OUT must be a directory (end it with {os.sep}) for {number} inputs, got {output}")
     for name in _EXTRAS:
         if batch and getattr(options, name) is not None:
             raise UsageError(f"--{name} goes with one input, got {len(request.inputs)}")
@@ -129,10 +137,9 @@ def _jobs(request):
         if name in names:
             raise UsageError(f"{names[name]} and {source} would be the same file in {output}")
         names[name] = source
-    os.makedirs(output, exist_ok=True)
     jobs = [_Job(source, os.path.join(output, name), _mask_of(source, options.mask)) for name, source in names.items()]
-    if not batch:
-        _check_paths(jobs[0], options)
+    _check_paths(jobs, options)
+    os.makedirs(output, exist_ok=True)
     return jobs, batch
 
 
@@ -143,36 +150,53 @@ def _mask_of(source, mask):
     return os.path.join(mask, os.path.basename(source))
 
 
-def _check_paths(job, options):
-    """Refuse outputs that cannot be written, or that would replace one another or an input; OUT may replace IN."""
-    sources = {"IN": job.source, "--mask": job.mask}
-    targets = {"OUT": job.target} | {f"--{name}": getattr(options, name) for name in _EXTRAS}
+def _check_paths(jobs, options):
+    """Refuse outputs that would replace one another, a mask, or an input but their own."""
+    extras = {f"--{name}": getattr(options, name) for name in _EXTRAS}
     taken = {}
-    for name, path in {**sources, **targets}.items():
-        if path is None:
-            continue
-        place = (path, "input" if name in sources else "output") if path == "-" else os.path.realpath(path)
-        other = taken.setdefault(place, name)
-        may_be = (name, other) == ("OUT", "IN") or ((name, other) == ("--mask", "IN") and path != "-")
-        if other != name and not may_be:
-            raise UsageError(f"{other} and {name} are the same file: {path}")
-    for path in targets.values():
+    for job in jobs:
+        _take(taken, "IN", job.source, job.source)
+    for job in jobs:
+        if job.mask is not None:
+            _take(taken, "--mask", job.mask, job.source, others=() if job.mask == "-" else ("IN", "--mask"))
+    for job in jobs:
+        own = taken.get(_place("OUT", job.target), ("", ""))
+        if own != ("IN", job.source):
+            _take(taken, "OUT", job.target, job.source)
+    for name, path in extras.items():
         if path is not None:
-            outputs.check(path, overwrite=options.overwrite)
+            _take(taken, name, path, jobs[0].source)
+
+
+def _place(name, path):
+    return (path, name in ("IN", "--mask")) if path == "-" else os.path.realpath(path)
+
+
+def _take(taken, name, path, source, others=()):
+    """Note that a file is used, or raise if it is already, for anything but the others."""
+    other, _ = taken.setdefault(_place(name, path), (name, source))
+    if (other, source) != (name, taken[_place(name, path)][1]) and other not in others:
+        raise UsageError(f"{other} and {name} are the same file: {path}")
 
 
 def _restore_file(job, request, plans):
-    """Restore one file and tell of it; return its exit code."""
+    """Restore one file; return its exit code and what is to be told of it."""
     options = request.options
-    outputs.check(job.target, overwrite=options.overwrite)
+    for path in (job.target, *(getattr(options, name) for name in _EXTRAS)):
+        if path is not None:
+            outputs.check(path, overwrite=options.overwrite)
     lossy = images.is_lossy(job.target)
     picture = request.read(job.source)
+    if picture.nodata is not None and not _holds(picture.pixels.dtype, picture.nodata):
+        picture = dataclasses.replace(picture, nodata=None)  # as in many files: it marks no pixel
     images.check_format(job.target, picture)
-    for name in ("animate", "report"):
+    deep_png = ("confidence",) if outputs.extension(options.confidence or "") == ".png" else ()
+    for name in ("animate", "report", *deep_png):
         if picture.frames and getattr(options, name) is not None:
             raise ValueError(f"{job.source} is a stack of frames: --{name} goes with one image")
     if job.mask != plans.mask_path:
         plans.mask_path, plans.mask = job.mask, request.read(job.mask)
+    nodata = options.nodata if options.nodata is not None else picture.nodata
     mask, alpha, told, extremes = _corrupt_pixels(job, picture, plans.mask, options.nodata)
     for line in told:
         request.note(line)
@@ -216,12 +240,14 @@ def _restore_file(job, request, plans):
     contents |= _extras(job, options, picture, restored, mask, info, seconds, recorder)
     for path, data in contents.items():
         outputs.write(path, data, overwrite=options.overwrite)
-    _tell(job, request, picture, mask, extremes, info, seconds)
+    told = _told(job, options, picture, mask, extremes, info, seconds)
+    if nodata is not None and picture.nodata is not None and (same := _count(restored == nodata, mask, picture)):
+        request.note(f"{same} filled values of {job.target} equal the nodata value {nodata}")
     if info.success or (options.classic and info.status == _ITERATIONS):  # which is where the recipe ends
-        return _DONE
+        return _DONE, told
     which = f"{job.target}: " if len(request.inputs) > 1 else ""
     request.note(f"{which}not converged: {info.message}")
-    return _NOT_CONVERGED
+    return _NOT_CONVERGED, told
 
 
 def _plan(plans, mask, picture, options):
@@ -266,36 +292,42 @@ def _extras(job, options, picture, restored, mask, info, seconds, recorder):
     return contents
 
 
-def _tell(job, request, picture, mask, extremes, info, seconds):
-    """Tell of a restoration, in a line or as JSON."""
+def _count(flags, mask, picture):
+    """How many values are marked where a mask is true."""
+    wide = mask if mask.ndim == flags.ndim or picture.channel_axis is None else mask[..., np.newaxis]
+    return int(np.count_nonzero(flags & wide))
+
+
+def _told(job, options, picture, mask, extremes, info, seconds):
+    """What is told of a restoration."""
     shape = picture.pixels.shape
-    flags = np.broadcast_to(mask if mask.ndim == len(shape) or picture.channel_axis is None else mask[..., None], shape)
-    count, total = int(np.count_nonzero(flags)), flags.size
-    if picture.channel_axis is not None:
-        pixels = flags.any(axis=-1)
-        count, total = int(np.count_nonzero(pixels)), pixels.size
-    if request.options.json:
-        told = {
-            "input": job.source,
-            "output": job.target,
-            "shape": list(shape),
-            "dtype": str(picture.pixels.dtype),
-            "corrupt": count,
-            "share": count / total,
-            "loss": request.options.loss,
-            "fun": info.fun if math.isfinite(info.fun) else None,
-            "nit": info.nit,
-            "status": info.status,
-            "success": info.success,
-            "message": info.message,
-            "seconds": seconds,
-        }
-        request.say(json.dumps(told))
-    elif job.target != "-":
-        request.say(
-            f"{job.target}: filled {count} of {total} pixels ({count / total:.1%}){extremes}, {info.nit} iterations,"
-            f" {seconds:.2f} s"
-        )
+    pixels = _of_pixels(mask, picture)
+    flags = np.broadcast_to(pixels, shape[: len(shape) - (picture.channel_axis is not None)])
+    return {
+        "input": job.source,
+        "output": job.target,
+        "shape": list(shape),
+        "dtype": str(picture.pixels.dtype),
+        "corrupt": int(np.count_nonzero(flags)),
+        "share": float(np.mean(flags)),
+        "marked": extremes,
+        "loss": options.loss,
+        "fun": info.fun if math.isfinite(info.fun) else None,
+        "nit": info.nit,
+        "status": info.status,
+        "success": info.success,
+        "message": info.message,
+        "seconds": seconds,
+    }
+
+
+def _line(told):
+    """What is told of a restoration, in a line."""
+    total = round(told["corrupt"] / told["share"]) if told["corrupt"] else math.prod(told["shape"][:2])
+    return (
+        f"{told['output']}: filled {told['corrupt']} of {total} pixels ({told['share']:.1%}){told['marked']},"
+        f" {told['nit']} iterations, {told['seconds']:.2f} s"
+    )
 
 
 # ---- what is corrupt ----
@@ -313,12 +345,19 @@ def _corrupt_pixels(job, picture, mask_picture, nodata):
         if missing.any() and (more := int(np.count_nonzero(missing & ~wide))):
             told.append(f"{more} values of {job.source} beside {job.mask} are nodata or NaN, and corrupt too")
             mask = missing | wide
+        if picture.stored_shape is not None:
+            told.append(f"{job.source} is turned as its EXIF says; {job.mask} is taken as it lies")
+        beside = alpha is not None and int(np.count_nonzero((alpha == 0) & ~_of_pixels(mask, picture)))
+        if beside:
+            told.append(f"{beside} transparent pixels of {job.source} beside {job.mask} count as known")
         if alpha is not None and (hidden := int(np.count_nonzero((alpha == 0) & _of_pixels(mask, picture)))):
             told.append(f"{hidden} of the filled pixels of {job.source} stay transparent")
     elif nodata is not None or picture.nodata is not None or missing.any():
         mask = missing
     elif alpha is not None and not alpha.all():
         mask = alpha == 0
+        if mask.all():
+            raise ValueError(f"{job.source}: all pixels are transparent: --mask must tell which are corrupt")
         alpha = np.where(mask, np.iinfo(alpha.dtype).max, alpha)
         told.append(f"{int(mask.sum())} transparent pixels of {job.source} are filled, and become opaque")
     elif pixels.dtype.kind == "f":
@@ -339,15 +378,20 @@ def _of_pixels(mask, picture):
     return mask.any(axis=-1) if picture.channel_axis is not None and mask.ndim == picture.pixels.ndim else mask
 
 
+def _holds(dtype, nodata):
+    """Whether a pixel can have the value for nodata."""
+    try:
+        masks.detect(np.zeros((1, 1), dtype), extremes=False, nodata=nodata)
+    except ValueError:
+        return False
+    return True
+
+
 def _missing(picture, nodata):
-    """What is NaN, or the value for nodata that is given, or else that of the file."""
-    if nodata is None:
-        nodata = picture.nodata
-        if nodata is not None:
-            with contextlib.suppress(ValueError):  # a value that the pixels cannot hold marks none of them
-                return masks.detect(picture.pixels, extremes=False, nodata=nodata)
-            nodata = None
-    return masks.detect(picture.pixels, extremes=False, nodata=nodata)
+    """What is NaN, or has a value for nodata, that of the file or the one that is given, in all its channels."""
+    find = functools.partial(masks.detect, picture.pixels, picture.channel_axis, extremes=False)
+    missing = find(nodata=nodata)
+    return missing if picture.nodata is None else missing | find(nodata=picture.nodata)
 
 
 def _as_mask(path, mask, picture):
@@ -358,39 +402,39 @@ def _as_mask(path, mask, picture):
         if mask.size == picture.stored_shape:
             turned = ", which the image has before its EXIF rotation: turn the mask as the image is shown"
         raise ValueError(f"{path}: the mask must have the image's {wanted} rows and columns, got {found}{turned}")
-    if mask.frames and mask.pixels.shape[0] != (picture.pixels.shape[0] if picture.frames else 1):
-        count = picture.pixels.shape[0] if picture.frames else 1
-        raise ValueError(f"{path}: the mask must have one frame or {count}, as the image has, got {len(mask.pixels)}")
     flags = mask.pixels != 0
     if mask.channel_axis is not None:
         flags = flags.any(axis=-1)
-    if mask.alpha is None or mask.alpha.all():
+    if mask.alpha is not None and not (mask.alpha == np.iinfo(mask.alpha.dtype).max).all():
+        clear = mask.alpha == 0
+        if not clear.any():
+            raise ValueError(
+                f"{path}: its alpha is half transparent: make what is corrupt clear, or save without alpha"
+            )
+        if flags.any() and not (flags & clear).any() and len(np.unique(mask.pixels[~clear])) <= _MOST_PAINTS:
+            raise ValueError(f"{path}: its colours are one mask and its alpha another: save it without one of them")
+        flags = clear
+    if not mask.frames or (picture.frames and len(flags) == len(picture.pixels)):
         return flags
-    if flags.any() and len(np.unique(mask.pixels)) <= 2:
-        raise ValueError(f"{path}: its colours are one mask and its alpha another: save it without one of them")
-    return mask.alpha == 0
+    if len(flags) > 1:
+        count = f"one frame or {len(picture.pixels)}, as the image has" if picture.frames else "one frame"
+        raise ValueError(f"{path}: the mask must have {count}, got {len(flags)}")
+    return flags[0]
 
 
 # ---- progress ----
 
 
 @contextlib.contextmanager
-def _bar(**settings):
-    """A bar on the terminal, or None without a terminal or without tqdm."""
+def _progress(total):
+    """Give a callback that moves a bar on the terminal; None without a terminal or without tqdm."""
     with contextlib.ExitStack() as stack:
         bar = None
         if sys.stderr is not None and sys.stderr.isatty():
             with contextlib.suppress(ImportError):
                 from tqdm import tqdm
 
-                bar = stack.enter_context(tqdm(leave=False, **settings))
-        yield bar
-
-
-@contextlib.contextmanager
-def _progress(total):
-    """Give a callback that moves a bar on the terminal; None without a terminal or without tqdm."""
-    with _bar(total=total, unit=" iterations") as bar:
+                bar = stack.enter_context(tqdm(total=total, unit=" iterations", leave=False))
         if bar is None:
             yield None
         else:
@@ -400,21 +444,6 @@ def _progress(total):
                 bar.update(intermediate_result.nit - bar.n)
 
             yield advance
-
-
-@contextlib.contextmanager
-def _files_progress(jobs, shown):
-    """The jobs, one after the other, with a bar on the terminal if that is wanted."""
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(_bar(total=len(jobs), unit=" files", position=1)) if shown else None
-
-        def one_by_one():
-            for job in jobs:
-                yield job
-                if bar is not None:
-                    bar.update()
-
-        yield one_by_one()
 
 
 def _both(*callbacks):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import math
 import os
@@ -57,13 +58,24 @@ def main(argv=None):
 
 
 def _run(argv):
-    argv = sys.argv[1:] if argv is None else argv
+    argv = _joined(sys.argv[1:] if argv is None else argv)
     try:
         arguments = _parser().parse_args(argv)
         arguments.argv = argv
         return arguments.run(arguments)
     except SystemExit as end:  # from argparse, which has said why, or by a signal
         return end.code
+
+
+def _joined(argv):
+    """The arguments, a number after --nodata in one with it: argparse takes -1e10 for an option."""
+    joined = []
+    for argument in argv:
+        if joined and joined[-1] == "--nodata":
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _discard_unwritten():
@@ -237,10 +249,10 @@ _probability = _argument(float, "a number between 0 and 1", lambda x: 0 <= x <= 
 def _restore(arguments):
     from graddesc import batch
 
-    _check_extension("--animate", arguments.animate, (".gif", ".webp", ".png"))
-    _check_extension("--history", arguments.history, (".png", ".svg", ".pdf"))
-    _check_extension("--confidence", arguments.confidence, (".tif", ".tiff", ".npy", ".png"))
-    _check_extension("--report", arguments.report, (".html", ".htm"))
+    _check_extension(arguments, "--animate", arguments.animate, (".gif", ".webp", ".png"))
+    _check_extension(arguments, "--history", arguments.history, (".png", ".svg", ".pdf"))
+    _check_extension(arguments, "--confidence", arguments.confidence, (".tif", ".tiff", ".npy", ".png"))
+    _check_extension(arguments, "--report", arguments.report, (".html", ".htm"))
     if arguments.history is not None:
         from graddesc import plots
 
@@ -266,13 +278,20 @@ def _corrupt(arguments):
 
     picture = _read(arguments.input)
     images.check_format(arguments.output, picture)
-    _note_left_out(arguments.output, picture)
+    if picture.frames:
+        raise ValueError(f"{arguments.input} is a stack of frames: corrupt takes one image")
     every = (slice(None, None, arguments.downsample),) * 2
-    pixels = picture.pixels[every]
-    alpha = None if picture.alpha is None else picture.alpha[every]
-    corrupted, mask = masks.corrupt(pixels, arguments.missing, rng=arguments.seed, channel_axis=picture.channel_axis)
+    picture = dataclasses.replace(
+        images.without_places(picture) if arguments.downsample > 1 else picture,
+        pixels=picture.pixels[every],
+        alpha=None if picture.alpha is None else picture.alpha[every],
+    )
+    _note_left_out(arguments.output, picture)
+    corrupted, mask = masks.corrupt(
+        picture.pixels, arguments.missing, rng=arguments.seed, channel_axis=picture.channel_axis
+    )
 
-    contents = {arguments.output: images.Picture(corrupted, alpha, picture.metadata)}
+    contents = {arguments.output: dataclasses.replace(picture, pixels=corrupted)}
     if arguments.mask_out is not None:
         contents[arguments.mask_out] = images.Picture(mask.astype("uint8") * 255)
     encoded = {path: images.encode(path, image) for path, image in contents.items()}
@@ -290,6 +309,8 @@ def _demo(arguments):
     if directory is None:
         directory, options["overwrite"] = _DEMO_DIRECTORY, True
     new = not os.path.exists(directory)
+    if not new and not os.path.isdir(directory):
+        arguments.parser.error(f"--output must be a directory, got {directory}")
     os.makedirs(directory, exist_ok=True)
     try:
         report = getattr(demos, arguments.demo)(directory, **options)
@@ -340,11 +361,11 @@ def _check_paths(arguments, sources, targets):
             outputs.check(path, overwrite=arguments.overwrite)
 
 
-def _check_extension(option, path, allowed):
+def _check_extension(arguments, option, path, allowed):
     from graddesc import outputs
 
     if path is not None and outputs.extension(path) not in allowed:
-        raise ValueError(f"{option} {path}: the extension must be {' or '.join(allowed)}")
+        arguments.parser.error(f"{option} {path}: the extension must be {' or '.join(allowed)}")
 
 
 def _read(path):

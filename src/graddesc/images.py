@@ -6,6 +6,8 @@ path of "-" is standard input or output.
 """
 
 import contextlib
+import dataclasses
+import functools
 import importlib
 import io
 import logging
@@ -32,6 +34,7 @@ __all__ = [
     "is_lossy",
     "left_out",
     "read",
+    "without_places",
     "write",
 ]
 
@@ -66,15 +69,19 @@ _DECODED = {
 }
 
 # The pixels of TIFF files that Pillow decodes as they are, by bits and by the code of their format (1 unsigned, 2
-# signed, 3 floating-point): the dtype, and how Pillow's own pixels become it.
+# signed, 3 floating-point): how Pillow's own pixels become them.
 _TIFF_KINDS = {
-    (8, 2): (np.int8, lambda array: array.view(np.int8)),
-    (16, 1): (np.uint16, lambda array: array.astype(np.uint16)),
-    (16, 2): (np.int16, lambda array: array.astype(np.int16)),
-    (32, 1): (np.uint32, lambda array: array.view(np.uint32)),
-    (32, 2): (np.int32, lambda array: array),
-    (32, 3): (np.float32, lambda array: array),
+    (8, 2): lambda array: array.view(np.int8),
+    (16, 1): lambda array: array,
+    (16, 2): lambda array: array.astype(np.int16),
+    (32, 1): lambda array: array.view(np.uint32),
+    (32, 2): lambda array: array,
+    (32, 3): lambda array: array,
 }
+_MOST_BANDS = 16  # as which a short last axis may be meant
+# Of TIFF: none, LZW, JPEG, deflate, PackBits, LZMA, zstd, and those of fax; others hold images with sizes of their own.
+_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+_AT_ONCE = 2**18  # pixels that are taken out of Pillow's image
 
 # Descriptive tags of EXIF. Others tell how the old file stored its pixels, or hold its orientation or its thumbnail.
 _KEPT_TAGS = tuple(
@@ -82,15 +89,7 @@ _KEPT_TAGS = tuple(
     for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "HostComputer", "Copyright")
 )
 _STALE_TAGS = tuple(ExifTags.Base[name] for name in ("ExifImageWidth", "ExifImageHeight", "ExifInteroperabilityOffset"))
-_TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_LOST = {"xmp": "XMP", "comment": "comment", "gamma": "gamma", "photoshop": "IPTC"}  # by Pillow's names for them
 _METADATA = {"icc_profile": "colour profile", "dpi": "resolution", "exif": "EXIF"}
 
 
@@ -181,7 +180,7 @@ class Picture:
     frames : bool, default False
         Whether the first axis counts frames or pages.
     stored_shape : tuple of int, optional
-        The rows and columns of the file, where those of the pixels are others because EXIF turned them.
+        The rows and columns of the file, where EXIF has turned or mirrored the pixels.
 
     Raises
     ------
@@ -335,6 +334,10 @@ def _check_header(image):
         raise ImageFileError(f"{frames} frames: save the one to work on as a file of its own, or a stack as TIFF")
     if image.mode not in _DECODED or (image.mode == "I" and image.format != "PPM"):
         raise ImageFileError(f"pixels of the kind {image.mode} are not supported")
+    if image.format == "PPM" and isinstance(maximum := image.tile[0][3], tuple) and not {65535, 255} & {*maximum}:
+        numbers = [value for value in maximum if isinstance(value, int)]
+        if numbers and not _is_reduced(image):
+            raise ImageFileError(f"values of 0 to {numbers[-1]}, which would be scaled: save it with 255 or 65535")
     if image.mode.startswith("I;16") and "transparency" in image.info:
         raise ImageFileError("16-bit grey with a transparent value is not supported")
 
@@ -373,32 +376,40 @@ def _decode(image, file):
     if _is_reduced(image):
         return _decode_deep(image, file)
     metadata = _metadata(image)
-    stored = image.height, image.width
+    stored = (image.height, image.width) if _orientation(image) in range(2, 9) else None
     pixels, alpha = _pixels(image)
     if image.format == "PPM" and pixels.dtype == np.int32:
         pixels = pixels.astype(np.uint16)
-    return Picture(pixels, alpha, metadata, lossy, stored_shape=_other(stored, pixels))
+    return Picture(pixels, alpha, metadata, lossy, stored_shape=stored)
 
 
-def _other(stored, pixels):
-    """The shape that a file has stored, if the pixels have another."""
-    return stored if stored != pixels.shape[:2] else None
+def _pixels(image, convert=None):
+    """The pixels of an image, upright, and its alpha or None.
 
-
-def _pixels(image):
-    """The pixels of an image, upright, and its alpha or None."""
+    They are taken out of Pillow's image some rows at a time: all at once that would hold eight copies of them.
+    """
     mode = _DECODED[image.mode]
     if mode in ("L", "RGB") and image.has_transparency_data:
         mode += "A"
-    image = _upright(image)
-    if mode in ("I;16", "I", "F"):
-        array = np.array(image)
-        return (array.astype(np.uint16, copy=False) if mode == "I;16" else array), None
-    pixels = np.array(image if image.mode == mode else image.convert(mode))
-    if not mode.endswith("A"):
-        return pixels, None
-    colour = pixels[..., 0] if mode == "LA" else pixels[..., :3]
-    return np.ascontiguousarray(colour), pixels[..., -1].copy()
+    image.load()  # which applies the orientation of TIFF
+    pixels = alpha = None
+    for start in range(0, image.height, rows := max(_AT_ONCE // image.width, 1)):
+        stop = min(start + rows, image.height)
+        part = image.crop((0, start, image.width, stop))
+        piece = np.asarray(part if part.mode == mode or mode == "I;16" else part.convert(mode))
+        if mode == "I;16":
+            piece = piece.astype(np.uint16, copy=False)
+        if convert is not None:
+            piece = convert(piece)
+        colour = piece[..., 0] if mode == "LA" else piece[..., :3] if mode == "RGBA" else piece
+        if pixels is None:
+            pixels = np.empty((image.height, *colour.shape[1:]), colour.dtype)
+            alpha = np.empty((image.height, image.width), colour.dtype) if mode.endswith("A") else None
+        pixels[start:stop] = colour
+        if alpha is not None:
+            alpha[start:stop] = piece[..., -1]
+    orientation = _orientation(image)
+    return _turned(pixels, orientation), None if alpha is None else _turned(alpha, orientation)
 
 
 def _decode_deep(image, file):
@@ -409,10 +420,10 @@ def _decode_deep(image, file):
     metadata, orientation = _metadata(image), _orientation(image)
     file.seek(0)
     array = imagecodecs.png_decode(file.read())
-    stored = array.shape[:2]
+    stored = array.shape[:2] if orientation in range(2, 9) else None
     array = _turned(array, orientation)
     pixels, alpha = _apart(array, array.shape[-1] in (2, 4))
-    return Picture(pixels, alpha, metadata, stored_shape=_other(stored, pixels))
+    return Picture(pixels, alpha, metadata, stored_shape=stored)
 
 
 def _require_deep(module, what):
@@ -448,7 +459,12 @@ def _read_npy(file):
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ImageFileError(f"an array of {dtype}, not of integers or of floats of at most 64 bits")
     samples = shape[-1] if len(shape) > 2 and (shape[-1] == 3 or (shape[-1] in (2, 4) and dtype in ("u1", "u2"))) else 1
-    plane = shape[:-1] if samples > 1 else shape
+    plane = shape[:-1] if samples > 1 or (len(shape) == 3 and shape[-1] == 1) else shape
+    if len(plane) == 3 and shape[-1] <= _MOST_BANDS < shape[0]:
+        raise ImageFileError(
+            f"an array of shape {shape}: are its {shape[-1]} last ones bands, or the columns of {shape[0]} frames? Save"
+            " bands as files of their own, or frames as a TIFF file"
+        )
     if len(plane) not in (2, 3) or 0 in shape:
         raise ImageFileError(f"an array of shape {shape}, not of rows and columns, with colours or frames")
     _check_size(*plane[-2:], frames=plane[0] if len(plane) == 3 else 1)
@@ -459,6 +475,7 @@ def _read_npy(file):
     file.seek(0)
     array = np.lib.format.read_array(file, allow_pickle=False)
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    array = array.reshape(shape if samples > 1 else plane)
     pixels, alpha = _apart(array.view(np.uint8) if dtype.kind == "b" else array, samples in (2, 4))
     return Picture(pixels, alpha, frames=len(plane) == 3)
 
@@ -472,9 +489,18 @@ def _read_tiff(file):
     numbers = [k for k, page in enumerate(held) if not page.first(254, 0) & 5]  # 1 is an overview, 4 a mask
     lost = ["overviews or masks"] * (len(numbers) < len(held))
     pages = [held[k] for k in numbers]
+    if not pages:
+        raise ImageFileError("no page of full size")
     first = pages[0]
-    count = max(len(pages), _imagej_frames(first))
-    _check_size(first.first(257, 0), first.first(256, 0), count)
+    count = max(len(pages), _hidden_frames(first))
+    _check_size(first.first(257, 0), first.first(256, 0), count * max(first.first(277, 1) // 4, 1))
+    if (compression := first.first(259, 1)) not in _COMPRESSIONS:
+        raise ImageFileError(f"TIFF compressed by method {compression} is not supported")
+    if first.first(tiff.DEPTH, 1) > 1:
+        raise ImageFileError("a volume in one page is not supported: save its planes as pages")
+    for number in (tiff.ORIENTATION, tiff.NODATA):
+        if len({page.tags[number].data if number in page.tags else b"" for page in pages}) > 1:
+            raise ImageFileError(f"pages of different {tiff.tag_name(number)}: save them as files of their own")
     if len({(page.first(257, 0), page.first(256, 0)) for page in pages}) > 1:
         raise ImageFileError(f"{len(pages)} pages of different sizes: save the one to work on as a file of its own")
     orientation = first.first(tiff.ORIENTATION, 1)
@@ -488,30 +514,45 @@ def _read_tiff(file):
         metadata = {"icc_profile": first.tags[tiff.PROFILE].data} if tiff.PROFILE in first.tags else {}
     if pixels.size == 0:
         raise ImageFileError("no pixels")
-    turned = orientation in range(2, 9)
-    left = [*first.unread, *(number for number in (tiff.SUBDIRECTORIES,) if number in first.tags)]
+    xmp = first.tags[tiff.XMP].data if tiff.XMP in first.tags else b""
+    turned = orientation in range(2, 9) or re.search(rb"tiff:Orientation\W{1,3}[2-8]", xmp) is not None
+    left = [
+        *dict.fromkeys(number for page in pages for number in page.unread),
+        *(number for number in (tiff.SUBDIRECTORIES,) if number in first.tags),
+    ]
     if turned:
         left += [number for number in tiff.GEOGRAPHIC if number in first.tags]
     if turned:
+        gone = {*tiff.GEOGRAPHIC, *([tiff.XMP] if b"tiff:Orientation" in xmp else [])}
+        left += [tiff.XMP] if tiff.XMP in gone else []
         for page in pages:
-            page.tags = {number: tag for number, tag in page.tags.items() if number not in tiff.GEOGRAPHIC}
+            page.tags = {number: tag for number, tag in page.tags.items() if number not in gone}
+            if orientation > 4:  # rows have become columns
+                across, down = (page.tags.get(number) for number in tiff.RESOLUTIONS[:2])
+                page.tags |= {282: down, 283: across} if across and down else {}
     lost += [tiff.tag_name(number) for number in left]
+    lost = [*metadata.pop("lost", ()), *lost] if "lost" in metadata and first.first(262, 1) == 5 else lost
+    metadata.pop("lost", None)
     metadata["tiff"] = pages if len(pages) == count else pages * count
     if lost:
         metadata["lost"] = tuple(lost)
     frames = count > 1
     if not frames:
         pixels, alpha = pixels[0], None if alpha is None else alpha[0]
-    stored = first.first(257, 0), first.first(256, 0)
-    shape = pixels.shape[frames : frames + 2]
-    return Picture(pixels, alpha, metadata, lossy, _nodata(first), frames, stored if stored != shape else None)
+    stored = (first.first(257, 0), first.first(256, 0)) if turned else None
+    return Picture(pixels, alpha, metadata, lossy, _nodata(first), frames, stored)
 
 
-def _imagej_frames(page):
-    """How many images ImageJ says that it has put behind a single directory."""
+def _hidden_frames(page):
+    """How many images ImageJ or tifffile says that it has put behind a single directory."""
     text = page.tags[tiff.DESCRIPTION].text if tiff.DESCRIPTION in page.tags else ""
-    match = re.search(r"^images=(\d{1,9})$", text, re.MULTILINE) if text.startswith("ImageJ=") else None
-    return int(match[1]) if match else 1
+    if text.startswith("ImageJ=") and (match := re.search(r"^images=(\d{1,9})$", text, re.MULTILINE)):
+        return int(match[1])
+    if match := re.match(r'\{"shape": \[([\d, ]{1,200})\]', text):
+        sides = [int(side) for side in match[1].split(",") if side.strip()]
+        plane = page.first(257, 1) * page.first(256, 1) * page.first(277, 1)
+        return math.prod(sides) // max(plane, 1) if math.prod(sides) % max(plane, 1) == 0 else 1
+    return 1
 
 
 def _tiff_kind(page):
@@ -523,27 +564,43 @@ def _tiff_kind(page):
 def _is_plain(page):
     """Whether Pillow decodes the pixels of a page as they are; raise if nobody should."""
     bits, code = _tiff_kind(page)
+    extras = page.tags[338].numbers if 338 in page.tags else ()
+    if extras not in ((), (2,)):  # 2 is an alpha that is not multiplied into the colours
+        what = "an alpha that is multiplied into the colours" if extras == (1,) else "bands beside grey or RGB"
+        raise ImageFileError(f"{what} would be lost: only plain alpha is supported (ExtraSamples is {extras})")
+    if page.first(262, 1) in (0, 1, 2) and page.first(277, 1) - len(extras) != (3 if page.first(262, 1) == 2 else 1):
+        raise ImageFileError(f"{page.first(277, 1)} samples a pixel, which are neither grey nor RGB, are not supported")
     deep = bits > 8 or code != 1
+    if deep and page.first(262, 1) not in (0, 1, 2):
+        raise ImageFileError("palettes and inks of more than 8 bits are not supported: save it as grey or RGB")
     if deep and page.first(262, 1) == 0:
         raise ImageFileError("grey of more than 8 bits, or signed, of which 0 is white is not supported: make 0 black")
     return not deep or (page.first(277, 1) == 1 and (bits, code) in _TIFF_KINDS)
 
 
+def _swapped(convert, array):
+    return convert(array).byteswap()
+
+
 def _pages_by_pillow(file, numbers, pages):
+    file.seek(0)
+    big_endian = file.read(2) == b"MM"
     file.seek(0)
     all_pixels, all_alpha = [], []
     with Image.open(file, formats=("TIFF",)) as image:
         lossy = image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
         metadata = _metadata(image)
+        # What libtiff has decompressed is in the machine's order already, and Pillow changes it once more.
+        swapped = big_endian and pages[0].first(259, 1) != 1
         for number, page in zip(numbers, pages, strict=True):
             image.seek(number)
             if image.mode not in _DECODED:
                 raise ImageFileError(f"pixels of the kind {image.mode} are not supported")
-            pixels, alpha = _pixels(image)
-            kind = _tiff_kind(page)
-            if kind[0] > 8 or kind[1] != 1:
-                dtype, convert = _TIFF_KINDS[kind]
-                pixels = convert(np.ascontiguousarray(pixels)).astype(dtype, copy=False)
+            bits, code = _tiff_kind(page)
+            convert = _TIFF_KINDS[bits, code] if bits > 8 or code != 1 else None
+            if swapped and (bits, code) in ((16, 2), (32, 2), (32, 3)):
+                convert = functools.partial(_swapped, convert)
+            pixels, alpha = _pixels(image, convert)
             all_pixels.append(pixels)
             all_alpha.append(alpha)
     return *_stacked(all_pixels, all_alpha), lossy, metadata
@@ -611,13 +668,6 @@ def _orientation(image):
         return 1
 
 
-def _upright(image):
-    """Apply the orientation of EXIF, as ImageOps.exif_transpose does, which gives up if any other tag is damaged."""
-    image.load()  # which applies that of TIFF
-    method = _TRANSPOSITIONS.get(_orientation(image))
-    return image if method is None else image.transpose(method)
-
-
 def _metadata(image):
     """What can be handed to another file, as keywords of Pillow's save."""
     metadata = {}
@@ -631,6 +681,13 @@ def _metadata(image):
             continue
         if value:
             metadata[key] = value
+    lost = [name for key, name in _LOST.items() if key in image.info]
+    if profile and image.mode == "CMYK":
+        lost.append("the colour profile of the inks")
+    if getattr(image, "text", None):
+        lost.append("text")
+    if lost:
+        metadata["lost"] = tuple(lost)
     return metadata
 
 
@@ -647,7 +704,8 @@ def _descriptive_exif(image):
     found = len(new)
     for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         entries = {tag: value for tag, value in old.get_ifd(directory).items() if tag not in _STALE_TAGS}
-        new.get_ifd(directory).update(entries)
+        if entries:
+            new.get_ifd(directory).update(entries)
         found += len(entries)
     data = new.tobytes()
     return data if found else None
@@ -661,6 +719,31 @@ def _format_of(target):
     except KeyError:
         known = ", ".join(_FORMATS)
         raise ValueError(f"{target}: the extension must be one of {known}, got {extension!r}") from None
+
+
+def without_places(picture):
+    """Return a picture without the tags that say where its pixels lie, which other rows and columns make untrue.
+
+    Parameters
+    ----------
+    picture : Picture
+        As it was read.
+
+    Returns
+    -------
+    Picture
+        The same with those tags named by :func:`left_out`.
+    """
+    held = picture.metadata.get("tiff", [])
+    lost = [tiff.tag_name(number) for number in tiff.GEOGRAPHIC if any(number in page.tags for page in held)]
+    if not lost:
+        return picture
+    fewer = [
+        dataclasses.replace(page, tags={n: tag for n, tag in page.tags.items() if n not in tiff.GEOGRAPHIC})
+        for page in held
+    ]
+    metadata = {**picture.metadata, "tiff": fewer, "lost": (*picture.metadata.get("lost", ()), *lost)}
+    return dataclasses.replace(picture, metadata=metadata)
 
 
 def is_lossy(target):
@@ -710,6 +793,8 @@ def check_format(target, picture):
         able = ", ".join(extension for extension, other in _FORMATS.items() if _holds_kind(other, picture))
         raise ValueError(f"{target}: {chosen.name} cannot hold {picture.kind}; these can: {able}")
     rows, cols = picture.size
+    if chosen.name == "NPY" and picture.frames and picture.channel_axis is None and cols <= _MOST_BANDS:
+        raise ValueError(f"{target}: frames of {cols} columns would be read as bands from a .npy file: use .tif")
     if max(rows, cols) > chosen.max_side:
         raise ValueError(f"{target}: {chosen.name} holds at most {chosen.max_side} pixels a side, got {cols} x {rows}")
     if chosen is _PNG and _is_deep_colour(picture):
@@ -768,8 +853,11 @@ def left_out(target, picture):
     ]
     names += picture.metadata.get("lost", ())
     if chosen is not _TIFF and "tiff" in picture.metadata:
-        told = (*tiff.STRUCTURAL, *tiff.RESOLUTIONS, *_KEPT_TAGS, tiff.SUBDIRECTORIES)
-        names += [tiff.tag_name(number) for number in sorted(picture.metadata["tiff"][0].tags) if number not in told]
+        told = {*tiff.STRUCTURAL, tiff.SUBDIRECTORIES}
+        told |= {*tiff.RESOLUTIONS} if "dpi" in picture.metadata else set()
+        told |= {*_KEPT_TAGS} if "exif" in picture.metadata else set()
+        held = {number for page in picture.metadata["tiff"] for number in page.tags}
+        names += [tiff.tag_name(number) for number in sorted(held - told)]
     return tuple(names)
 
 

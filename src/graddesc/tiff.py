@@ -21,25 +21,25 @@ __all__ = ["GEOGRAPHIC", "NODATA", "STRUCTURAL", "Directory", "Tag", "directorie
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _UNITS = {**_SIZES, 5: 4, 10: 4}  # bytes that change places with the byte order
 _BIG_KINDS = (16, 17, 18)  # of BigTIFF alone
+_POINTERS = (13, 18)
 _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 3, 4, 5, 7, 16
 
 EXIF, GPS = 0x8769, 0x8825
 _INTEROPERABILITY = 0xA005
 ORIENTATION, DESCRIPTION, NODATA, PROFILE = 274, 270, 42113, 34675
 RESOLUTIONS = (282, 283, 296)
+SUBDIRECTORIES, XMP, DEPTH = 330, 700, 32997
 GEOGRAPHIC = (33550, 33922, 34264, 34735, 34736, 34737)
 """The tags of GeoTIFF that say where pixels lie, which another number or order of pixels makes untrue."""
 
 STRUCTURAL = frozenset(
     (
         *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, ORIENTATION, 277, 278, 279, 284),
-        *(288, 289, 290, 291, 292, 293, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 332, 333, 334, 336, 338, 339),
+        *(288, 289, 292, 293, 317, 320, 321, 322, 323, 324, 325, 332, 333, 334, 336, 338, 339),
         *(342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, EXIF, GPS, PROFILE, 40965),
     )
 )
 """Tags that tell how the pixels of a file are stored, or where another directory is."""
-
-SUBDIRECTORIES = 330
 
 _NAMES = {
     33550: "ModelPixelScale",
@@ -107,6 +107,7 @@ class _Reader:
         self._file = file
         file.seek(0, io.SEEK_END)
         self._size = file.tell()
+        self._most = 2 * self._size + 2**16  # bytes of all tags: many may share their data, but not all
         head = self._bytes(0, 16)
         self.order = {b"II": "<", b"MM": ">"}[head[:2]]
         version, self.first = struct.unpack(self.order + "HI", head[2:8])
@@ -143,9 +144,15 @@ class _Reader:
                     data = table[where : where + size]
                 else:
                     (offset,) = struct.unpack_from(self.order + ("Q" if self._big else "I"), table, where)
+                    self._most -= size
+                    if offset == 0 or self._most < 0:
+                        raise ValueError("no place, or more tags than a file can hold")
                     data = self._bytes(offset, size)
             except ValueError:
                 unread.append(number)
+                continue
+            if kind in _POINTERS and number not in (EXIF, GPS, SUBDIRECTORIES, _INTEROPERABILITY):
+                unread.append(number)  # where something is in this file, it is not in another
                 continue
             if self.order == ">" and _UNITS[kind] > 1:
                 data = np.frombuffer(data, f">u{_UNITS[kind]}").astype(f"<u{_UNITS[kind]}").tobytes()
