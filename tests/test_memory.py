@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from graddesc import images
 
 SIDE = 1000
 # The peak of a process of its own, over what it held before. glibc would keep what it once had of small arrays.
@@ -72,3 +75,48 @@ def test_memory_is_bounded(arrays, arguments):
 @pytest.mark.parametrize("loss", ["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge", "texture"])
 def test_nothing_imports_scipy_optimize(loss):
     assert run(IMPORTS, loss) == "False"
+
+
+# Reading a picture and encoding it again, in copies of its pixels, that which is held among them.
+FILES = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from graddesc import images
+
+def memory(kind):
+    return 1024 * int(re.search(kind + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+small, large = sys.argv[1:]
+images.encode(small, images.read(small))
+before = memory("VmHWM")
+picture = images.read(large)
+images.encode(large, picture)
+print((memory("VmHWM") - before) / picture.pixels.nbytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read as Linux tells it")
+@pytest.mark.parametrize(
+    ("extension", "dtype", "channels"),
+    [
+        (".png", "u1", 3),
+        (".png", "u1", 0),
+        (".png", "u2", 3),
+        (".jpg", "u1", 3),
+        (".tif", "u1", 3),
+        (".tif", "i2", 0),
+        (".tif", "f4", 0),
+        (".tif", "f8", 0),
+        (".npy", "f8", 0),
+    ],
+)
+def test_files_take_three_copies_more_than_the_picture(tmp_path, extension, dtype, channels):
+    names = []
+    for side in (20, 1500):
+        pixels = np.random.default_rng(0).integers(
+            0, 100, (side, side, channels) if channels else (side, side), np.uint8
+        )
+        names.append(str(tmp_path / f"{side}{extension}"))
+        images.write(names[-1], images.Picture(pixels.astype(dtype)))
+    assert float(run(FILES, *names)) < 4
