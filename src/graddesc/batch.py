@@ -308,9 +308,9 @@ def _told(job, options, picture, mask, extremes, info, seconds):
         "output": job.target,
         "shape": list(shape),
         "dtype": str(picture.pixels.dtype),
+        "pixels": flags.size,
         "corrupt": int(np.count_nonzero(flags)),
-        "share": float(np.mean(flags)),
-        "marked": extremes,
+        "extremes": extremes,
         "loss": options.loss,
         "fun": info.fun if math.isfinite(info.fun) else None,
         "nit": info.nit,
@@ -323,10 +323,11 @@ def _told(job, options, picture, mask, extremes, info, seconds):
 
 def _line(told):
     """What is told of a restoration, in a line."""
-    total = round(told["corrupt"] / told["share"]) if told["corrupt"] else math.prod(told["shape"][:2])
+    count, total, extremes = told["corrupt"], told["pixels"], told["extremes"]
+    marked = f" that were {extremes[0]} or {extremes[1]}" if extremes else ""
     return (
-        f"{told['output']}: filled {told['corrupt']} of {total} pixels ({told['share']:.1%}){told['marked']},"
-        f" {told['nit']} iterations, {told['seconds']:.2f} s"
+        f"{told['output']}: filled {count} of {total} pixels ({count / total:.1%}){marked}, {told['nit']} iterations,"
+        f" {told['seconds']:.2f} s"
     )
 
 
@@ -334,8 +335,8 @@ def _line(told):
 
 
 def _corrupt_pixels(job, picture, mask_picture, nodata):
-    """The mask of a picture, its alpha once that is filled, what is to be told of them, and what told of the mask."""
-    pixels, alpha, told, extremes = picture.pixels, picture.alpha, [], ""
+    """The mask of a picture, its alpha once that is filled, what is to be told of them, and the extremes that told."""
+    pixels, alpha, told, extremes = picture.pixels, picture.alpha, [], None
     missing = _missing(picture, nodata)
     if mask_picture is not None:
         mask = _as_mask(job.mask, mask_picture, picture)
@@ -367,7 +368,7 @@ def _corrupt_pixels(job, picture, mask_picture, nodata):
         if picture.lossy:
             told.append(f"{job.source} is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels")
         if mask.any():
-            extremes = f" that were {np.iinfo(pixels.dtype).min} or {np.iinfo(pixels.dtype).max}"
+            extremes = [int(np.iinfo(pixels.dtype).min), int(np.iinfo(pixels.dtype).max)]
     if not mask.any():
         told.append(f"no pixel of {job.source} is corrupt")
     return mask, alpha, told, extremes
