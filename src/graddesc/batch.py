@@ -24,6 +24,18 @@ _MOST_PAINTS = 64  # values of what was painted on a transparent layer
 _EXTRAS = ("animate", "history", "report", "confidence")  # files that go with one restoration
 
 
+# What `Plan` takes and the command does not tell.
+_DEFAULTS = {
+    "step": None,
+    "init": "pyramid",
+    "max_iter": None,
+    "tol": None,
+    "max_time": None,
+    "bounds": None,
+    "out": None,
+}
+
+
 class UsageError(Exception):
     """Arguments that do not go together."""
 
@@ -229,7 +241,10 @@ def _restore_file(job, request, plans):
             )
         else:
             plan = _plan(plans, mask, picture, options)
-            restored, info = plan(picture.pixels, callback=callback, **settings)
+            shown = options.history is not None or options.report is not None  # of the loss after each iteration
+            restored, info = plan.restore_array(
+                picture.pixels, callback=callback, history=shown, **_DEFAULTS | settings
+            )
         seconds = time.perf_counter() - start
         if apart:
             again = {name: value for name, value in settings.items() if name in ("max_iter", "max_time", "tol")}

@@ -215,8 +215,9 @@ class Plan:
         out: NDArray[Any] | None,
         full_output: bool,
         confidence: bool,
+        history: bool = True,
     ) -> tuple[NDArray[Any], Result | None]:
-        """Restore an image that is a plain array; the info is None without full_output."""
+        """Restore an image that is a plain array; the info is None without full_output, its history may be left out."""
         started = time.perf_counter()
         loss, channel_axis = self._loss, self._channel_axis
         planes = self._planes(image)
@@ -236,7 +237,7 @@ class Plan:
         units = Units.of(planes, unknown, bounds, as_is=own, contrasts=contrasts)
         problem = Problem(planes, self._free, units, start, self._threads, self._ignored)
         steps, run = methods.begin(loss, problem, step, limits, channel_axis, self._prepared)
-        report = _Report(steps, problem, image, channel_axis, callback, full_output)
+        report = _Report(steps, problem, image, channel_axis, callback, full_output and history)
         watched = full_output or callback is not None
         status, message = run(report.iteration if watched else None) if problem.corrupt else solver.NOTHING
         restored = report.assemble(out)
@@ -313,17 +314,21 @@ class _Report:
         self._steps, self._problem, self._image, self._channel_axis = steps, problem, image, channel_axis
         self._callback, self._keeps_history = callback, keeps_history
         self._history: list[float] = []
+        self._nit = 0
 
     def _loss(self) -> float:
         return self._steps.loss() * self._problem.units.loss_unit
 
     def iteration(self, nit: int, step: float | None) -> None:
         """Note an iteration and call back; raises what the callback raises."""
+        self._nit += 1
         called = self._callback is not None and nit >= getattr(self._callback, "next_iteration", 0)
         if self._keeps_history or called:
-            self._history.append(self._loss())
-        if self._callback is not None and called:
-            self._callback(Result(x=self.assemble(), fun=self._history[-1], nit=nit, step=step))
+            loss = self._loss()
+            if self._keeps_history:
+                self._history.append(loss)
+            if self._callback is not None and called:
+                self._callback(Result(x=self.assemble(), fun=loss, nit=nit, step=step))
 
     def assemble(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Write the known pixels of the image, and the others as they stand, to out, by default a new array."""
@@ -338,7 +343,7 @@ class _Report:
         return Result(
             x=restored,
             fun=self._loss(),
-            nit=len(self._history),
+            nit=self._nit,
             success=status == 0,
             status=status,
             message=message,
