@@ -344,6 +344,7 @@ def test_json(folder, run):
     mask = masks.detect(pixels("in0.png"))
     _, info = graddesc.restore(pixels("in0.png"), mask, loss="harmonic", full_output=True)
     assert first.pop("seconds") >= 0
+    assert first.pop("with_confidence") is False
     assert first == {
         "input": "in0.png",
         "output": os.path.join("out", "in0.png"),
@@ -372,6 +373,20 @@ def test_confidence(folder, run, name):
     expected = np.rint(info.confidence * 65535) if name == "c.png" else info.confidence
     np.testing.assert_array_equal(pixels(name), expected)
     assert run("restore", "in0.png", "no.png", "--confidence", "c.jpg")[0] == 2
+
+
+def test_the_report_tells_what_was_done(folder, run):
+    write_batch(1)
+    write_png("mask.png", HOLE)
+    arguments = ["restore", "in0.png", "out.png", "--mask", "mask.png", "--loss", "harmonic", "--report", "page.html"]
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert out[0].endswith(" s with the confidence")
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "<dt>Loss</dt><dd>harmonic, " in page
+    assert f"graddesc {' '.join(arguments)} --overwrite</code>" in page
+    assert "can be trusted" in page
+    assert run(*arguments, "--overwrite")[0] == 0
 
 
 def test_the_losses_are_those_of_the_package(folder, run):

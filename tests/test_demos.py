@@ -278,3 +278,18 @@ def test_commands_that_draw(tmp_path):
     process = subprocess.run([*command, "network", "--seed", "2"], cwd=tmp_path, capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.splitlines()[-2].startswith("unseen points told apart: ")
+
+
+def test_the_healing_image_is_shown(tmp_path, monkeypatch):
+    shown = []
+
+    class Live:
+        next_iteration = 1
+
+        def __call__(self, intermediate_result):
+            shown.append(intermediate_result.nit)
+            self.next_iteration = 2 * intermediate_result.nit
+
+    monkeypatch.setattr(plots, "Live", Live)
+    demos.restore(tmp_path, size=32, show=True)
+    assert shown[:4] == [1, 2, 4, 8]

@@ -172,3 +172,16 @@ def test_a_plan_serves_frames():
     plan = graddesc.Plan(MASK, loss="biharmonic")
     images = stack(np.uint16)
     assert_array_equal(restore(images, MASK, loss="biharmonic", frame_axis=0), [plan(image) for image in images])
+
+
+def test_a_callback_is_called_for_the_iterations_that_it_wants():
+    seen = []
+
+    class Seldom:
+        next_iteration = 3
+
+        def __call__(self, intermediate_result):
+            seen.append((intermediate_result.frame, intermediate_result.nit))
+
+    restore(stack()[:2], MASK, frame_axis=0, callback=Seldom(), tol=0, max_iter=5)
+    assert seen == [(frame, nit) for frame in (0, 1) for nit in (3, 4, 5)]

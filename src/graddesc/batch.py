@@ -300,7 +300,8 @@ def _extras(job, options, picture, restored, mask, info, seconds, recorder):
             mask,
             info=info,
             seconds=seconds,
-            command="graddesc " + shlex.join(options.argv),
+            loss=options.loss,
+            command="graddesc " + shlex.join([*options.argv, *["--overwrite"] * (not options.overwrite)]),
             title=job.source,
             confidence=info.confidence,
         )
@@ -333,6 +334,7 @@ def _told(job, options, picture, mask, extremes, info, seconds):
         "success": info.success,
         "message": info.message,
         "seconds": seconds,
+        "with_confidence": "confidence" in info,
     }
 
 
@@ -342,7 +344,7 @@ def _line(told):
     marked = f" that were {extremes[0]} or {extremes[1]}" if extremes else ""
     return (
         f"{told['output']}: filled {count} of {total} pixels ({count / total:.1%}){marked}, {told['nit']} iterations,"
-        f" {told['seconds']:.2f} s"
+        f" {told['seconds']:.2f} s{' with the confidence' * told['with_confidence']}"
     )
 
 

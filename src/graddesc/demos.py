@@ -73,6 +73,7 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=Fal
     >>> len(report.files)
     4
     """
+    live = plots.Live() if show else None  # which fails first, if matplotlib is missing
     names = ("corrupt.png", "restored.png", "comparison.png", "healing.webp")
     files = _files(directory, (f"ginkgo-{name}" for name in names), overwrite)
 
@@ -84,8 +85,7 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=Fal
 
     # Once more for the animation: from the noise itself, which the solver's own better start never shows.
     recorder = animation.Recorder(corrupt)
-    callbacks = [recorder, plots.Live()] if show else [recorder]
-    callback = recorder if not show else lambda intermediate: [one(intermediate) for one in callbacks]
+    callback = recorder if live is None else _Both(recorder, live)
     steps = {"init": "image", "max_iter": _SHOWN_ITERATIONS, "callback": callback}
     graddesc.restore(corrupt, mask, channel_axis=-1, threads=threads, **steps)
 
@@ -466,6 +466,22 @@ def _table(results):
         counts = f"{_iterations(result):10} {result.nfev:8} {result.njev:9}"
         lines.append(f"{name:20} {counts} {result.fun:9.2e}")
     return tuple(lines)
+
+
+class _Both:
+    """A recorder and a window as one callback, which both have the same iterations."""
+
+    def __init__(self, recorder, live):
+        self._callbacks = recorder, live
+
+    @property
+    def next_iteration(self):
+        return min(callback.next_iteration for callback in self._callbacks)
+
+    def __call__(self, intermediate_result):
+        for callback in self._callbacks:
+            if intermediate_result.nit >= callback.next_iteration:
+                callback(intermediate_result)
 
 
 def _side_by_side(pictures):

@@ -35,6 +35,7 @@ def page(
     seconds: float,
     command: str,
     title: str,
+    loss: str | None = None,
     confidence: NDArray[Any] | None = None,
 ) -> bytes:
     """Return a page of HTML that shows a restoration.
@@ -50,11 +51,13 @@ def page(
     info : graddesc.result.Result
         What `graddesc.restore` tells with ``full_output``.
     seconds : float
-        How long it took.
+        How long it took, with the confidence if that is given.
     command : str
         What makes the page again.
     title : str
         The name of the image.
+    loss : str, optional
+        The name of the loss.
     confidence : ndarray, shape (rows, cols) or that of the image, optional
         How far each pixel can be trusted, from 0 to 1.
 
@@ -87,8 +90,8 @@ def page(
     facts = {
         "Size": f"{cols} × {rows}{' × 3' if before.ndim == 3 else ''}, {before.dtype}",
         "Corrupt": f"{corrupt} of {flags.size} pixels ({corrupt / flags.size:.1%})",
-        "Iterations": f"{info.nit}, {seconds:.3g} s",
-        "Loss": f"{info.fun:.6g}",
+        "Iterations": f"{info.nit}, {seconds:.3g} s{' with the confidence' * (confidence is not None)}",
+        "Loss": (f"{loss}, " if loss else "") + f"{info.fun:.6g}",
         "Status": f"{info.status}: {info.message}",
         "Made by": f"graddesc {graddesc.__version__}",
     }

@@ -64,18 +64,7 @@ def restore_frames(
     own = {"loss": loss, "channel_axis": inner, "threads": max(threads // team, 1)}
     shared = all(flags is None or len(flags) == 1 for flags in told.values())
     plan = Plan(shape=shape, **_of_frame(told, 0), **own) if shared else None
-    stopped = False
-
-    def call_back(frame: int, intermediate: Result) -> None:
-        nonlocal stopped
-        intermediate.frame = frame
-        if not stopped:
-            try:
-                callback(intermediate)
-            except StopIteration:
-                stopped = True
-        if stopped:
-            raise StopIteration
+    called = None if callback is None else _FrameCallback(callback)
 
     def restore_frame(k: int) -> Result | None:
         try:
@@ -86,7 +75,7 @@ def restore_frames(
                 frames[k],
                 init=starts(k),
                 max_time=None if max_time is None else max(max_time - (time.perf_counter() - started), 0.0),
-                callback=None if callback is None else lambda intermediate: call_back(k, intermediate),
+                callback=None if called is None else called.of_frame(k),
                 out=restored[k],
                 full_output=full_output,
                 **settings,
@@ -99,6 +88,35 @@ def restore_frames(
     if not full_output:
         return out, None
     return out, _together([info for info in infos if info is not None], out, frame_axis, channel_axis)
+
+
+class _FrameCallback:
+    """A caller's callback, which is told the frame; once it has ended the run, it ends each frame that follows."""
+
+    def __init__(self, callback: Callable[[Result], object]) -> None:
+        self._callback, self._frame, self._stopped = callback, 0, False
+
+    def of_frame(self, frame: int) -> _FrameCallback:
+        """Return the callback of a frame: the same, which now tells it."""
+        self._frame = frame
+        return self
+
+    @property
+    def next_iteration(self) -> int:
+        """The iteration before which it need not be called."""
+        wanted: int = 0 if self._stopped else getattr(self._callback, "next_iteration", 0)
+        return wanted
+
+    def __call__(self, intermediate_result: Result) -> None:
+        """Call the caller's own; raise StopIteration if that did, now or before."""
+        intermediate_result.frame = self._frame
+        if not self._stopped:
+            try:
+                self._callback(intermediate_result)
+            except StopIteration:
+                self._stopped = True
+        if self._stopped:
+            raise StopIteration
 
 
 def _in_parallel(function: Any, count: int, team: int) -> Iterator[Any]:
