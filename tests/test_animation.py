@@ -83,6 +83,17 @@ def test_all_ranges_fit_eight_bits(image, expected):
     np.testing.assert_array_equal(np.asarray(animation.Recorder(image).frames[0])[0], expected)
 
 
+@pytest.mark.parametrize("hidden", [-9999, -3.4e38, np.nan])
+def test_what_is_corrupt_does_not_decide_what_is_seen(hidden):
+    heights = np.add.outer(np.arange(40.0), np.arange(50.0)) + 200
+    mask = np.zeros(heights.shape, bool)
+    mask[10:20, 10:20] = True
+    recorder = animation.Recorder(np.where(mask, hidden, heights), mask)
+    shown = np.asarray(recorder.frames[0])
+    assert len(np.unique(shown[~mask])) > 80
+    assert (shown[mask] == 0).all()
+
+
 @pytest.mark.parametrize("shape", [(3, 30, 40), (30, 40, 4), (30, 40, 1), (5,), (), (0, 4), (2, 2, 3, 3)])
 def test_other_shapes_are_refused(shape):
     wanted = f"image must have shape (rows, cols) or (rows, cols, 3), got {shape}"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graddesc
-from graddesc import report
+from graddesc import report, shades
 
 SHAPE = (120, 160)
 MASK = np.random.default_rng(0).random(SHAPE) < 0.4
@@ -86,14 +86,17 @@ def test_nan_and_outliers_do_not_decide_what_is_seen():
     image = scene("f8")
     image[3, 4] = 1e9
     image[MASK] = np.nan
-    low, high = report._range(image, MASK)
+    low, high = shades.shown_range(image, MASK)
     assert 30 < low < 50
     assert 160 < high < 190
-    shown = report._eight_bits(image, low, high)
+    shown = shades.eight_bits(image, low, high)
     assert shown.dtype == np.uint8
     assert (shown[MASK] == 0).all()
-    flat = report._eight_bits(np.full(SHAPE, 7, np.int16), *report._range(np.full(SHAPE, 7, np.int16), MASK))
+    flat = np.full(SHAPE, 7, np.int16)
+    flat = shades.eight_bits(flat, *shades.shown_range(flat, MASK))
     assert (flat == 128).all()
+    ends = np.array([[-1.7e308, 0, 1.7e308]] * 3)
+    assert shades.eight_bits(ends, *shades.shown_range(ends)).tolist() == [[0, 128, 255]] * 3
 
 
 def test_large_images_are_reduced_and_that_is_told():

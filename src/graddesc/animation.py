@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from graddesc.arguments import as_image
+from graddesc.shades import eight_bits, shown_range
 
 __all__ = ["Recorder"]
 
@@ -34,6 +35,8 @@ class Recorder:
     image : array_like, shape (rows, cols) or (rows, cols, 3)
         The corrupt image, which is the first frame, of integers or floats. 8 bits are shown as they are, integers of 16
         over their dtype's range; floats over [0, 1] or what they need beyond it, other integers over what they need.
+    mask : array_like of bool, shape (rows, cols) or the image's, optional
+        True where a pixel is corrupt: then all but 8 bits are shown over the range of most of the known pixels.
 
     Attributes
     ----------
@@ -59,11 +62,14 @@ class Recorder:
     b'GIF89a'
     """
 
-    def __init__(self, image):
+    def __init__(self, image, mask=None):
         image = as_image(image)
         if image.shape[2:] not in ((), (3,)) or image.ndim < 2:
             raise ValueError(f"image must have shape (rows, cols) or (rows, cols, 3), got {image.shape}")
-        if image.dtype in (np.uint8, np.uint16):
+        if mask is not None:
+            flags = np.asarray(mask)
+            self._low, self._high = shown_range(image, flags)
+        elif image.dtype in (np.uint8, np.uint16):
             self._low, self._high = 0, np.iinfo(image.dtype).max
         else:
             finite = image[np.isfinite(image)]
@@ -124,11 +130,7 @@ class Recorder:
 
     def _frame(self, image, caption):
         image = np.asarray(image)
-        if image.dtype != np.uint8:
-            # Halves, because the range of the greatest floats is more than a float can tell.
-            low, half_range = 0.5 * self._low, max(0.5 * self._high - 0.5 * self._low, 1e-300)
-            halves = np.clip(image, self._low, self._high) * np.float64(0.5)
-            image = np.round(255 * np.nan_to_num((halves - low) / half_range)).astype(np.uint8)
+        image = eight_bits(image, self._low, self._high if self._high > self._low else self._low + 1)
         frame = Image.fromarray(image)
         frame.thumbnail((_MAX_SIDE, _MAX_SIDE))
         if frame.width >= _LEAST_WIDTH:

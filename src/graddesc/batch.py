@@ -221,7 +221,7 @@ def _restore_file(job, request, plans):
     if options.animate is not None:
         from graddesc import animation
 
-        recorder = animation.Recorder(picture.pixels)
+        recorder = animation.Recorder(picture.pixels, mask)
     settings = {name: getattr(options, name) for name in ("max_iter", "max_time", "tol")}
     settings = {name: value for name, value in settings.items() if value is not None}
     if options.classic:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import graddesc
+from graddesc.shades import eight_bits, shown_range
 
 if TYPE_CHECKING:
     from graddesc.result import Result
@@ -21,7 +22,6 @@ __all__ = ["page"]
 
 _MAX_SIDE = 1024  # pixels of a picture on the page
 _EXACT = 2**18  # pixels up to which pictures are PNG; WebP keeps the page of large ones small
-_SHOWN = 0.5, 99.5  # percentiles of the known pixels that are black and white, but for 8 bits
 _MOST_POINTS = 400  # of the plot
 _WIDTH, _HEIGHT = 640, 220  # of the plot, in its own units
 
@@ -78,12 +78,12 @@ def page(
     b'<!doctype html>'
     """
     flags: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=-1) if mask.ndim == 3 else mask
-    low, high = _range(before, flags)
-    pictures = {"before": _eight_bits(before, low, high), "after": _eight_bits(restored, low, high)}
+    low, high = shown_range(before, flags)
+    pictures = {"before": eight_bits(before, low, high), "after": eight_bits(restored, low, high)}
     maps = {"What was corrupt, in white": np.where(flags, np.uint8(255), np.uint8(0))}
     if confidence is not None:
         trust = confidence.mean(axis=-1) if confidence.ndim == 3 else confidence
-        maps["How far each pixel can be trusted: white is known, black a guess"] = _eight_bits(trust, 0.0, 1.0)
+        maps["How far each pixel can be trusted: white is known, black a guess"] = eight_bits(trust, 0.0, 1.0)
     rows, cols = flags.shape
     reduced = f" It is shown reduced to {_MAX_SIDE} pixels a side." if max(rows, cols) > _MAX_SIDE else ""
     corrupt = int(np.count_nonzero(flags))
@@ -114,26 +114,6 @@ def page(
     }
     # In one pass, as what is put in may look like a place for something else.
     return re.sub("@([A-Z]+)@", lambda place: values[place[1]], _PAGE).encode("utf-8", "replace")
-
-
-def _range(image: NDArray[Any], corrupt: NDArray[np.bool_]) -> tuple[float, float]:
-    """The values that are shown black and white."""
-    if image.dtype == np.uint8:
-        return 0.0, 255.0
-    known = image[~corrupt]
-    known = known[np.isfinite(known)]
-    if not known.size:
-        return 0.0, 1.0
-    low, high = (float(end) for end in np.percentile(known.astype(np.float64), _SHOWN))
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
-
-
-def _eight_bits(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    if image.dtype == np.uint8 and (low, high) == (0.0, 255.0):
-        return image
-    with np.errstate(all="ignore"):
-        shown = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
-    return np.rint(255 * np.nan_to_num(shown)).astype(np.uint8)
 
 
 def _source(picture: NDArray[np.uint8]) -> str:
