@@ -1,5 +1,6 @@
 """Plots of functions and of runs: what the figures hold."""
 
+import base64
 import re
 import sys
 from types import SimpleNamespace
@@ -368,17 +369,63 @@ class TestLive:
         class ZMQInteractiveShell:
             pass
 
-        class Handle:
-            def update(self, figure):
-                updates.append(figure)
+        class Shell(ZMQInteractiveShell):
+            pass
 
-        display = SimpleNamespace(display=lambda figure, display_id: Handle())
-        notebook = SimpleNamespace(get_ipython=ZMQInteractiveShell, display=display)
+        class Handle:
+            def update(self, data, raw):
+                assert raw
+                updates.append(base64.b64decode(data["image/png"]))
+
+        def display(data, raw, display_id):
+            Handle().update(data, raw)
+            return Handle()
+
+        notebook = SimpleNamespace(get_ipython=Shell, display=SimpleNamespace(display=display))
         monkeypatch.setitem(sys.modules, "IPython", notebook)
         live = plots.Live()
         self.heal(live)
-        assert len(updates) == 9
-        assert set(updates) == {live.figure}
+        assert len(updates) == 10
+        assert all(data.startswith(b"\x89PNG") for data in updates)
+        assert len(set(updates[1:])) == 9  # each another picture
+
+    def shown(self, live):
+        return np.asarray(live.figure.axes[0].images[0].get_array())
+
+    def test_the_picture_is_the_image(self):
+        image = (10 * np.add.outer(np.arange(30), np.arange(40))).astype(np.uint8)
+        seen = []
+
+        class Watched(plots.Live):
+            def __call__(live, intermediate_result):
+                super().__call__(intermediate_result)
+                if intermediate_result.nit + 1 == live.next_iteration:
+                    seen.append(1)
+                    assert_array_equal(self.shown(live), intermediate_result.x)
+
+        self.heal(Watched(), image)
+        assert seen
+
+    @pytest.mark.parametrize("dtype", ["i2", "i4", "u2", "f4", "f8"])
+    def test_any_range_is_seen(self, dtype):
+        ramp = (20 * np.add.outer(np.arange(30), np.arange(40)) + 300).astype(dtype)
+        ramp[3, 4] = 32000  # a hot pixel
+        for image in (ramp, np.dstack([ramp, ramp[::-1], ramp[:, ::-1]])):
+            live = plots.Live()
+            self.heal(live, image)
+            shown = self.shown(live)
+            assert shown.shape == image.shape
+            assert len(np.unique(shown)) > 100
+            assert shown.std() > 40
+
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    @pytest.mark.parametrize("count", [2, 3, 5])
+    def test_other_channels(self, axis, count):
+        image = np.moveaxis(np.random.default_rng(0).random((count, 30, 40)), 0, axis)
+        mask = np.random.default_rng(1).random((30, 40)) < 0.3
+        live = plots.Live()
+        graddesc.restore(image, mask, channel_axis=axis, callback=live, max_iter=3, tol=0)
+        assert self.shown(live).shape == ((30, 40, 3) if count == 3 else (30, 40))
 
     def test_bad_input(self):
         for settings, error in (

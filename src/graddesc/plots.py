@@ -4,6 +4,7 @@ Each function returns a `matplotlib.figure.Figure`, whose ``savefig`` writes it,
 their figure. No global state of pyplot is touched, but by `Live`, which opens a window.
 """
 
+import base64
 import io
 import math
 import os
@@ -13,6 +14,7 @@ import numpy as np
 
 from graddesc.arguments import as_floats, require, require_count, require_nonnegative
 from graddesc.outputs import extension
+from graddesc.shades import eight_bits, shown_range
 
 __all__ = ["Live", "contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
 
@@ -45,7 +47,8 @@ class Live:
     """Show an image while it heals: pass it to ``restore`` as ``callback``.
 
     In a notebook the picture is drawn anew in its place; elsewhere it is a window, where matplotlib has a backend that
-    opens one. Where it has none, nothing is shown, and `figure` holds the last picture.
+    opens one. Where it has none, nothing is shown, and `figure` holds the last picture. All but 8 bits are shown over
+    the range of most of the first picture's pixels; channels other than three as their mean. It belongs to one run.
 
     Parameters
     ----------
@@ -82,6 +85,7 @@ class Live:
         require_matplotlib()
         self.figure, self.next_iteration = None, 1
         self._picture = self._display = None
+        self._ends = 0.0, 1.0
 
     def __call__(self, intermediate_result):
         """Show the image as it stands.
@@ -91,15 +95,22 @@ class Live:
         intermediate_result : graddesc.result.Result
             What ``restore`` hands to its callback; ``x``, ``nit`` and ``fun`` are read.
         """
+        nit = intermediate_result.nit
+        if nit < self.next_iteration:
+            return
         image = np.asarray(intermediate_result.x)
-        if image.dtype.kind != "u" and image.ndim == 3:
-            image = np.clip(image, 0, 1)  # as matplotlib has colours
         if self.figure is None:
-            self._open(image)
-        self._picture.set_data(image)
-        self._picture.axes.set_title(f"iteration {intermediate_result.nit}, loss {intermediate_result.fun:.4g}")
+            self._ends = shown_range(image)
+        shown = eight_bits(image, *self._ends)
+        if shown.ndim == 3 and shown.shape[-1] != 3:
+            axis = int(np.argmin(shown.shape))
+            shown = np.moveaxis(shown, axis, -1) if shown.shape[axis] == 3 else shown.mean(axis=axis).astype(np.uint8)
+        if self.figure is None:
+            self._open(shown)
+        self._picture.set(data=shown, extent=(-0.5, shown.shape[1] - 0.5, shown.shape[0] - 0.5, -0.5))
+        self._picture.axes.set_title(f"iteration {nit}, loss {intermediate_result.fun:.4g}")
         self._draw()
-        self.next_iteration = max(math.ceil(intermediate_result.nit * self._growth), intermediate_result.nit + 1)
+        self.next_iteration = max(math.ceil(nit * self._growth), nit + 1)
 
     def _open(self, image):
         from matplotlib import pyplot
@@ -114,13 +125,17 @@ class Live:
             self.figure.show()
         axes = self.figure.add_subplot()
         axes.set_axis_off()
-        self._picture = axes.imshow(image, cmap="gray")
+        self._picture = axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         if notebook is not None:
-            self._display = notebook(self.figure, display_id=True)
+            self._display = notebook(self._as_png(), raw=True, display_id=True)
+
+    def _as_png(self):
+        """The picture as a notebook takes it, whatever it has loaded of matplotlib."""
+        return {"image/png": base64.b64encode(encode("live.png", self.figure)).decode()}
 
     def _draw(self):
         if self._display is not None:
-            self._display.update(self.figure)
+            self._display.update(self._as_png(), raw=True)
         elif hasattr(self.figure.canvas, "manager") and self.figure.canvas.manager is not None:
             self.figure.canvas.draw_idle()
             if self._pause > 0:
@@ -133,7 +148,8 @@ def _notebook_display():
     """What displays in the notebook at hand, or None where there is none."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    return ipython.display.display if type(shell).__name__ == "ZMQInteractiveShell" else None
+    kernel = any(cls.__name__ == "ZMQInteractiveShell" for cls in type(shell).__mro__)
+    return ipython.display.display if kernel else None
 
 
 def _opens_windows(backend):
