@@ -1,43 +1,42 @@
-"""Slow twins of the compiled kernels, written for reading: plain NumPy, float64, one line at a time."""
+"""Slow twins of the compiled kernels, written for reading: plain NumPy, float64, whole arrays at a time."""
+
+import functools
 
 import numpy as np
 from scipy import linalg, ndimage, sparse
 from scipy.sparse.linalg import splu
 
 
-def _differences(line):
-    """The three difference vectors whose norms a line adds to the loss, each with the index of its left pixel."""
-    yield 1, np.diff(line), np.arange(len(line) - 1)
-    for parity in (0, 1):
-        yield 2, np.diff(line[parity::2]), np.arange(parity, len(line) - 2, 2)
+def _differences(x):
+    """The three difference vectors of each row whose norms it adds to the loss, with where their pixels lie."""
+    for start, stride in ((0, 1), (0, 2), (1, 2)):
+        pixels = np.arange(start, x.shape[1], stride)
+        yield np.diff(x[:, pixels]), pixels
 
 
 def line_value(x):
-    lines = [*np.asarray(x, np.float64), *np.asarray(x, np.float64).T]
-    return float(sum(np.linalg.norm(d) for line in lines for _, d, _ in _differences(line)))
+    x = np.asarray(x, np.float64)
+    return float(sum(np.linalg.norm(d, axis=1).sum() for lines in (x, x.T) for d, _ in _differences(lines)))
 
 
-def _line_terms(line):
-    """The gradient of one line's terms, and the sum of its absolute taps, twice: the diagonal that majorises it."""
-    gradient, diagonal = np.zeros(len(line)), np.zeros(len(line))
-    for stride, d, left in _differences(line):
-        norm = np.linalg.norm(d)
-        if norm > 0:
-            np.add.at(gradient, left + stride, d / norm)
-            np.add.at(gradient, left, -d / norm)
-            # Four for every pixel of the family, also at the line's ends, where two would do.
-            start = 0 if stride == 1 else left[0] % 2
-            diagonal[start::stride] += 4 / norm
+def _line_terms(x):
+    """The gradient of the terms of all rows, and the sum of its absolute taps, twice: the diagonal that majorises it."""
+    gradient, diagonal = np.zeros(x.shape), np.zeros(x.shape)
+    for d, pixels in _differences(x):
+        norm = np.linalg.norm(d, axis=1, keepdims=True)
+        some = norm > 0  # of the others there is no gradient
+        share = np.divide(d, norm, out=np.zeros(d.shape), where=some)
+        gradient[:, pixels[1:]] += share
+        gradient[:, pixels[:-1]] -= share
+        # Four for every pixel of the family, also at the line's ends, where two would do.
+        diagonal[:, pixels] += np.divide(4, norm, out=np.zeros(norm.shape), where=some)
     return gradient, diagonal
 
 
 def line_gradient_and_diagonal(x):
     x = np.asarray(x, np.float64)
-    rows = [_line_terms(line) for line in x]
-    cols = [_line_terms(line) for line in x.T]
-    gradient = np.array([g for g, _ in rows]) + np.array([g for g, _ in cols]).T
-    diagonal = np.array([d for _, d in rows]) + np.array([d for _, d in cols]).T
-    return gradient, diagonal
+    of_rows, of_columns = _line_terms(x), _line_terms(x.T)
+    return of_rows[0] + of_columns[0].T, of_rows[1] + of_columns[1].T
 
 
 def line_gradient(x):
@@ -57,31 +56,27 @@ def accelerate(v, u, free, momentum, low, high):
     return new + momentum * (new - u), new, float(np.sum((v - new) * (new - u)))
 
 
+def _block_sums(x):
+    """The sums of blocks of 2 x 2 pixels, of which some at the ends are smaller."""
+    rows, cols = x.shape
+    padded = np.pad(x, ((0, rows % 2), (0, cols % 2)))
+    return padded[::2, ::2] + padded[::2, 1::2] + padded[1::2, ::2] + padded[1::2, 1::2]
+
+
 def pull(fine, free):
-    rows, cols = ((side + 1) // 2 for side in fine.shape)
-    coarse, coarse_free = np.zeros((rows, cols)), np.ones((rows, cols), bool)
-    for i in range(rows):
-        for j in range(cols):
-            block = np.s_[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
-            known = fine[block][~free[block]]
-            if known.size:
-                coarse[i, j], coarse_free[i, j] = known.mean(), False
-    return coarse, coarse_free
+    sums, known = _block_sums(np.where(free, 0.0, fine)), _block_sums(np.where(free, 0, 1))
+    return np.divide(sums, known, out=np.zeros(sums.shape), where=known > 0), known == 0
 
 
 def push(coarse, fine, free):
-    def at(i, side):
+    def at(side, coarse_side):
+        i = np.arange(side)
         near = i // 2
-        far = min(max(near + (1 if i % 2 else -1), 0), side - 1)
-        return near, far
+        return near, np.clip(near + np.where(i % 2, 1, -1), 0, coarse_side - 1)
 
-    out = fine.copy()
-    for i, j in np.argwhere(free):
-        (r, r2), (c, c2) = at(i, coarse.shape[0]), at(j, coarse.shape[1])
-        near = 0.75 * coarse[r, c] + 0.25 * coarse[r, c2]
-        far = 0.75 * coarse[r2, c] + 0.25 * coarse[r2, c2]
-        out[i, j] = 0.75 * near + 0.25 * far
-    return out
+    (r, r2), (c, c2) = (at(*sides) for sides in zip(fine.shape, coarse.shape, strict=True))
+    near, far = (0.75 * coarse[i][:, c] + 0.25 * coarse[i][:, c2] for i in (r, r2))
+    return np.where(free, 0.75 * near + 0.25 * far, fine)
 
 
 def pyramid(x, free):
@@ -145,8 +140,20 @@ def contrast_unit(known):
     return (low - (high - low) / 4, 1.5 * (high - low)) if high > low else (low, max(abs(low), 1e-20))
 
 
+@functools.cache
 def _difference(side, order):
     return sparse.csr_array(np.diff(np.eye(side), order, axis=0))
+
+
+@functools.lru_cache(maxsize=8)
+def _stencil_taps(kind, shape):
+    """The differences along rows and columns, and the mixed ones, as sparse matrices."""
+    rows, cols = (sparse.eye_array(side) for side in shape)
+    return (
+        sparse.kron(rows, _difference(shape[1], kind + 1), "csr"),
+        sparse.kron(_difference(shape[0], kind + 1), cols, "csr"),
+        sparse.kron(_difference(shape[0], 1), _difference(shape[1], 1), "csr"),
+    )
 
 
 def stencil_hessian(kind, shape, omega=None):
@@ -155,9 +162,7 @@ def stencil_hessian(kind, shape, omega=None):
     It acts on images of shape (rows, cols) that are raveled row by row.
     """
     omega = np.full(shape, 2.0) if omega is None else np.asarray(omega, np.float64)
-    rows, cols = (sparse.eye_array(side) for side in shape)
-    along_rows = sparse.kron(rows, _difference(shape[1], kind + 1), "csr")
-    along_cols = sparse.kron(_difference(shape[0], kind + 1), cols, "csr")
+    along_rows, along_cols, mixed = _stencil_taps(kind, shape)
     if kind == 0:
         # Each pixel of a pair has half of the squared difference.
         terms = [
@@ -165,10 +170,27 @@ def stencil_hessian(kind, shape, omega=None):
             (along_cols, (omega[1:] + omega[:-1]) / 2),
         ]
     else:
-        mixed = sparse.kron(_difference(shape[0], 1), _difference(shape[1], 1), "csr")
         around = omega[1:, 1:] + omega[1:, :-1] + omega[:-1, 1:] + omega[:-1, :-1]
         terms = [(along_rows, omega[:, 1:-1]), (along_cols, omega[1:-1]), (mixed, around / 2)]
     return sum(taps.T @ sparse.diags_array(weights.ravel()) @ taps for taps, weights in terms).tocsr()
+
+
+@functools.lru_cache(maxsize=8)
+def _edge_taps(rows, cols):
+    """The second differences of the interior and the first and mixed ones of the cells, as sparse matrices."""
+    interior = cells = None
+    if min(rows, cols) > 2:
+        middle, central = (
+            [sparse.csr_array(sum(tap * np.eye(n - 2, n, k) for k, tap in enumerate(taps))) for n in (rows, cols)]
+            for taps in ((0, 1, 0), (-0.5, 0, 0.5))
+        )
+        pairs = (middle[0], _difference(cols, 2)), (_difference(rows, 2), middle[1]), central
+        interior = [sparse.kron(*pair, "csr") for pair in pairs]
+    if min(rows, cols) > 1:
+        mean = [sparse.csr_array((np.eye(n - 1, n) + np.eye(n - 1, n, 1)) / 2) for n in (rows, cols)]
+        first = [_difference(n, 1) for n in (rows, cols)]
+        cells = [sparse.kron(*pair, "csr") for pair in ((mean[0], first[1]), (first[0], mean[1]), first)]
+    return interior, cells
 
 
 def edge_hessian(weights, mu, kappa):
@@ -178,33 +200,23 @@ def edge_hessian(weights, mu, kappa):
     """
     rows, cols = weights.shape[1:]
 
-    def at(row_taps, col_taps):
-        # Taps along both axes, for each place at which they fit into the image.
-        return sparse.kron(row_taps, col_taps, "csr")
-
     def form(left, factors, right):
         return left.T @ sparse.diags_array(factors.ravel()) @ right
 
     total = sparse.csr_array((rows * cols, rows * cols))
-    if min(rows, cols) > 2:
+    interior, cells = _edge_taps(rows, cols)
+    if interior is not None:
         omega, cosine, sine, edge = weights[:, 1:-1, 1:-1]
-        middle, central = (
-            [sparse.csr_array(sum(tap * np.eye(n - 2, n, k) for k, tap in enumerate(taps))) for n in (rows, cols)]
-            for taps in ((0, 1, 0), (-0.5, 0, 0.5))
-        )
-        dxx, dyy = at(middle[0], _difference(cols, 2)), at(_difference(rows, 2), middle[1])
-        dxy = at(*central)
+        dxx, dyy, dxy = interior
         normal = sum(
             sparse.diags_array(share.ravel()) @ taps
             for share, taps in (((1 + cosine) / 2, dxx), ((1 - cosine) / 2, dyy), (sine, dxy))
         )
         total = form(dxx, omega, dxx) + form(dyy, omega, dyy) + form(dxy, 2 * omega, dxy)
         total = total - form(normal, omega * edge, normal)
-    if min(rows, cols) > 1:
+    if cells is not None:
         _, cosine, sine, edge = weights[:, :-1, :-1]
-        mean = [sparse.csr_array((np.eye(n - 1, n) + np.eye(n - 1, n, 1)) / 2) for n in (rows, cols)]
-        gx, gy = at(mean[0], _difference(cols, 1)), at(_difference(rows, 1), mean[1])
-        mixed = at(_difference(rows, 1), _difference(cols, 1))
+        gx, gy, mixed = cells
         total = (
             total + form(gx, mu * (1 - edge * (1 + cosine) / 2), gx) + form(gy, mu * (1 - edge * (1 - cosine) / 2), gy)
         )
@@ -214,8 +226,7 @@ def edge_hessian(weights, mu, kappa):
 
 
 def _block_means(x):
-    rows, cols = x.shape
-    return np.array([[x[i : i + 2, j : j + 2].mean() for j in range(0, cols, 2)] for i in range(0, rows, 2)])
+    return _block_sums(x) / _block_sums(np.ones(x.shape))
 
 
 def _one_sided_gradient(x, axis):
@@ -241,11 +252,12 @@ def orientation(tensor, shape, strength):
 
 def known_around(free):
     """The mean over the free pixels of the share of known ones among the others within three rows and columns."""
-    shares = []
-    for c, i, j in np.argwhere(free):
-        window = free[c, max(i - 3, 0) : i + 4, max(j - 3, 0) : j + 4]
-        shares.append((window == 0).sum() / max(window.size - 1, 1))
-    return np.mean(shares) if shares else 0.0
+    known, inside = (
+        ndimage.correlate(np.where(places, 1.0, 0.0), np.ones((1, 7, 7)), mode="constant")
+        for places in (free == 0, np.ones(free.shape))
+    )
+    shares = (known / np.maximum(inside - 1, 1))[free == 1]
+    return np.mean(shares) if shares.size else 0.0
 
 
 def tensor_spread(free, spread):
@@ -489,21 +501,29 @@ def minimiser(kind, x, mask):
 
     By a sparse factorisation, without bounds. Where there are many minimisers it is one of them.
     """
-    x, free = np.array(x, np.float64), mask.copy()
-    places, flat = np.flatnonzero(mask), undetermined(kind, mask)
-    if len(flat):
-        pinned = places[linalg.qr(flat, mode="r", pivoting=True)[1][: len(flat)]]
-        x.flat[pinned], free.flat[pinned] = x[~mask].mean(), False
-    hessian = stencil_hessian(kind, x.shape)
-    unknown = np.flatnonzero(free)
+    x = np.array(x, np.float64)
+    pinned, unknown, rows, solve = _normal_equations(kind, mask.shape, mask.tobytes())
+    x.flat[pinned] = x[~mask].mean()
     x.flat[unknown] = 0
-    if len(unknown):
-        rows = hessian[unknown]
-        options = {"SymmetricMode": True}
-        factors = splu(rows[:, unknown].tocsc(), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
-        for _ in range(3):  # the second and third refine
-            x.flat[unknown] -= factors.solve(rows @ x.ravel())
+    for _ in range(3 if len(unknown) else 0):  # the second and third refine
+        x.flat[unknown] -= solve(rows @ x.ravel())
     return x
+
+
+@functools.lru_cache(maxsize=2)
+def _normal_equations(kind, shape, mask):
+    """Pixels that decide between many minimisers, the others, the equations of these, and what solves them."""
+    free = np.frombuffer(mask, bool).reshape(shape).copy()
+    places, flat = np.flatnonzero(free), undetermined(kind, free)
+    pinned = places[linalg.qr(flat, mode="r", pivoting=True)[1][: len(flat)]] if len(flat) else places[:0]
+    free.flat[pinned] = False
+    unknown = np.flatnonzero(free)
+    rows = stencil_hessian(kind, shape)[unknown]
+    if not len(unknown):
+        return pinned, unknown, rows, None
+    options = {"SymmetricMode": True}
+    factors = splu(rows[:, unknown].tocsc(), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    return pinned, unknown, rows, factors.solve
 
 
 def distance(kind, x, minimum, mask):
@@ -529,8 +549,8 @@ class Krige:
         side = len(spectrum)
         self.spectrum, self.positions, self.values = spectrum, positions, values
         covariance = np.fft.irfft2(spectrum, s=(side, side))
-        apart = (positions[:, np.newaxis] - positions) % side
-        self.inverse = np.linalg.inv(covariance[apart[..., 0], apart[..., 1]] + noise * np.eye(len(positions)))
+        self.apart = tuple(np.moveaxis((positions[:, np.newaxis] - positions) % side, -1, 0))
+        self.inverse = np.linalg.inv(covariance[self.apart] + noise * np.eye(len(positions)))
         ones = np.ones(len(positions))
         self.mean = ones @ self.inverse @ values / (ones @ self.inverse @ ones)
         self.weights = self.inverse @ (values - self.mean)
@@ -557,9 +577,7 @@ class Krige:
         """The next spectrum."""
         spectrum, side = self.spectrum, len(self.spectrum)
         pairs = np.zeros((side, side))
-        for i, p in enumerate(self.positions):
-            for j, q in enumerate(self.positions):
-                pairs[tuple((p - q) % side)] += self.inverse[i, j]
+        np.add.at(pairs, self.apart, self.inverse)
         variance = np.maximum(spectrum - spectrum**2 * np.maximum(np.fft.rfft2(pairs).real, 0) / side**2, 0)
         power = (np.abs(self._response()) ** 2 / side**2 + variance) ** 2 / spectrum
         weights = np.full(side // 2 + 1, 2.0)
@@ -595,6 +613,7 @@ def shrink(image, places, side, threshold):
     return sums, weights
 
 
+@functools.lru_cache(maxsize=8)
 def difference_operator(kind, rows, cols):
     """The differences whose squares are summed, as a sparse matrix: first ones (0) or second ones (1), weighted."""
     from scipy import sparse
