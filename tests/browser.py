@@ -95,12 +95,15 @@ def opened(directory):
         def send(message):
             os.write(ours, json.dumps(message).encode() + b"\0")
 
+        rest = bytearray()
+
         def receive():
-            data = bytearray()
-            while (byte := answers.read(1)) != b"\0":
-                assert byte, "the browser has gone"
-                data += byte
-            return json.loads(data)
+            while b"\0" not in rest:
+                piece = answers.read1(65536)
+                assert piece, "the browser has gone"
+                rest.extend(piece)
+            message, _, rest[:] = rest.partition(b"\0")
+            return json.loads(message)
 
         try:
             yield lambda *arguments, **settings: Page(send, receive, *arguments, **settings)

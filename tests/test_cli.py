@@ -53,6 +53,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def here(capfd):
+    """Run the command in this process, which is quicker, and return what a process would."""
+    return lambda *arguments: run_here(capfd, arguments)
+
+
 def pixels(path):
     return images.read(path).pixels
 
@@ -70,13 +76,13 @@ class TestRestore:
         assert error < 0.4 * np.abs(pixels("corrupt.png")[mask].astype(int) - TRUTH[mask]).mean()
         assert sorted(os.listdir()) == ["corrupt.png", "mask.png", "out.png", "truth.png"]
 
-    def test_same_as_the_function(self, folder):
-        assert run("restore", "corrupt.png", "out.png", "--mask", "mask.png", "--threads", "2").returncode == 0
+    def test_same_as_the_function(self, folder, here):
+        assert here("restore", "corrupt.png", "out.png", "--mask", "mask.png", "--threads", "2").returncode == 0
         expected = graddesc.restore(pixels("corrupt.png"), pixels("mask.png"), channel_axis=-1)
         np.testing.assert_array_equal(pixels("out.png"), expected)
 
-    def test_options_reach_the_solver(self, folder):
-        process = run("restore", "corrupt.png", "out.png", "--max-iter", "3", "--tol", "0")
+    def test_options_reach_the_solver(self, folder, here):
+        process = here("restore", "corrupt.png", "out.png", "--max-iter", "3", "--tol", "0")
         assert process.returncode == 3
         assert ", 3 iterations, " in process.stdout
         assert process.stderr.startswith("graddesc: not converged: ")
@@ -98,15 +104,15 @@ class TestRestore:
         assert run_here(capfd, ["restore", "corrupt.png", "out.png", "--threads", "2"]).returncode == 0
         assert given == [2]
 
-    def test_max_time(self, folder):
-        process = run(
+    def test_max_time(self, folder, here):
+        process = here(
             "restore", "corrupt.png", "out.png", "--max-time", "0.000001", "--tol", "0", "--max-iter", "1000000"
         )
         assert process.returncode == 3
         assert pixels("out.png").shape == TRUTH.shape
 
-    def test_the_classic_recipe(self, folder):
-        process = run("restore", "corrupt.png", "out.png", "--classic")
+    def test_the_classic_recipe(self, folder, here):
+        process = here("restore", "corrupt.png", "out.png", "--classic")
         assert (process.returncode, process.stderr) == (0, "")
         assert ", 500 iterations, " in process.stdout
         corrupt = pixels("corrupt.png")
@@ -120,38 +126,38 @@ class TestRestore:
         )
         np.testing.assert_array_equal(pixels("out.png"), expected)
 
-    def test_the_classic_recipe_out_of_time(self, folder):
-        process = run("restore", "corrupt.png", "out.png", "--classic", "--max-time", "0.000001")
+    def test_the_classic_recipe_out_of_time(self, folder, here):
+        process = here("restore", "corrupt.png", "out.png", "--classic", "--max-time", "0.000001")
         assert process.returncode == 3
         assert process.stderr.startswith("graddesc: not converged: ")
 
-    def test_any_value_but_zero_in_any_channel_of_the_mask(self, folder):
+    def test_any_value_but_zero_in_any_channel_of_the_mask(self, folder, here):
         mask = np.zeros((48, 48, 3), np.uint8)
         mask[5, 6, 1], mask[7, 8, 2] = 1, 255
         images.write("dots.png", images.Picture(mask))
-        run("restore", "truth.png", "out.png", "--mask", "dots.png")
+        here("restore", "truth.png", "out.png", "--mask", "dots.png")
         changed = (pixels("out.png") != TRUTH).any(axis=-1)
         assert set(zip(*np.nonzero(changed), strict=True)) <= {(5, 6), (7, 8)}
         assert changed.any()
 
-    def test_a_jpeg_as_mask_is_noted(self, folder):
+    def test_a_jpeg_as_mask_is_noted(self, folder, here):
         images.write("mask.jpg", images.read("mask.png"))
-        process = run("restore", "corrupt.png", "out.png", "--mask", "mask.jpg")
+        process = here("restore", "corrupt.png", "out.png", "--mask", "mask.jpg")
         assert "mask.jpg is a lossy file, whose blur is taken for corrupt" in process.stderr
 
-    def test_nothing_corrupt(self, folder):
-        process = run("restore", "truth.png", "out.png")
+    def test_nothing_corrupt(self, folder, here):
+        process = here("restore", "truth.png", "out.png")
         assert process.returncode == 0
         assert process.stderr == "graddesc: no pixel of truth.png is corrupt\n"
         np.testing.assert_array_equal(pixels("out.png"), TRUTH)
 
-    def test_everything_corrupt(self, folder):
+    def test_everything_corrupt(self, folder, here):
         images.write("black.png", images.Picture(np.zeros((9, 9), np.uint8)))
-        fails(run("restore", "black.png", "out.png"), 1, "known")
+        fails(here("restore", "black.png", "out.png"), 1, "known")
         assert not os.path.exists("out.png")
 
     @pytest.mark.parametrize("kind", ["grey", "alpha", "deep", "float"])
-    def test_kinds_of_pictures(self, folder, kind):
+    def test_kinds_of_pictures(self, folder, here, kind):
         grey = TRUTH[..., 1]
         alpha = np.random.default_rng(1).integers(1, 256, grey.shape, np.uint8)
         truth = {
@@ -163,9 +169,9 @@ class TestRestore:
         extension = ".tif" if kind == "float" else ".png"
         images.write(f"kind{extension}", truth)
         noise = ["--missing", "0.5", "--mask-out", "where.png"]
-        assert run("corrupt", f"kind{extension}", f"noisy{extension}", *noise, "--overwrite").returncode == 0
+        assert here("corrupt", f"kind{extension}", f"noisy{extension}", *noise, "--overwrite").returncode == 0
         told = ["--mask", "where.png"] if kind == "float" else []
-        assert run("restore", f"noisy{extension}", f"out{extension}", *told).returncode == 0
+        assert here("restore", f"noisy{extension}", f"out{extension}", *told).returncode == 0
         noisy, result = images.read(f"noisy{extension}"), images.read(f"out{extension}")
         assert result.kind == truth.kind
         known = ~masks.detect(noisy.pixels, extremes=True)
@@ -174,30 +180,30 @@ class TestRestore:
         if kind == "alpha":
             np.testing.assert_array_equal(result.alpha, alpha)
 
-    def test_nan_is_corrupt(self, folder):
+    def test_nan_is_corrupt(self, folder, here):
         image = (TRUTH[..., 1] / 255).astype(np.float32)
         image[3:6, 3:6] = np.nan
         images.write("gap.tif", images.Picture(image))
-        assert run("restore", "gap.tif", "out.tif").returncode == 0
+        assert here("restore", "gap.tif", "out.tif").returncode == 0
         restored = pixels("out.tif")
         assert np.isfinite(restored).all()
         np.testing.assert_array_equal(restored[~np.isnan(image)], image[~np.isnan(image)])
 
-    def test_in_place(self, folder):
-        fails(run("restore", "corrupt.png", "corrupt.png"), 1, "corrupt.png exists; overwrite (--overwrite)")
+    def test_in_place(self, folder, here):
+        fails(here("restore", "corrupt.png", "corrupt.png"), 1, "corrupt.png exists; overwrite (--overwrite)")
         expected = graddesc.restore(pixels("corrupt.png"), pixels("mask.png"), channel_axis=-1)
-        assert run("restore", "corrupt.png", "corrupt.png", "--mask", "mask.png", "--overwrite").returncode == 0
+        assert here("restore", "corrupt.png", "corrupt.png", "--mask", "mask.png", "--overwrite").returncode == 0
         np.testing.assert_array_equal(pixels("corrupt.png"), expected)
 
-    def test_jpeg_is_noted(self, folder):
+    def test_jpeg_is_noted(self, folder, here):
         images.write("corrupt.jpg", images.read("corrupt.png"))
-        process = run("restore", "corrupt.jpg", "out.jpg")
+        process = here("restore", "corrupt.jpg", "out.jpg")
         assert process.returncode == 0
         assert process.stderr.splitlines() == [
             "graddesc: corrupt.jpg is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels",
             "graddesc: out.jpg is a JPEG file, which changes the known pixels: PNG keeps them",
         ]
-        assert run("restore", "corrupt.jpg", "out.png", "--mask", "mask.png").stderr == ""
+        assert here("restore", "corrupt.jpg", "out.png", "--mask", "mask.png").stderr == ""
 
     def test_lossy_webp_is_noted(self, folder, capfd):
         Image.fromarray(pixels("corrupt.png")).save("corrupt.webp", quality=90)
@@ -228,8 +234,8 @@ class TestRestore:
 
 
 class TestExtras:
-    def test_animation(self, folder):
-        assert run("restore", "corrupt.png", "out.png", "--animate", "out.gif").returncode == 0
+    def test_animation(self, folder, here):
+        assert here("restore", "corrupt.png", "out.png", "--animate", "out.gif").returncode == 0
         with Image.open("out.gif") as animation:
             assert animation.n_frames > 2
             assert animation.size == (48, 48)
@@ -244,8 +250,8 @@ class TestExtras:
         assert np.abs(last - pixels("out.png")).mean() < 8
 
     @pytest.mark.parametrize(("name", "start"), [("h.png", b"\x89PNG"), ("h.svg", b"<?xml"), ("h.pdf", b"%PDF")])
-    def test_history(self, folder, name, start):
-        process = run("restore", "corrupt.png", "out.png", "--history", name)
+    def test_history(self, folder, here, name, start):
+        process = here("restore", "corrupt.png", "out.png", "--history", name)
         assert (process.returncode, process.stderr) == (0, "")
         assert (folder / name).read_bytes().startswith(start)
 
@@ -257,9 +263,9 @@ class TestExtras:
         fails(process, 1, "plots need matplotlib: pip install 'graddesc[plot]'")
         assert not os.path.exists("out.png")
 
-    def test_other_extensions(self, folder):
-        fails(run("restore", "corrupt.png", "out.png", "--animate", "a.jpg"), 2, "the extension must be .gif")
-        fails(run("restore", "corrupt.png", "out.png", "--history", "a.gif"), 2, "must be .png or .svg or .pdf")
+    def test_other_extensions(self, folder, here):
+        fails(here("restore", "corrupt.png", "out.png", "--animate", "a.jpg"), 2, "the extension must be .gif")
+        fails(here("restore", "corrupt.png", "out.png", "--history", "a.gif"), 2, "must be .png or .svg or .pdf")
         assert not os.path.exists("out.png")
 
     def test_progress_on_a_terminal_only(self, folder):
@@ -283,19 +289,19 @@ class TestExtras:
 
 
 class TestCorrupt:
-    def test_as_the_function(self, folder):
-        process = run("corrupt", "truth.png", "a.png", "--missing", "0.7", "--seed", "3", "--mask-out", "m.png")
+    def test_as_the_function(self, folder, here):
+        process = here("corrupt", "truth.png", "a.png", "--missing", "0.7", "--seed", "3", "--mask-out", "m.png")
         assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
         corrupted, mask = masks.corrupt(TRUTH, 0.7, rng=3, channel_axis=-1)
         np.testing.assert_array_equal(pixels("a.png"), corrupted)
         np.testing.assert_array_equal(pixels("m.png"), mask * 255)
 
-    def test_defaults(self, folder):
-        run("corrupt", "truth.png", "a.png")
+    def test_defaults(self, folder, here):
+        here("corrupt", "truth.png", "a.png")
         np.testing.assert_array_equal(pixels("a.png"), masks.corrupt(TRUTH, 0.9, rng=0, channel_axis=-1)[0])
 
-    def test_downsample(self, folder):
-        run("corrupt", "truth.png", "a.png", "--missing", "0", "--downsample", "5")
+    def test_downsample(self, folder, here):
+        here("corrupt", "truth.png", "a.png", "--missing", "0", "--downsample", "5")
         np.testing.assert_array_equal(pixels("a.png"), TRUTH[::5, ::5])
 
     def test_downsample_with_alpha(self, folder, capfd):
@@ -304,8 +310,8 @@ class TestCorrupt:
         np.testing.assert_array_equal(images.read("a.png").alpha, TRUTH[::5, ::5, 0])
 
     @pytest.mark.parametrize("outputs", [("a.jpg",), ("a.png", "--mask-out", "m.jpg")])
-    def test_jpeg_is_refused(self, folder, outputs):
-        fails(run("corrupt", "truth.png", *outputs), 1, "JPEG would blur black and white")
+    def test_jpeg_is_refused(self, folder, here, outputs):
+        fails(here("corrupt", "truth.png", *outputs), 1, "JPEG would blur black and white")
         assert not os.path.exists("a.png")
 
 
@@ -568,7 +574,9 @@ sys.exit(code)
 """
 
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+# Signals and where they come, each of these once at least.
+ENDS = [*(("SIGINT", place) for place in ("restore", "iterate", "write"))]
+ENDS += [("SIGTERM", "restore"), ("SIGHUP", "iterate"), ("SIGQUIT", "write")]
 
 
 class TestSignals:
@@ -588,10 +596,9 @@ class TestSignals:
         assert process.stdout.readline() == b"here\n"
         return process
 
-    @pytest.mark.parametrize("place", ["restore", "iterate", "write"])
-    @pytest.mark.parametrize("number", [getattr(signal, name) for name in NAMES if hasattr(signal, name)])
-    def test_an_end_by_a_signal_leaves_nothing(self, folder, number, place):
-        before = sorted(os.listdir())
+    @pytest.mark.parametrize(("name", "place"), [end for end in ENDS if hasattr(signal, end[0])])
+    def test_an_end_by_a_signal_leaves_nothing(self, folder, name, place):
+        number, before = getattr(signal, name), sorted(os.listdir())
         arguments = self.ARGUMENTS if place != "write" else self.ARGUMENTS[:3]
         with self.start(number, signal.SIG_DFL, place, *arguments) as process:
             if place == "write":

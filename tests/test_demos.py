@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import graddesc
-from graddesc import demos, images, minimize, plots, problems, samples
+from graddesc import cli, demos, images, minimize, plots, problems, samples
 
 FILES = ["ginkgo-comparison.png", "ginkgo-corrupt.png", "ginkgo-healing.webp", "ginkgo-restored.png"]
 
@@ -259,25 +259,46 @@ class TestChecks:
         assert os.listdir(tmp_path) == []
 
 
-def test_commands_that_draw(tmp_path):
-    command = [sys.executable, "-W", "error", "-m", "graddesc", "demo"]
-    process = subprocess.run([*command, "quadratic"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+def test_a_command_that_draws(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "graddesc", "demo", "network"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.splitlines()[-2:] == [
-        "12 iterations, the last of which finds the gradient small",
-        f"wrote {os.path.join('graddesc-demo', 'quadratic.png')}",
-    ]
-    again = subprocess.run([*command, "quadratic"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert (again.returncode, again.stdout) == (0, process.stdout)  # in the demos' own directory
-    elsewhere = [*command, "quadratic", "--output", os.path.join("new", "place")]
-    process = subprocess.run(elsewhere, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert (process.returncode, process.stderr) == (0, "")
-    process = subprocess.run(elsewhere, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert process.returncode == 1
-    assert "quadratic.png exists; overwrite (--overwrite)" in process.stderr
-    process = subprocess.run([*command, "network", "--seed", "2"], cwd=tmp_path, capture_output=True, text=True)
-    assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.splitlines()[-2].startswith("unseen points told apart: ")
+    *_, found, wrote = process.stdout.splitlines()
+    assert found.startswith("unseen points told apart: ")
+    assert wrote == f"wrote {os.path.join('graddesc-demo', 'network.png')}"
+    assert os.listdir(tmp_path / "graddesc-demo") == ["network.png"]
+
+
+def test_where_commands_write(tmp_path, monkeypatch, capsys):
+    """In this process, and a demo that is quick."""
+    monkeypatch.chdir(tmp_path)
+    command = ["demo", "restore", "--size", "16"]
+    for _ in range(2):  # once more in the demos' own directory
+        assert cli.main(command) == 0
+        told = capsys.readouterr()
+        assert told.err == ""
+        assert told.out.splitlines()[-1] == f"wrote {os.path.join('graddesc-demo', 'ginkgo-healing.webp')}"
+    elsewhere = [*command, "--output", os.path.join("new", "place")]
+    assert cli.main(elsewhere) == 0
+    assert sorted(os.listdir(tmp_path / "new" / "place")) == FILES
+    assert capsys.readouterr().err == ""
+    assert cli.main(elsewhere) == 1
+    assert "ginkgo-corrupt.png exists; overwrite (--overwrite)" in capsys.readouterr().err
+    assert cli.main([*elsewhere, "--overwrite"]) == 0
+
+
+def test_options_reach_a_demo(tmp_path, monkeypatch, capsys):
+    given = {}
+
+    def network(directory, **options):
+        given.update(options)
+        return demos.Report(("unseen points told apart: all",), ("a.png",))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demos, "network", network)
+    assert cli.main(["demo", "network", "--seed", "2"]) == 0
+    assert given == {"seed": 2, "overwrite": True}
+    assert capsys.readouterr().out == "unseen points told apart: all\nwrote a.png\n"
 
 
 def test_the_healing_image_is_shown(tmp_path, monkeypatch):

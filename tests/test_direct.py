@@ -117,10 +117,11 @@ def test_a_lone_pixel_is_its_stencil():
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_solutions_are_those_of_sparse_matrices(kind, name, level):
+def test_solutions_are_those_of_sparse_matrices(kind, name):
     free = mask_of(name)
     for case in (free, free.T, np.pad(free, 2), free[:, ::-1]):
-        solved = Solved(kind, case, level=level)
+        solved = Solved(kind, case)
+        assert {Solved(kind, case, level=level).bits() for level in isa.AVAILABLE} == {solved.bits()}
         solved.check_partition()
         assert solved.left.size == 0
         for x, restored in zip(solved.x, solved.restored, strict=True):
@@ -246,21 +247,21 @@ def test_affine_images_are_reproduced(kind):
 
 
 @pytest.mark.parametrize("name", ["hole", "text", "5 %", "lines", "borders", "none"])
-def test_variances_are_the_diagonal_of_the_inverse(kind, name, level):
+def test_variances_are_the_diagonal_of_the_inverse(kind, name):
     for free in (mask_of(name), mask_of(name).T):
-        solved = Solved(kind, free, level=level)
+        solved = Solved(kind, free)  # of every level: the bits of all are compared above
         operator = reference.difference_operator(kind, *free.shape)[:, solved.pixels]
         expected = np.diag(np.linalg.inv((operator.T @ operator).toarray()))
         assert_allclose(solved.variances(), expected, rtol=1e-9)
 
 
 def test_variances_of_what_is_extrapolated_are_bounded():
-    free = np.ones((48, 48), bool)
+    free = np.ones((36, 36), bool)
     free[:3, :3] = False
     solved = Solved(SECOND, free)
     operator = reference.difference_operator(SECOND, *free.shape)[:, solved.pixels]
     expected = np.diag(np.linalg.inv((operator.T @ operator).toarray()))
-    assert_allclose(solved.variances(), expected, rtol=1e-6)  # the condition is 1.5e8
+    assert_allclose(solved.variances(), expected, rtol=1e-6)  # the condition is 4e7
 
 
 def test_every_level_and_thread_count_gives_the_same_bits(kind):

@@ -9,7 +9,7 @@ import pytest
 import reference
 from conftest import SHAPES, WIDE_SHAPES, use_level
 from graddesc._kernels import line
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -118,6 +118,7 @@ def test_slow_twin_agrees(shape, dtype, level):
     assert LINE.value(x) == value
 
 
+@settings(max_examples=40)
 @given(
     x=hnp.arrays(
         np.float64,

@@ -10,7 +10,7 @@ import pytest
 
 from graddesc import images
 
-SIDE = 1000
+SIDE = 700
 # The peak of a process of its own, over what it held before. glibc would keep what it once had of small arrays.
 GROWTH = f"""
 import re, sys
@@ -42,8 +42,11 @@ import graddesc
 
 rng = np.random.default_rng(0)
 image, mask = rng.random((40, 40)), rng.random((40, 40)) < 0.5
-graddesc.restore(image, mask, loss=sys.argv[1], full_output=True, confidence=True)
-print("scipy.optimize" in sys.modules)
+for loss in sys.argv[1:]:
+    graddesc.restore(image, mask, loss=loss, full_output=True, confidence=True)
+    if "scipy.optimize" in sys.modules:
+        print(loss)
+        break
 """
 
 
@@ -62,7 +65,6 @@ def run(script, *arguments):
         (11, ["edge", "full"]),
         (12, ["edge", "full", "confidence"]),
         (14, ["harmonic"]),
-        (14, ["biharmonic"]),
         (17, ["biharmonic", "full", "confidence"]),
         (18, ["hessian-tv"]),
     ],
@@ -72,9 +74,8 @@ def test_memory_is_bounded(arrays, arguments):
     assert float(run(GROWTH, *arguments)) < 1.1 * arrays
 
 
-@pytest.mark.parametrize("loss", ["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge", "texture"])
-def test_nothing_imports_scipy_optimize(loss):
-    assert run(IMPORTS, loss) == "False"
+def test_nothing_imports_scipy_optimize():
+    assert run(IMPORTS, "line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge", "texture") == ""
 
 
 # Reading a picture and encoding it again, in copies of its pixels, that which is held among them.
@@ -113,7 +114,7 @@ print((memory("VmHWM") - before) / picture.pixels.nbytes)
 )
 def test_files_take_three_copies_more_than_the_picture(tmp_path, extension, dtype, channels):
     names = []
-    for side in (20, 1500):
+    for side in (20, 1000 if channels else 1500):
         pixels = np.random.default_rng(0).integers(
             0, 100, (side, side, channels) if channels else (side, side), np.uint8
         )

@@ -1,5 +1,6 @@
 """Conjugate gradients with a multigrid cycle: the operator, the cycle, and that "settled" is a promise."""
 
+import functools
 import importlib
 
 import numpy as np
@@ -159,12 +160,23 @@ def start(x, free):
     return levels[0][0]
 
 
+def factorise(kind, free, omega):
+    places = np.flatnonzero(free)
+    matrix = reference.stencil_hessian(kind, free.shape, omega)
+    return places, matrix, splu(matrix[places][:, places].tocsc())
+
+
+@functools.lru_cache(maxsize=1)
+def factorise_without_weights(kind, shape, free):
+    return factorise(kind, np.frombuffer(free, bool).reshape(shape), None)
+
+
 def solve(kind, x, free, omega=None):
     """Directly, with the residual's own correction."""
-    places = np.flatnonzero(free)
-    matrix = reference.stencil_hessian(kind, x.shape, omega)
-    inner = matrix[places][:, places].tocsc()
-    factor = splu(inner)
+    if omega is None:
+        places, matrix, factor = factorise_without_weights(kind, x.shape, (free != 0).tobytes())
+    else:
+        places, matrix, factor = factorise(kind, free, omega)
     out = x.copy()
     for _ in range(3):
         out.flat[places] -= factor.solve((matrix @ out.ravel())[places])

@@ -213,15 +213,15 @@ def test_kernels_need_little_stack():
 threading.stack_size(128 * 1024)
 import numpy as np
 from graddesc._kernels import line, stencil
-x = np.random.default_rng(0).random((1, 300, 2000))
+x = np.random.default_rng(0).random((1, 150, 2000))
 shape, edges = x.shape[1:], [*range(0, 2000, 400), 2000]
 for kind in range(3):
     operator = stencil.Operator(kind, 2.0, epsilon=0.1, mu=1.0, kappa=0.5, contrast=0.1, strength=0.1)
     weights = np.ones((4 if kind == 2 else 1, *shape))
-    tiles = np.array([[row, row + 150, *edges[k : k + 2]] for row in (0, 150) for k in range(5)], np.intc)
+    tiles = np.array([[row, row + 75, *edges[k : k + 2]] for row in (0, 75) for k in range(5)], np.intc)
     moments = np.empty((10, 2)), np.empty_like(x), np.empty((1, 2))
-    tensor = np.ones((3, 150, 1000)) if kind == 2 else None
-    stencil.energy(operator, x, tensor, 2, np.empty(300))
+    tensor = np.ones((3, 75, 1000)) if kind == 2 else None
+    stencil.energy(operator, x, tensor, 2, np.empty(150))
     stencil.gradient(operator, x, weights, 2, np.empty_like(x))
     for _ in range(20):
         stencil.accelerate(operator, x, x, weights[:1] * 0.1, 0.5, 0.0, 1.0, weights, tiles, 2, *moments)
@@ -231,12 +231,12 @@ for kind in range(3):
     descent.begin(x.copy().ravel(), 0.0, 1.0, True, np.zeros(1, np.uint8))
     descent.advance(3, 0.1, 1e9)
 strips = line.count_strips(2000)
-sums = np.empty((strips, 300, 3)), np.empty((3, 2000))
-space = np.ones((300, 3)), np.ones((3, 2000)), np.zeros((strips, 300, 4))
+sums = np.empty((strips, 150, 3)), np.empty((3, 2000))
+space = np.ones((150, 3)), np.ones((3, 2000)), np.zeros((strips, 150, 4))
 free = np.ones(shape, np.uint8)
 for _ in range(20):
     line.measure(x[0], 2, *space, *sums)
-    line.descend(x[0], free, 0.1, 0.0, 1.0, True, 2, *space, np.zeros((strips, 300, 4)), *sums, np.empty((strips, 2)))
+    line.descend(x[0], free, 0.1, 0.0, 1.0, True, 2, *space, np.zeros((strips, 150, 4)), *sums, np.empty((strips, 2)))
 print(pool.helpers() > 0)
 """
     process = in_a_process(code)

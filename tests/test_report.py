@@ -138,11 +138,11 @@ def test_in_a_browser(tmp_path):
         )
         rows = (top + (np.arange(20, 100) + 0.5) * height / SHAPE[0]).astype(int)
 
-        def looks_like(picture, start, stop):
+        def looks_like(seen, picture, start, stop):
             """Whether columns of the page look like those of a picture."""
             cols = np.arange(start, stop)
-            seen = tab.screenshot()[rows][:, (left + (cols + 0.5) * width / SHAPE[1]).astype(int)].astype(float)
-            return np.abs(seen - picture[20:100, start:stop]).mean() < 40
+            part = seen[rows][:, (left + (cols + 0.5) * width / SHAPE[1]).astype(int)].astype(float)
+            return np.abs(part - picture[20:100, start:stop]).mean() < 40
 
         for place, press in (
             (50, None),
@@ -156,14 +156,14 @@ def test_in_a_browser(tmp_path):
                 for _ in range(1 if press[0] in ("Home", "End") else abs(place - int(tab.evaluate("slider.value")))):
                     tab.press(*press)
             assert tab.evaluate("slider.value") == str(place)
-            edge = place * SHAPE[1] // 100
+            edge, seen = place * SHAPE[1] // 100, tab.screenshot()
             for start, stop, picture, other in (
                 (0, edge - 3, damaged, restored),
                 (edge + 3, SHAPE[1], restored, damaged),
             ):
                 if stop - start > 10:
-                    assert looks_like(picture, start, stop)
-                    assert not looks_like(other, start, stop)
+                    assert looks_like(seen, picture, start, stop)
+                    assert not looks_like(seen, other, start, stop)
         tab.mouse("mousePressed", left + width / 4, top + 30)
         tab.mouse("mouseMoved", left + width / 5, top + 30)
         tab.mouse("mouseReleased", left + width / 5, top + 30)

@@ -214,13 +214,15 @@ def kinds_of_masks(shape):
 def test_levels_and_threads_give_the_same_bits(loss, dtype, monkeypatch):
     shape = (48, 56) if loss == "texture" else (64, 300)
     image = as_dtype(scene(shape), dtype)
-    runs = [("baseline", 1), ("baseline", 3), *((level, 1) for level in _kernels.AVAILABLE[1:-1])]
-    runs += [(_kernels.AVAILABLE[-1], threads) for threads in (1, 2, 3, 7)]
+    runs = [("baseline", 1), *((level, 3) for level in _kernels.AVAILABLE[:-1])]
+    runs += [(_kernels.AVAILABLE[-1], threads) for threads in (1, 2, 7)]
     # "texture" takes a step of each kind in any case; the others, more than fill what coarse grids leave.
     settings = {"max_iter": 6} if loss == "texture" else {"max_iter": 20}
     masks = kinds_of_masks(shape)
     if loss == "texture":
         masks = {name: masks[name] for name in ("half", "hole", "scratches")}
+    if image.dtype.kind == "u":  # which the kernels get as floats
+        masks = {name: masks[name] for name in ("half", "hole")}
     for name, mask in masks.items():
         results = []
         for level, threads in runs:
