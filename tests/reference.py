@@ -20,7 +20,7 @@ def line_value(x):
 
 
 def _line_terms(x):
-    """The gradient of the terms of all rows, and the sum of its absolute taps, twice: the diagonal that majorises it."""
+    """The gradient of all rows, and the sums of its absolute taps, twice: the diagonal that majorises it."""
     gradient, diagonal = np.zeros(x.shape), np.zeros(x.shape)
     for d, pixels in _differences(x):
         norm = np.linalg.norm(d, axis=1, keepdims=True)

@@ -675,19 +675,30 @@ class TestInformation:
         assert process.stdout.startswith("usage: graddesc")
 
     @pytest.mark.parametrize("given", [None, "3"])
-    def test_a_restoration_loads_neither_scipy_nor_threads_of_numpy(self, folder, given):
+    def test_a_restoration_loads_no_more_than_it_needs_and_no_threads_of_numpy(self, folder, given):
         code = """
 import os, sys
 from graddesc.__main__ import main
-sys.argv[1:] = ["restore", "corrupt.png", "out.png"]
-main()
-print("scipy" in sys.modules, os.environ["OPENBLAS_NUM_THREADS"], file=sys.stderr)
+import numpy
+from PIL import Image
+before = set(sys.modules)
+for extension in (".png", ".tif"):
+    sys.argv[1:] = ["restore", "corrupt" + extension, "out" + extension]
+    assert main() == 0
+loaded = set(sys.modules) - before
+some = "scipy numpy.ma tempfile json shlex graddesc.schedules graddesc.report graddesc.restoration.confidence".split()
+usual = "PIL.BmpImagePlugin PIL.GifImagePlugin PIL.JpegImagePlugin PIL.PpmImagePlugin".split()
+if not hasattr(Image, "_import_plugin_for_extension"):  # an old Pillow, which writes nothing without these
+    loaded -= {*usual}
+plugins = sorted(name for name in loaded if name.startswith("PIL.") and name.endswith("Plugin"))
+print([name for name in some if name in loaded], plugins, os.environ["OPENBLAS_NUM_THREADS"], file=sys.stderr)
 """
+        images.write("corrupt.tif", images.Picture(pixels("corrupt.png")))
         environment = {name: value for name, value in ENVIRONMENT.items() if name != "OPENBLAS_NUM_THREADS"}
         if given is not None:
             environment["OPENBLAS_NUM_THREADS"] = given
         process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-        assert process.stderr == f"False {given or 1}\n"
+        assert process.stderr == f"[] ['PIL.PngImagePlugin', 'PIL.TiffImagePlugin'] {given or 1}\n"
 
     def test_the_package_loads_without_its_heavy_parts(self):
         code = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -50,6 +51,13 @@ def require_axis(name: str, value: Any, ndim: int) -> int:
     return axis % ndim
 
 
+def is_masked_array(given: Any) -> bool:
+    """Whether this is a masked array of NumPy, whose module is left unloaded if nobody can have made one."""
+    module = sys.modules.get("numpy.ma.core")
+    kind = getattr(module, "MaskedArray", None)
+    return kind is not None and isinstance(given, kind)
+
+
 def as_image(image: Any) -> NDArray[Any]:
     """Return an image as an array of real numbers, which is not empty."""
     array = np.asarray(image)
@@ -65,7 +73,7 @@ def as_image(image: Any) -> NDArray[Any]:
 
 def as_flags(name: str, given: Any) -> NDArray[np.bool_]:
     """Return flags, such as those of a mask, as an array of bool: what is not zero is True."""
-    if isinstance(given, np.ma.MaskedArray):
+    if is_masked_array(given):
         if np.ma.is_masked(given):
             raise TypeError(f"{name} must say of each pixel whether it is, got an array of which some are masked")
         given = given.data
@@ -129,7 +137,7 @@ def as_plane(x: _Plane[_Float]) -> NDArray[_Float]:
 
 def require_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise unless out is a writeable plain array of this shape and dtype."""
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray | np.matrix):
+    if not isinstance(out, np.ndarray) or isinstance(out, np.matrix) or is_masked_array(out):
         raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")

@@ -3,10 +3,8 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import os
-import shlex
 import sys
 import time
 
@@ -40,7 +38,7 @@ class UsageError(Exception):
     """Arguments that do not go together."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Request:
     """What the command line asks for.
 
@@ -68,7 +66,7 @@ class Request:
     read: object = images.read
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Job:
     """One restoration: its files."""
 
@@ -77,7 +75,7 @@ class _Job:
     mask: str | None
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Plans:
     """What is kept from one file to the next: the last mask file, and the last plan."""
 
@@ -117,6 +115,8 @@ def restore_files(request):
             code, told = _FAILED, {"input": job.source, "output": job.target, "error": message}
         codes.add(code)
         if request.options.json:
+            import json
+
             request.say(json.dumps(told))
         elif "error" not in told and job.target != "-":
             request.say(_line(told))
@@ -292,6 +292,8 @@ def _extras(job, options, picture, restored, mask, info, seconds, recorder):
             shares = np.rint(shares * 65535).astype(np.uint16)
         contents[options.confidence] = images.encode(options.confidence, images.Picture(shares, frames=picture.frames))
     if options.report is not None:
+        import shlex
+
         from graddesc import report
 
         contents[options.report] = report.page(

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import math
 import os
-import platform
 import signal
 import sys
 
@@ -328,6 +327,7 @@ def _demo(arguments):
 
 def _info(arguments):
     import importlib.metadata
+    import platform
 
     config = graddesc.build_config()
     _say(f"graddesc {graddesc.__version__}, {os.path.dirname(graddesc.__file__)}")

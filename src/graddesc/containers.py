@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.arguments import as_image
+from graddesc.arguments import as_image, is_masked_array
 
 __all__ = ["Held", "open_image", "open_pixels"]
 
@@ -45,7 +45,7 @@ def open_image(image: Any) -> Held:
         If it is empty.
     """
     _refuse_lazy("image", image)
-    if isinstance(image, np.ma.MaskedArray):
+    if is_masked_array(image):
         return Held(as_image(image.data), np.ma.getmaskarray(image), lambda pixels: _as_masked(pixels, image))
     pixels = as_image(image)
     if _is_labelled(image):

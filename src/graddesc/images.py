@@ -43,8 +43,17 @@ MAX_PIXELS = 2**27
 
 _MAX_STREAM = 2**30  # bytes of a pipe, which is held in memory
 
-# Pillow's names of the formats that are read. Some others reduce deep pixels unnoticed, some run other programs.
-_READABLE = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+# Formats that are read: Pillow's names, its plugins, and how files of them start. Some others reduce deep pixels
+# unnoticed, some run other programs.
+_READABLE = (
+    ("PNG", "PngImagePlugin", b"\x89PNG\r\n\x1a\n"),
+    ("JPEG", "JpegImagePlugin", b"\xff\xd8\xff"),
+    ("TIFF", "TiffImagePlugin", (b"II", b"MM")),
+    ("BMP", "BmpImagePlugin", b"BM"),
+    ("GIF", "GifImagePlugin", (b"GIF87a", b"GIF89a")),
+    ("WEBP", "WebPImagePlugin", b"RIFF"),
+    ("PPM", "PpmImagePlugin", b"P"),
+)
 
 _DEEP = "with the extra graddesc[deep] it is kept: pip install 'graddesc[deep]'"
 
@@ -93,7 +102,7 @@ _LOST = {"xmp": "XMP", "comment": "comment", "gamma": "gamma", "photoshop": "IPT
 _METADATA = {"icc_profile": "colour profile", "dpi": "resolution", "exif": "EXIF"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Format:
     name: str
     dtypes: tuple  # of grey pixels
@@ -280,7 +289,7 @@ def read(source):
                 return _read_npy(file)
             if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return _read_tiff(file)
-            with Image.open(file, formats=_READABLE) as image:
+            with _opened(file) as image:
                 _check_header(image)
                 return _decode(image, file)
     except ImageFileError as error:
@@ -325,6 +334,23 @@ def _check_size(rows, cols, frames=1):
         raise ImageFileError("no pixels")
     if rows * cols * frames > MAX_PIXELS:
         raise ImageFileError(f"{cols} x {rows} pixels{f' x {frames}' * (frames > 1)} are more than {MAX_PIXELS}")
+
+
+def _opened(file):
+    """Open an image by the one plugin of Pillow that its start asks for: Image.open loads some, and all for TIFF."""
+    start = file.read(16)
+    file.seek(0)
+    for name, plugin, signatures in _READABLE:
+        if not start.startswith(signatures):
+            continue
+        importlib.import_module(f"PIL.{plugin}")
+        make, accepts = Image.OPEN[name]
+        if accepts(start) is True:
+            try:
+                return make(file, "")
+            except (SyntaxError, IndexError, TypeError, struct.error):  # by which plugins say that it is not theirs
+                break
+    raise Image.UnidentifiedImageError
 
 
 def _check_header(image):
@@ -587,7 +613,7 @@ def _pages_by_pillow(file, numbers, pages):
     big_endian = file.read(2) == b"MM"
     file.seek(0)
     all_pixels, all_alpha = [], []
-    with Image.open(file, formats=("TIFF",)) as image:
+    with _opened(file) as image:
         lossy = image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
         metadata = _metadata(image)
         # What libtiff has decompressed is in the machine's order already, and Pillow changes it once more.
@@ -697,7 +723,10 @@ def _dpi(image):
 
 
 def _descriptive_exif(image):
-    old, new = image.getexif(), Image.Exif()
+    old = image.getexif()
+    if not old:
+        return None
+    new = Image.Exif()
     for tag in _KEPT_TAGS:
         if tag in old:
             new[tag] = old[tag]
@@ -888,7 +917,7 @@ def encode(target, picture):
         samples = pixels if picture.channel_axis is not None else pixels[..., np.newaxis]
         pixels = np.concatenate([samples, picture.alpha[..., np.newaxis]], axis=-1)
     metadata = {key: value for key, value in picture.metadata.items() if _holds(chosen, key, value)}
-    buffer = io.BytesIO()
+    buffer = _Named()
     if chosen is _TIFF:
         pages = list(pixels) if picture.frames else [pixels]
         held = picture.metadata.get("tiff") or _as_directories(metadata)
@@ -899,8 +928,13 @@ def encode(target, picture):
     elif chosen is _PNG and _is_deep_colour(picture):
         return _deep_png(pixels, metadata)
     else:
-        Image.fromarray(pixels).save(buffer, chosen.name, **chosen.options, **metadata)
+        buffer.name = f"image{outputs.extension(target)}" if target != "-" else "image.png"
+        Image.fromarray(pixels).save(buffer, **chosen.options, **metadata)
     return buffer.getbuffer()
+
+
+class _Named(io.BytesIO):
+    """Bytes with the name of a file, by which Pillow finds a format; by that of the format it loads all usual ones."""
 
 
 def _as_directories(metadata):

@@ -8,7 +8,7 @@ import numbers
 
 import numpy as np
 
-from graddesc.arguments import as_image, require, require_axis
+from graddesc.arguments import as_image, is_masked_array, require, require_axis
 
 __all__ = ["corrupt", "detect"]
 
@@ -81,7 +81,7 @@ def detect(image, channel_axis=None, *, extremes=None, nodata=None):
     >>> masks.detect(np.array([[0.0, np.nan, -9999.0]]), nodata=-9999)
     array([[False,  True,  True]])
     """
-    masked = np.ma.getmaskarray(image) if isinstance(image, np.ma.MaskedArray) else None
+    masked = np.ma.getmaskarray(image) if is_masked_array(image) else None
     image = as_image(image)
     if image.ndim < 2:
         raise ValueError(f"image must have two dimensions or more, got shape {image.shape}")

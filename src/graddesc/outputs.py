@@ -64,12 +64,21 @@ def check(path, *, overwrite=False):
             raise OSError(f"{path} is not a regular file; - writes to standard output")
         if not overwrite:
             raise _exists(path)
-    import tempfile  # which takes as long as all else that is imported here
-
+    directory = os.path.dirname(target)
     try:
-        tempfile.TemporaryFile(dir=os.path.dirname(target)).close()
+        _try_to_write(directory)
     except OSError as error:
-        raise PermissionError(f"{path}: cannot write to {os.path.dirname(target)}: {error.strerror}") from None
+        raise PermissionError(f"{path}: cannot write to {directory}: {error.strerror}") from None
+
+
+def _try_to_write(directory):
+    """Raise unless a file can be made in a directory; none is left, whatever ends the process."""
+    try:
+        os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    except (AttributeError, OSError):  # a system or a file system without nameless files, or it cannot be written to
+        import tempfile  # which takes as long as all else that is imported here
+
+        tempfile.TemporaryFile(dir=directory).close()
 
 
 def write(path, data, *, overwrite=False):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.arguments import as_flags, require_axis
+from graddesc.arguments import as_flags, is_masked_array, require_axis
 from graddesc.restoration.plan import Plan
 
 __all__ = ["inpaint_biharmonic", "inpaint_harmonic"]
@@ -112,7 +112,7 @@ def inpaint_harmonic(
 
 
 def _inpaint(loss: Any, image: Any, mask: Any, channel_axis: int | None) -> NDArray[np.floating[Any]]:
-    if isinstance(image, np.ma.MaskedArray):
+    if is_masked_array(image):
         raise TypeError("image must be a plain array, got a masked array")
     out = _as_float(np.asarray(image))
     planes = out[np.newaxis]

@@ -13,7 +13,6 @@ from graddesc.losses.line import LineSmoothness
 from graddesc.losses.sweeps import Descent, Piece
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import solver
-from graddesc.restoration.callables import CallableSteps, by_planes
 from graddesc.restoration.problem import Problem, is_narrow
 from graddesc.restoration.quadratics import QuadraticSteps, Regions, RenewalSteps
 from graddesc.restoration.windows import Windows, WindowSteps
@@ -65,6 +64,8 @@ def begin(
         if isinstance(loss, LineSmoothness):
             steps = loss.sweeps(problem.filled(), problem.free, *problem.units.bounds(), problem.threads)
         else:
+            from graddesc.restoration.callables import CallableSteps, by_planes  # which few need
+
             own = loss if not isinstance(loss, COMPILED) else by_planes(loss, channel_axis)
             steps = CallableSteps(own, problem, channel_axis)
         return steps, functools.partial(solver.follow, steps, step, limits, problem.units.loss_unit)
@@ -84,6 +85,8 @@ def begin(
     elif isinstance(loss, EdgeAligned):
         descent = WindowSteps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
     else:
+        from graddesc.restoration.callables import CallableSteps
+
         steps = CallableSteps(loss, problem, channel_axis)
         return steps, functools.partial(steps.minimize, limits)
     return descent, functools.partial(solver.descend, descent, limits)

@@ -17,7 +17,6 @@ from graddesc.losses import _Loss, _Name, by_name
 from graddesc.losses.differences import Differences
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
-from graddesc.restoration import confidence as trust
 from graddesc.restoration import methods, solver
 from graddesc.restoration.problem import Problem, Units, as_planes
 from graddesc.restoration.solver import Schedule
@@ -247,6 +246,8 @@ class Plan:
         if confidence:
             x = problem.restored(steps.pieces())
             del steps, run, report  # what is held out is descended as well: the memory of one descent is enough
+            from graddesc.restoration import confidence as trust  # which few ask for
+
             shares, variances = trust.estimate(loss, problem, x, limits, step)
             errors = np.sqrt(shares)
             for plane, variance in zip(errors, variances, strict=True):

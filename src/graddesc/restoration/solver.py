@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from graddesc.arguments import require_count, require_nonnegative
 from graddesc.losses.sweeps import SETTLED, Descent
-from graddesc.schedules import step_at
 
 Schedule: TypeAlias = Callable[[int], float]
 Outcome: TypeAlias = tuple[int, str]  # the status and its message
@@ -91,6 +90,8 @@ def descend(steps: Descent, limits: Limits, report: Report | None) -> Outcome:
 
 def follow(steps: Any, schedule: Schedule, limits: Limits, unit: float, report: Report | None) -> Outcome:
     """Take the plain steps of a schedule, whose unit is given; return the status and its message."""
+    from graddesc.schedules import step_at  # with all schedules, which a solver needs not
+
     for k in range(limits.max_iter):
         size = step_at(schedule, k)
         steps.descend(size / unit, track_change=limits.tol is not None)
