@@ -1,17 +1,22 @@
 """The page that shows a restoration: what it holds, and that it works in a browser."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 
 import browser
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
 
 import graddesc
 from graddesc import report, shades
 
 SHAPE = (120, 160)
 MASK = np.random.default_rng(0).random(SHAPE) < 0.4
+SAID = {"seconds": 0.25, "command": "graddesc restore a b", "title": "a"}
 
 
 def scene(dtype=np.uint8, channels=0):
@@ -24,13 +29,7 @@ def made(image, mask=MASK, **settings):
     axis = -1 if image.ndim == 3 else None
     damaged = np.where(mask[..., None] if axis else mask, image.dtype.type(0), image)
     restored, info = graddesc.restore(damaged, mask, channel_axis=axis, full_output=True, confidence=True)
-    known = {
-        "info": info,
-        "seconds": 0.25,
-        "command": "graddesc restore a b",
-        "title": "a",
-        "confidence": info.confidence,
-    }
+    known = {"info": info, "confidence": info.confidence, **SAID}
     return damaged, restored, report.page(damaged, restored, mask, **known | settings).decode()
 
 
@@ -107,6 +106,62 @@ def test_large_images_are_reduced_and_that_is_told():
     assert len(page) < 2_000_000
 
 
+def pictures_of(page):
+    """What the page shows: before, after, and the maps."""
+    sources = [source.split(",")[1] for source in Parts(page).sources]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(source)))) for source in sources]
+
+
+@pytest.mark.parametrize("shape", [(60, 70), (300, 310), (2000, 700)], ids=str)
+def test_a_few_pixels_of_the_mask_are_seen(shape):
+    image, mask = np.full(shape, 90, np.uint8), np.zeros(shape, bool)
+    mask[[0, shape[0] // 2, -1], [-1, 9, 1]] = True
+    page = report.page(image, image, mask, info=graddesc.restore(image, mask, full_output=True)[1], **SAID).decode()
+    shown = pictures_of(page)[2]
+    assert max(shown.shape) <= 512
+    assert set(np.unique(shown)) == {0, 255}
+    # Where a side of 512 is shown as one of about 300 each pixel is at least that large.
+    assert 3 <= (shown > 0).sum() <= 3 * 9
+    small = max(shape) < 128
+    assert ((shown > 0).sum() > 3) is not small
+    assert ("in white, larger than it is" in Parts(page).text) is not small
+    for row, col in np.argwhere(mask):
+        assert shown[row * shown.shape[0] // shape[0], col * shown.shape[1] // shape[1]] == 255
+
+
+def test_many_pixels_of_the_mask_are_shown_as_they_are():
+    _, _, page = made(scene())
+    assert_array_equal(pictures_of(page)[2] > 0, MASK)
+    assert "larger" not in Parts(page).text
+
+
+@pytest.mark.parametrize(("side", "rendering"), [(64, "pixelated"), (511, "pixelated"), (512, "auto")])
+def test_pixels_of_small_images_are_squares(side, rendering):
+    image, mask = np.full((40, side), 90, np.uint8), np.eye(40, side, dtype=bool)
+    page = report.page(image, image, mask, info=graddesc.restore(image, mask, full_output=True)[1], **SAID).decode()
+    assert re.findall("image-rendering: (.*?);", page) == [rendering] * 2
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "text"),
+    [
+        (0, 9, "0.0%"),
+        (1, 10**6, "<0.1%"),
+        (999, 10**6, "0.1%"),
+        (123, 1000, "12.3%"),
+        (9994, 10**4, "99.9%"),
+        (9996, 10**4, ">99.9%"),
+        (9, 9, "100.0%"),
+    ],
+)
+def test_a_little_less_than_all_is_not_all(count, total, text):
+    assert shades.percent(count, total) == text
+    if total == 10**4:
+        image, mask = np.full((100, 100), 90, np.uint8), np.arange(10**4).reshape(100, 100) < count
+        page = report.page(image, image, mask, info=graddesc.restore(image, mask, full_output=True)[1], **SAID).decode()
+        assert f"{count} of {total} pixels ({text})" in Parts(page).text
+
+
 @pytest.mark.parametrize("history", [[], [3.0], [5.0, 1e-9, np.inf, np.nan], [2.0, 2.0], list(range(1000, 0, -1))])
 def test_the_plot(history):
     image = scene()
@@ -164,6 +219,7 @@ def test_in_a_browser(tmp_path):
                 if stop - start > 10:
                     assert looks_like(seen, picture, start, stop)
                     assert not looks_like(seen, other, start, stop)
+        assert tab.evaluate("document.querySelector('.tag').getBoundingClientRect().width") > 20
         tab.mouse("mousePressed", left + width / 4, top + 30)
         tab.mouse("mouseMoved", left + width / 5, top + 30)
         tab.mouse("mouseReleased", left + width / 5, top + 30)
@@ -175,3 +231,14 @@ def test_in_a_browser(tmp_path):
             assert tab.evaluate("document.documentElement.scrollWidth") <= wide
             ground = tab.screenshot()[880, 2].mean()
             assert (ground < 60) if dark else (ground > 200)
+
+        tall = np.full((900, 30), 90, np.uint8)
+        mask = np.eye(900, 30, dtype=bool)
+        page = report.page(tall, tall, mask, info=graddesc.restore(tall, mask, full_output=True)[1], **SAID)
+        (tmp_path / "tall.html").write_bytes(page)
+        for wide, least in ((1400, 320), (360, 300)):
+            tab = open_page((tmp_path / "tall.html").as_uri(), wide, 900)
+            assert tab.evaluate("slider.getBoundingClientRect().width") >= least
+            assert tab.evaluate("compare.getBoundingClientRect().width") < 60
+            assert tab.evaluate("document.querySelector('.tag').getBoundingClientRect().width") == 0  # they would overlap
+            assert tab.evaluate("document.documentElement.scrollWidth") <= wide

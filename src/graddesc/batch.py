@@ -12,6 +12,7 @@ import numpy as np
 
 import graddesc
 from graddesc import images, masks, outputs
+from graddesc.shades import percent
 
 __all__ = ["Request", "UsageError", "restore_files"]
 
@@ -345,8 +346,8 @@ def _line(told):
     count, total, extremes = told["corrupt"], told["pixels"], told["extremes"]
     marked = f" that were {extremes[0]} or {extremes[1]}" if extremes else ""
     return (
-        f"{told['output']}: filled {count} of {total} pixels ({count / total:.1%}){marked}, {told['nit']} iterations,"
-        f" {told['seconds']:.2f} s{' with the confidence' * told['with_confidence']}"
+        f"{told['output']}: filled {count} of {total} pixels ({percent(count, total)}){marked},"
+        f" {told['nit']} iterations, {told['seconds']:.2f} s{' with the confidence' * told['with_confidence']}"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import graddesc
-from graddesc.shades import eight_bits, shown_range
+from graddesc.shades import eight_bits, percent, shown_range
 
 if TYPE_CHECKING:
     from graddesc.result import Result
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 _MAX_SIDE = 1024  # pixels of a picture on the page
+_MAP_SIDE = 512  # of a map of few pixels, and of pictures that are enlarged with their pixels as squares
 _EXACT = 2**18  # pixels up to which pictures are PNG; WebP keeps the page of large ones small
+_FEW = 0.01  # of all pixels: so few are drawn larger than they are
 _MOST_POINTS = 400  # of the plot
 _WIDTH, _HEIGHT = 640, 220  # of the plot, in its own units
 
@@ -80,16 +82,17 @@ def page(
     flags: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=-1) if mask.ndim == 3 else mask
     low, high = shown_range(before, flags)
     pictures = {"before": eight_bits(before, low, high), "after": eight_bits(restored, low, high)}
-    maps = {"What was corrupt, in white": np.where(flags, np.uint8(255), np.uint8(0))}
+    corrupt, total = int(np.count_nonzero(flags)), flags.size
+    white, larger = _visible(flags) if 0 < corrupt < _FEW * total else (flags, False)
+    maps = {"What was corrupt, in white" + ", larger than it is" * larger: np.where(white, np.uint8(255), np.uint8(0))}
     if confidence is not None:
         trust = confidence.mean(axis=-1) if confidence.ndim == 3 else confidence
         maps["How far each pixel can be trusted: white is known, black a guess"] = eight_bits(trust, 0.0, 1.0)
     rows, cols = flags.shape
     reduced = f" It is shown reduced to {_MAX_SIDE} pixels a side." if max(rows, cols) > _MAX_SIDE else ""
-    corrupt = int(np.count_nonzero(flags))
     facts = {
         "Size": f"{cols} × {rows}{' × 3' if before.ndim == 3 else ''}, {before.dtype}",
-        "Corrupt": f"{corrupt} of {flags.size} pixels ({corrupt / flags.size:.1%})",
+        "Corrupt": f"{corrupt} of {total} pixels ({percent(corrupt, total)})",
         "Iterations": f"{info.nit}, {seconds:.3g} s{' with the confidence' * (confidence is not None)}",
         "Loss": (f"{loss}, " if loss else "") + f"{info.fun:.6g}",
         "Status": f"{info.status}: {info.message}",
@@ -107,6 +110,7 @@ def page(
         "ROWS": str(rows),
         "COLS": str(cols),
         "REDUCED": reduced,
+        "PIXELS": "pixelated" if max(rows, cols) < _MAP_SIDE else "auto",
         "FACTS": listed,
         "FIGURES": figures,
         "PLOT": _plot(np.asarray(info.history, np.float64)),
@@ -114,6 +118,19 @@ def page(
     }
     # In one pass, as what is put in may look like a place for something else.
     return re.sub("@([A-Z]+)@", lambda place: values[place[1]], _PAGE).encode("utf-8", "replace")
+
+
+def _visible(flags: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], bool]:
+    """Few pixels as a map in which each of them is seen, and whether they are larger there than they are."""
+    times = -(-max(flags.shape) // _MAP_SIDE)
+    rows, cols = (-(-side // times) for side in flags.shape)
+    padded = np.pad(flags, [(0, times * rows - flags.shape[0]), (0, times * cols - flags.shape[1])])
+    reduced: NDArray[np.bool_] = padded.reshape(rows, times, cols, times).any(axis=(1, 3))
+    if max(rows, cols) <= _MAP_SIDE // 4:
+        return reduced, times > 1
+    around = np.pad(reduced, 1)
+    tall = around[:-2] | around[1:-1] | around[2:]
+    return tall[:, :-2] | tall[:, 1:-1] | tall[:, 2:], True
 
 
 def _source(picture: NDArray[np.uint8]) -> str:
@@ -177,21 +194,23 @@ p, figcaption { color: var(--soft); margin: 0 0 12px; }
 .compare { position: relative; width: min(100%, calc(78vh * @COLS@ / @ROWS@), max(480px, @COLS@px));
   touch-action: pan-y; cursor: ew-resize; background: var(--line); border-radius: 6px; overflow: hidden;
   --at: 50%; }
-.compare img { display: block; width: 100%; height: auto; image-rendering: auto; user-select: none; }
+.compare img { display: block; width: 100%; height: auto; image-rendering: @PIXELS@; user-select: none; }
 .compare img + img { position: absolute; inset: 0; height: 100%; clip-path: inset(0 0 0 var(--at)); }
 .compare::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--at); width: 2px; margin-left: -1px;
   background: var(--accent); }
 .tag { position: absolute; bottom: 10px; padding: 1px 9px; border-radius: 99px; background: #000b; color: #fff;
   font-size: .8rem; pointer-events: none; }
 .tag.left { left: 10px; } .tag.right { right: 10px; }
-input[type=range] { display: block; width: min(100%, calc(78vh * @COLS@ / @ROWS@), max(480px, @COLS@px));
+.compare { container-type: inline-size; } @container (max-width: 170px) { .tag { display: none; } }
+input[type=range] { display: block;
+  width: max(min(100%, 320px), min(100%, calc(78vh * @COLS@ / @ROWS@), max(480px, @COLS@px)));
   margin: 12px 0; accent-color: var(--accent); min-height: 28px; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; border-radius: 4px; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 18px; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); gap: 18px; }
-figure { margin: 0; } figure img { width: 100%; height: auto; border-radius: 6px; border: 1px solid var(--line);
-  display: block; }
+figure { margin: 0; } figure img { display: block; width: 100%; height: auto; image-rendering: @PIXELS@;
+  border-radius: 6px; border: 1px solid var(--line); }
 figcaption { margin-top: 6px; font-size: .9rem; }
 svg { width: 100%; max-width: 760px; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
 .grid { stroke: var(--line); } .loss { fill: none; stroke: var(--accent); stroke-width: 2.5; stroke-linejoin: round; }

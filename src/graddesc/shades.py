@@ -1,4 +1,4 @@
-"""How images of any dtype are shown: the range of values from black to white, and 8 bits of each."""
+"""How images of any dtype are shown: the range of values from black to white, 8 bits of each; and how shares are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["eight_bits", "shown_range"]
+__all__ = ["eight_bits", "percent", "shown_range"]
 
 _SHOWN = 0.5, 99.5  # percentiles of the known pixels that are black and white, but for 8 bits
 
@@ -33,3 +33,11 @@ def eight_bits(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8
         halves = np.clip(image.astype(np.float64), low, high) / 2
         shown = np.nan_to_num((halves - low / 2) / (high / 2 - low / 2))
     return np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
+
+
+def percent(count: int, total: int) -> str:
+    """Return a share in words, which are 0 and 100 only for nothing and all."""
+    text = f"{count / total:.1%}"
+    if 0 < count < total:
+        return {"0.0%": "<0.1%", "100.0%": ">99.9%"}.get(text, text)
+    return text
