@@ -305,12 +305,27 @@ def test_the_healing_image_is_shown(tmp_path, monkeypatch):
     shown = []
 
     class Live:
-        next_iteration = 1
+        next_iteration, shows = 1, True
 
         def __call__(self, intermediate_result):
             shown.append(intermediate_result.nit)
             self.next_iteration = 2 * intermediate_result.nit
 
     monkeypatch.setattr(plots, "Live", Live)
-    demos.restore(tmp_path, size=32, show=True)
+    report = demos.restore(tmp_path, size=32, show=True)
     assert shown[:4] == [1, 2, 4, 8]
+    assert not any("display" in line for line in report.lines)
+    Live.shows = False
+    report = demos.restore(tmp_path, size=32, show=True, overwrite=True)
+    assert report.lines[-1] == "there is no display to show the image healing: the animation shows it"
+
+
+def test_without_a_display(tmp_path):
+    nobody = ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")
+    environment = {name: value for name, value in os.environ.items() if name not in nobody}
+    command = [sys.executable, "-m", "graddesc", "demo", "restore", "--size", "16", "--show"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (process.returncode, process.stderr) == (0, "")
+    if sys.platform == "linux":  # elsewhere windows open without such names
+        assert "\nthere is no display to show the image healing" in process.stdout
+    assert sorted(os.listdir(tmp_path / "graddesc-demo")) == FILES

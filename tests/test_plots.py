@@ -328,6 +328,7 @@ class TestLive:
 
     def test_without_a_window(self):
         live = plots.Live()
+        assert live.shows is False
         self.heal(live)
         (axes,) = live.figure.axes
         assert re.fullmatch(r"iteration 11, loss \S+", axes.get_title())
@@ -356,6 +357,7 @@ class TestLive:
             "matplotlib.backend_bases.FigureCanvasBase.start_event_loop", lambda canvas, timeout: loops.append(timeout)
         )
         live = plots.Live(pause=0.5)
+        assert live.shows
         self.heal(live)
         assert shown == [live.figure]
         assert set(loops) == {0.5}
@@ -384,6 +386,7 @@ class TestLive:
         notebook = SimpleNamespace(get_ipython=Shell, display=SimpleNamespace(display=display))
         monkeypatch.setitem(sys.modules, "IPython", notebook)
         live = plots.Live()
+        assert live.shows
         self.heal(live)
         assert len(updates) == 10
         assert all(data.startswith(b"\x89PNG") for data in updates)

@@ -9,6 +9,7 @@ import numpy as np
 import graddesc
 from graddesc import animation, images, masks, outputs, plots, samples
 from graddesc.arguments import as_floats, require_count, require_nonnegative
+from graddesc.shades import percent
 
 __all__ = ["Report", "TwoLayerNetwork", "network", "quadratic", "restore", "rosenbrock"]
 
@@ -51,7 +52,7 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=Fal
     threads : int, default 1
         How many threads restore.
     show : bool, default False
-        Whether to show the image healing in a window or a notebook, by `plots.Live`.
+        Whether to show the image healing in a window or a notebook, by `plots.Live`; the report says if there is none.
     overwrite : bool, default False
         Whether files that exist may be replaced.
 
@@ -99,14 +100,14 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=Fal
     for path, picture in zip(files, (corrupt, restored, comparison), strict=False):
         images.write(path, images.Picture(picture), overwrite=overwrite)
     outputs.write(files[-1], recorder.encode(restored, "webp"), overwrite=overwrite)
-    return Report(
-        (
-            f"{size} x {size} pixels, {mask.mean():.1%} of them corrupt",
-            f"PSNR {_psnr(corrupt, truth):.2f} dB corrupt, {_psnr(restored, truth):.2f} dB restored",
-            f"restored in {seconds:.3f} s",
-        ),
-        files,
-    )
+    lines = [
+        f"{size} x {size} pixels, {percent(np.count_nonzero(mask), mask.size)} of them corrupt",
+        f"PSNR {_psnr(corrupt, truth):.2f} dB corrupt, {_psnr(restored, truth):.2f} dB restored",
+        f"restored in {seconds:.3f} s",
+    ]
+    if live is not None and not live.shows:
+        lines.append("there is no display to show the image healing: the animation shows it")
+    return Report(tuple(lines), files)
 
 
 def quadratic(directory=".", *, overwrite=False):

@@ -63,6 +63,8 @@ class Live:
         The picture; None before the first.
     next_iteration : int
         The iteration of the next picture.
+    shows : bool
+        Whether there is a notebook or a display to show pictures.
 
     Raises
     ------
@@ -86,6 +88,13 @@ class Live:
         self.figure, self.next_iteration = None, 1
         self._picture = self._display = None
         self._ends = 0.0, 1.0
+
+    @property
+    def shows(self):
+        """Whether there is a notebook or a display to show pictures."""
+        from matplotlib import pyplot
+
+        return _notebook_display() is not None or _opens_windows(pyplot.get_backend())
 
     def __call__(self, intermediate_result):
         """Show the image as it stands.
@@ -116,7 +125,7 @@ class Live:
         from matplotlib import pyplot
 
         notebook = _notebook_display()
-        if notebook is not None or not _opens_windows(pyplot.get_backend()):
+        if notebook is not None or not self.shows:
             from matplotlib.figure import Figure
 
             self.figure = Figure(layout="constrained")
