@@ -345,6 +345,22 @@ class TestMetadata:
             assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "1689:05:16 06:00:00"
             assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
 
+    @pytest.mark.parametrize("source", ["PNG", "JPEG", "WEBP", "TIFF"])
+    def test_tags_of_exif_that_are_dropped_are_named(self, reads, tmp_path, source):
+        exif = self.exif(6)
+        exif[ExifTags.Base.Rating] = 4
+        exif[ExifTags.Base.XPTitle] = "oku".encode("utf-16-le")
+        exif[0xC7A1] = 7  # which has no name
+        exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YCbCrPositioning] = 300, 1  # of how pixels are stored
+        picture = reads(saved(Image.fromarray(COLOUR), source, exif=exif.tobytes()))
+        told = images.left_out(tmp_path / "out.jpg", picture)
+        if source == "TIFF":  # by TIFF's names, where they do not go to TIFF again
+            assert not images.left_out(tmp_path / "out.tif", picture)
+        else:
+            assert told == images.left_out(tmp_path / "out.tif", picture) == ("Rating", "XPTitle", "EXIF tag 51105")
+        plain = reads(saved(Image.fromarray(COLOUR), source, exif=self.exif(6).tobytes()))
+        assert images.left_out(tmp_path / "out.jpg", plain) == ()
+
     def test_formats_without_metadata_are_written_all_the_same(self, reads, tmp_path):
         picture = reads(saved(Image.fromarray(COLOUR), "PNG", icc_profile=b"colours", dpi=(300, 300)))
         for name in ("out.ppm", "out.bmp", "out.webp"):

@@ -708,6 +708,8 @@ def _metadata(image):
         if value:
             metadata[key] = value
     lost = [name for key, name in _LOST.items() if key in image.info]
+    with contextlib.suppress(Exception):  # damaged metadata
+        lost += _other_tags(image)
     if profile and image.mode == "CMYK":
         lost.append("the colour profile of the inks")
     if getattr(image, "text", None):
@@ -720,6 +722,14 @@ def _metadata(image):
 def _dpi(image):
     across, down = (float(value) for value in image.info["dpi"])
     return (across, down) if all(1 <= value <= 65535 for value in (across, down)) else None
+
+
+def _other_tags(image):
+    """The names of EXIF's tags that are neither descriptive nor about how the old file stored its pixels."""
+    if image.format == "TIFF":  # which hands on all tags
+        return []
+    own = {*_KEPT_TAGS, *tiff.STRUCTURAL, *tiff.RESOLUTIONS}
+    return [ExifTags.TAGS.get(tag, f"EXIF tag {tag}") for tag in sorted({*image.getexif()} - own)]
 
 
 def _descriptive_exif(image):
