@@ -240,5 +240,5 @@ def test_in_a_browser(tmp_path):
             tab = open_page((tmp_path / "tall.html").as_uri(), wide, 900)
             assert tab.evaluate("slider.getBoundingClientRect().width") >= least
             assert tab.evaluate("compare.getBoundingClientRect().width") < 60
-            assert tab.evaluate("document.querySelector('.tag').getBoundingClientRect().width") == 0  # they would overlap
+            assert tab.evaluate("document.querySelector('.tag').getBoundingClientRect().width") == 0  # no room
             assert tab.evaluate("document.documentElement.scrollWidth") <= wide
