@@ -22,6 +22,7 @@ def deciles(confidence, errors, mask):
 
 @pytest.mark.parametrize("loss", ["line", "harmonic", "edge", "texture"])
 @pytest.mark.parametrize("missing", [0.8, 0.95])
+@pytest.mark.once
 def test_errors_fall_as_confidence_rises(loss, missing):
     truth = photograph()[..., 1] / 255
     mask = np.random.default_rng(4).random(truth.shape) < missing
@@ -36,6 +37,7 @@ def test_errors_fall_as_confidence_rises(loss, missing):
     assert errors[0] > 3 * errors[-1]
 
 
+@pytest.mark.once
 def test_expected_errors_are_of_the_right_size():
     truth = photograph()[..., 1] / 255
     mask = np.random.default_rng(4).random(truth.shape) < 0.9
@@ -56,6 +58,7 @@ def test_the_middle_of_a_hole_is_trusted_least():
 
 
 @pytest.mark.parametrize("corner", [(20, 20), (60, 60), (90, 30)])
+@pytest.mark.once
 def test_expected_errors_of_a_large_hole_are_of_its_size(corner):
     # What lone pixels tell does not reach into it: they made the squares look 25 to 60 times smaller.
     truth = photograph()[..., 1] / 255
@@ -122,6 +125,7 @@ def test_the_likeliest_scale_of_errors_is_their_mean_square():
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1.0, 1e8])
 @pytest.mark.parametrize("exact", [0.0, 0.9, 1.0])
+@pytest.mark.once
 def test_the_fit_is_the_likeliest(scale, exact):
     # Errors of some pixels may be 0, or far from normal.
     rng = np.random.default_rng(0)

@@ -93,6 +93,7 @@ def test_the_command(tmp_path):
     assert sorted(os.listdir(tmp_path / "graddesc-demo")) == FILES
 
 
+@pytest.mark.once
 def test_quadratic(tmp_path, monkeypatch):
     figures = record_figures(monkeypatch)
     report = demos.quadratic(tmp_path)
@@ -120,6 +121,7 @@ def test_quadratic(tmp_path, monkeypatch):
     assert len(colorbars(figure)) == 1
 
 
+@pytest.mark.once
 def test_rosenbrock(rosenbrock):
     report, (zigzag, _), directory = rosenbrock
     assert sorted(os.listdir(directory)) == ["rosenbrock-comparison.png", "rosenbrock-zigzag.png"]
@@ -142,6 +144,7 @@ def test_rosenbrock(rosenbrock):
     assert len([text for text in enlarged.texts if low < text.get_position()[0] < high]) > 3
 
 
+@pytest.mark.once
 def test_rosenbrock_compares_four_directions(rosenbrock):
     report, (_, comparison), _ = rosenbrock
     paths, losses = comparison.axes[:2]

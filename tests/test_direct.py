@@ -117,6 +117,7 @@ def test_a_lone_pixel_is_its_stencil():
 
 
 @pytest.mark.parametrize("name", MASKS)
+@pytest.mark.once
 def test_solutions_are_those_of_sparse_matrices(kind, name):
     free = mask_of(name)
     for case in (free, free.T, np.pad(free, 2), free[:, ::-1]):
@@ -130,6 +131,7 @@ def test_solutions_are_those_of_sparse_matrices(kind, name):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.once
 def test_every_size_and_border(kind, shape):
     rng = np.random.default_rng(0)
     for missing in (0.0, 0.02, 0.1, 0.3, 0.5, 0.6, 0.8):
@@ -247,6 +249,7 @@ def test_affine_images_are_reproduced(kind):
 
 
 @pytest.mark.parametrize("name", ["hole", "text", "5 %", "lines", "borders", "none"])
+@pytest.mark.once
 def test_variances_are_the_diagonal_of_the_inverse(kind, name):
     for free in (mask_of(name), mask_of(name).T):
         solved = Solved(kind, free)  # of every level: the bits of all are compared above
@@ -255,6 +258,7 @@ def test_variances_are_the_diagonal_of_the_inverse(kind, name):
         assert_allclose(solved.variances(), expected, rtol=1e-9)
 
 
+@pytest.mark.once
 def test_variances_of_what_is_extrapolated_are_bounded():
     free = np.ones((36, 36), bool)
     free[:3, :3] = False
@@ -264,6 +268,7 @@ def test_variances_of_what_is_extrapolated_are_bounded():
     assert_allclose(solved.variances(), expected, rtol=1e-6)  # the condition is 4e7
 
 
+@pytest.mark.once
 def test_every_level_and_thread_count_gives_the_same_bits(kind):
     for free in (mask_of("text", (200, 150)), mask_of("5 %", (300, 310)), mask_of("hole"), mask_of("30 %", (90, 120))):
         for most in (30, ANY_SIZE):

@@ -83,6 +83,7 @@ def hostile(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", WHOLE)
 def test_damaged_anywhere(hostile, kind):
     whole = WHOLE[kind]
@@ -104,6 +105,7 @@ def test_damaged_anywhere(hostile, kind):
 
 
 @pytest.mark.parametrize("kind", ["tiff", "float tiff", "deep tiff", "stack", "bigtiff", "imagej"])
+@pytest.mark.once
 def test_every_entry_of_a_directory_forged(hostile, kind):
     whole = WHOLE[kind]
     order = "<" if whole[:2] == b"II" else ">"

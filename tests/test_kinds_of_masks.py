@@ -39,6 +39,7 @@ def blocks(canvas):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("draw", [text, scratches, blocks], ids=lambda draw: draw.__name__)
+@pytest.mark.once
 def test_what_is_written_over_an_image_is_taken_off(loss, draw):
     truth, mask = scene(), drawn(draw)
     written = np.where(mask, 1.0, truth)

@@ -109,6 +109,7 @@ def test_autograd_agrees(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
+@pytest.mark.once
 def test_slow_twin_agrees(shape, dtype, level):
     x = random_image(shape, dtype)
     value, gradient = LINE.value_and_gradient(x)
@@ -126,6 +127,7 @@ def test_slow_twin_agrees(shape, dtype, level):
         elements=st.floats(-1, 1).map(lambda v: round(v, 3)),  # no squares that underflow
     )
 )
+@pytest.mark.once
 def test_slow_twin_agrees_on_any_image(x):
     value, gradient = LINE.value_and_gradient(x)
     assert_allclose(value, reference.line_value(x), rtol=1e-12, atol=1e-300)
@@ -289,6 +291,7 @@ def squared_change(sweeps, free):
 
 
 @pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
+@pytest.mark.once
 def test_plain_sweeps_follow_the_slow_twin(shape, dtype, level):
     x, free = start(shape, dtype)
     slow, known = x.astype(np.float64), x[free == 0]
@@ -313,6 +316,7 @@ def test_plain_sweeps_follow_the_slow_twin(shape, dtype, level):
 
 
 @pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
+@pytest.mark.once
 def test_accelerated_sweeps_follow_the_slow_twin(shape, dtype, level):
     x, free = start(shape, dtype)
     known = x[free == 0]
@@ -378,6 +382,7 @@ def run(shape, dtype, threads):
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (70, 530), (131, 1301), (66, 4000)], ids=str)
+@pytest.mark.once
 def test_every_level_and_thread_count_gives_the_same_bits(shape, dtype, level, monkeypatch):
     got = [run(shape, dtype, threads) for threads in (1, 2, 3, 7)]
     use_level("baseline", monkeypatch)

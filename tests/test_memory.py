@@ -70,6 +70,7 @@ def run(script, *arguments):
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
 )
+@pytest.mark.once
 def test_memory_is_bounded(arrays, arguments):
     assert float(run(GROWTH, *arguments)) < 1.1 * arrays
 
@@ -112,6 +113,7 @@ print((memory("VmHWM") - before) / picture.pixels.nbytes)
         (".npy", "f8", 0),
     ],
 )
+@pytest.mark.once
 def test_files_take_three_copies_more_than_the_picture(tmp_path, extension, dtype, channels):
     names = []
     for side in (20, 1000 if channels else 1500):

@@ -53,6 +53,7 @@ def cycle_matrix(run, free):
 
 
 @pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.once
 def test_gradient_is_that_of_the_stencil_kernels_and_of_the_definition(kind):
     for shape in [*SHAPES, (5, 300), (300, 5), (9, 530)]:
         x, free, omega = incomplete(shape, 0.7)
@@ -70,6 +71,7 @@ def test_gradient_is_that_of_the_stencil_kernels_and_of_the_definition(kind):
 
 
 @pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.once
 def test_cycle_is_symmetric_and_positive_and_overshoots_nowhere(kind):
     for shape in [(2, 2), (3, 3), (5, 4), (2, 9), (9, 2), (7, 40), (40, 7), (16, 17), (13, 34), (11, 66)]:
         x, free, omega = incomplete(shape, 0.75)
@@ -206,6 +208,7 @@ def assert_promise(kind, x, free, omega, name):
 
 
 @pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.once
 def test_settled_is_a_promise(kind):
     shape = (75, 90)
     for mask, free in masks(*shape):
@@ -215,6 +218,7 @@ def test_settled_is_a_promise(kind):
 
 
 @pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.once
 def test_settled_is_a_promise_with_weights(kind):
     shape = (66, 71)
     rng = np.random.default_rng(3)
@@ -225,6 +229,7 @@ def test_settled_is_a_promise_with_weights(kind):
             assert_promise(kind, start(image, free), free, omega.astype(np.float32), (mask, name))
 
 
+@pytest.mark.once
 def test_where_rounding_hides_what_an_image_costs_nothing_is_promised():
     # Weights that grow away from few known pixels: affine images cost less than the rounding of the coarse operators.
     free = np.ones((100, 100), bool)
@@ -253,6 +258,7 @@ def test_where_rounding_hides_what_an_image_costs_nothing_is_promised():
                 assert np.sqrt(np.mean((y - exact)[free] ** 2)) <= tol * contrast_of(exact, free), name
 
 
+@pytest.mark.once
 def test_large_disc_of_second_differences_reaches_any_tolerance():
     i, j = np.mgrid[:210, :210]
     free = np.hypot(i - 105, j - 105) < 100
@@ -332,6 +338,7 @@ def test_rounding_stalls_it():
     assert_allclose(x, solve(1, x, free), atol=1e-9)
 
 
+@pytest.mark.once
 def test_going_on_beyond_rounding_keeps_x_where_it_is():
     rng = np.random.default_rng(0)
     for trial in range(60):
@@ -435,6 +442,7 @@ def test_renewed_weights_go_on_from_x(kind):
 
 
 @pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.once
 def test_every_level_and_thread_count_gives_the_same_bits(kind):
     x, free, omega = incomplete((190, 820), 0.9)
     free[40:90, 100:160] = False

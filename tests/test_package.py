@@ -248,6 +248,7 @@ assert kriging.__name__ == f"graddesc._kernels.kriging_{LEVEL}"
 
 
 @pytest.mark.parametrize("level", _kernels.AVAILABLE)
+@pytest.mark.once
 def test_environment_forces_a_level_with_the_same_bits(level):
     forced = run(RESTORE, GRADDESC_ISA=level)
     assert forced.stderr == ""

@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import graddesc
 from graddesc import restore
 
+pytestmark = pytest.mark.once
+
 QUADRATIC = {"harmonic": 0, "biharmonic": 1}  # and the kind of their differences in `reference`
 LOCAL = [*QUADRATIC, "tv", "hessian-tv", "edge"]
 LOSSES = ["line", *LOCAL, "texture"]

@@ -22,6 +22,7 @@ def incomplete(shape, dtype, missing, seed=0):
 
 @pytest.mark.parametrize("missing", [0.0, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("shape", [*SHAPES, (40, 61)], ids=str)
+@pytest.mark.once
 def test_slow_twin_agrees(shape, missing, dtype, level):
     x, free = incomplete(shape, dtype, missing)
     expected = reference.pyramid(x.astype(np.float64), free)
@@ -32,6 +33,7 @@ def test_slow_twin_agrees(shape, missing, dtype, level):
 
 
 @pytest.mark.parametrize("missing", [0.5, 0.95])
+@pytest.mark.once
 def test_every_level_and_thread_count_gives_the_same_bits(missing, dtype):
     results = set()
     for level in _kernels.AVAILABLE:

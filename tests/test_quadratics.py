@@ -257,6 +257,7 @@ def renewals(kind, x, mask, epsilon, count):
     return x
 
 
+@pytest.mark.once
 def test_renewals_lead_to_the_minimum(renewed):
     mask = lone((50, 60), 0.3)
     x, loss = image((50, 60)), losses.by_name(renewed)

@@ -181,6 +181,7 @@ def test_the_plot(history):
 
 
 @pytest.mark.skipif(browser.PATH is None, reason="there is no Chromium to open the page in")
+@pytest.mark.once
 def test_in_a_browser(tmp_path):
     damaged, restored, page = made(scene(channels=3))
     (tmp_path / "page.html").write_text(page, encoding="utf-8")

@@ -211,6 +211,7 @@ def kinds_of_masks(shape):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 @pytest.mark.usefixtures("every_thread")
+@pytest.mark.once
 def test_levels_and_threads_give_the_same_bits(loss, dtype, monkeypatch):
     shape = (48, 56) if loss == "texture" else (64, 300)
     image = as_dtype(scene(shape), dtype)

@@ -107,6 +107,7 @@ def test_gradient_vanishes_at_the_slow_minimiser(kind):
 
 
 @pytest.mark.parametrize("kind", [FIRST, SECOND, EDGE])
+@pytest.mark.once
 class TestKernels:
     @pytest.mark.parametrize("channels", [1, 3])
     def test_energy_is_that_of_the_slow_twin(self, kind, shape, channels):
@@ -426,6 +427,7 @@ def test_extreme_parameters_restore_numbers(name, value):
         assert np.isfinite(info.history).all()
 
 
+@pytest.mark.once
 def test_every_level_sweeps_alike(monkeypatch):
     x = np.random.default_rng(0).random((40, 1100)).astype(np.float32)
     mask = np.random.default_rng(1).random(x.shape) < 0.9
@@ -451,6 +453,7 @@ def test_memory_is_bounded():
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.once
 def test_every_level_measures_alike(name, monkeypatch):
     x = np.random.default_rng(0).random((9, 300)).astype(np.float32)
     values = []
@@ -460,6 +463,7 @@ def test_every_level_measures_alike(name, monkeypatch):
     assert len(set(values)) == 1
 
 
+@pytest.mark.once
 class TestTensor:
     """The structure tensor, its Gaussian and what is read off it, each against a slow twin."""
 

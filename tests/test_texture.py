@@ -61,6 +61,7 @@ class Case:
 
 # The known pixels decide upon the torus; at 97 % some windows have less than sixteen.
 @pytest.mark.parametrize("missing", [0.97, 0.9, 0.8, 0.7, 0.4])
+@pytest.mark.once
 class TestKriging:
     def test_step_is_that_of_the_slow_twin(self, missing):
         case = Case(missing)
@@ -273,6 +274,7 @@ def test_power_law_has_mean_one(side):
     assert law[0, 0] == law.max()
 
 
+@pytest.mark.once
 class TestPatches:
     def grid(self, rows, cols):
         return np.array([0, 3, rows - 12], np.int32), np.array([0, 5, 9, cols - 12], np.int32)

@@ -102,6 +102,7 @@ PLANES = [(1, 1), (3, 1), (3, 3)]  # channels and masks
         for j, missing in enumerate([0.02, 0.7, 0.95, "hole"])
     ],
 )
+@pytest.mark.once
 def test_descent_is_that_of_the_slow_twin(name, planes, missing):
     shape, (channels, masks) = (27, 34), planes
     x, free = image(shape, channels), holes(shape, missing, masks)
@@ -113,6 +114,7 @@ def test_descent_is_that_of_the_slow_twin(name, planes, missing):
 
 @pytest.mark.parametrize("name", ["tv", "edge"])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2), (1, 40), (40, 1), (5, 60), (3, 3)], ids=str)
+@pytest.mark.once
 def test_small_and_thin_windows_are_those_of_the_slow_twin(name, shape):
     x, free = image(shape, 2), holes(shape, 0.6)
     free.flat[0] = 0
@@ -122,6 +124,7 @@ def test_small_and_thin_windows_are_those_of_the_slow_twin(name, shape):
 
 @pytest.mark.parametrize("name", ["tv", "hessian-tv", "edge"])
 @pytest.mark.parametrize(("channels", "masks"), [(2, 1), (2, 2)])
+@pytest.mark.once
 def test_work_goes_where_something_is_free_and_far_enough_around(name, channels, masks):
     # Cells and tiles hold little of the image; what they leave out holds NaN where it is not the image.
     free = np.zeros((masks, 70, 150), np.uint8)
@@ -133,6 +136,7 @@ def test_work_goes_where_something_is_free_and_far_enough_around(name, channels,
 
 @pytest.mark.parametrize("name", ["tv", "hessian-tv", "edge"])
 @pytest.mark.parametrize("missing", [0.05, 0.95])
+@pytest.mark.once
 def test_tiles_of_wide_windows_leave_no_seam(name, missing):
     shape = 19, 929  # more than two tiles of 432 columns, and a column by itself beside the last sector
     check_twin(name, image(shape), holes(shape, missing), coarse=False, tol=0.0, until=4)
@@ -140,6 +144,7 @@ def test_tiles_of_wide_windows_leave_no_seam(name, missing):
 
 @pytest.mark.parametrize("tol", [0.0, 1e-4, 0.02, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize("filled", [0, 1])
+@pytest.mark.once
 def test_coarse_grids_are_run_to_tolerances_above_that_of_the_finest(tol, filled):
     # Of the two finest grids and of those above: the counts of iterations tell.
     x, free = image((64, 70)), holes((64, 70), "hole")
@@ -148,6 +153,7 @@ def test_coarse_grids_are_run_to_tolerances_above_that_of_the_finest(tol, filled
     assert min(level for level, _ in slow.trace) == 0
 
 
+@pytest.mark.once
 def test_weights_are_renewed_less_and_less_often():
     # Every twelfth iteration, or once a quarter of all are done, unless the quadratic is solved before.
     x, free = image((20, 23)), holes((20, 23), 0.9)
@@ -170,6 +176,7 @@ def test_weights_of_pixels_far_apart_are_renewed_in_each_iteration():
     assert [iteration for level, iteration in slow.trace if level == 0] == list(range(9))
 
 
+@pytest.mark.once
 def test_channels_that_have_settled_are_left_alone():
     # The last channels, as differences of channels are, have little to change.
     x, free = image((30, 32), 3) * np.array([1.0, 0.05, 0.01])[:, np.newaxis, np.newaxis], holes((30, 32), 0.8)
@@ -179,6 +186,7 @@ def test_channels_that_have_settled_are_left_alone():
     assert counts == sorted(counts, reverse=True)
 
 
+@pytest.mark.once
 def test_what_has_settled_has_by_the_contrast_as_it_is():
     # From black and white the contrast falls much; by that of the last renewal it would have settled 18 iterations ago.
     x, free = image((14, 16)), holes((14, 16), 0.9)
@@ -208,6 +216,7 @@ def test_density_of_the_known_pixels_sets_the_spread():
 
 
 @pytest.mark.parametrize("name", ["tv", "edge"])
+@pytest.mark.once
 def test_levels_threads_and_slices_of_work_give_the_same_bits(name, dtype):
     x, free = image((150, 900), 3).astype(dtype), holes((150, 900), 0.3)
     free[:, 30:70, 200:800] = 0
@@ -315,6 +324,7 @@ def some_masks(shape):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("margin", [0, 4, 7])
+@pytest.mark.once
 def test_windows_hold_what_is_free_and_a_margin_and_do_not_meet(shape, margin):
     for mask in some_masks(shape):
         boxes = regions.windows(mask.view(np.uint8), margin, 1.0)
