@@ -125,7 +125,7 @@ def _visible(flags: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], bool]:
     times = -(-max(flags.shape) // _MAP_SIDE)
     rows, cols = (-(-side // times) for side in flags.shape)
     padded = np.pad(flags, [(0, times * rows - flags.shape[0]), (0, times * cols - flags.shape[1])])
-    reduced: NDArray[np.bool_] = padded.reshape(rows, times, cols, times).any(axis=(1, 3))
+    reduced: NDArray[np.bool_] = np.logical_or.reduce(padded.reshape(rows, times, cols, times), axis=(1, 3))
     if max(rows, cols) <= _MAP_SIDE // 4:
         return reduced, times > 1
     around = np.pad(reduced, 1)
