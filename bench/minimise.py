@@ -30,7 +30,16 @@ from compare import number, publish, row
 from scipy import optimize
 
 import graddesc
-from graddesc import LBFGS, BarzilaiBorwein, ConjugateGradient, Constant, ExactLineSearch, StrongWolfe, problems
+from graddesc import (
+    LBFGS,
+    BarzilaiBorwein,
+    ConjugateGradient,
+    Constant,
+    ExactLineSearch,
+    Steepest,
+    StrongWolfe,
+    problems,
+)
 
 TOL, MAXITER = 1e-5, 10_000
 LEAST = 2e-3  # seconds that one measurement should last
@@ -287,10 +296,12 @@ def rosenbrock(options):
             f, gradient, start, maxiter=20_000
         )[2],
         "graddesc.minimize, compiled": lambda: (
-            graddesc.minimize(fun, start, jac=jac, step=ExactLineSearch(), maxiter=20_000).nit
+            graddesc.minimize(fun, start, jac=jac, step=ExactLineSearch(), direction=Steepest(), maxiter=20_000).nit
         ),
         "graddesc.minimize, compiled, by values alone": lambda: (
-            graddesc.minimize(fun, start, jac=jac, step=ExactLineSearch(slopes=False), maxiter=20_000).nit
+            graddesc.minimize(
+                fun, start, jac=jac, step=ExactLineSearch(slopes=False), direction=Steepest(), maxiter=20_000
+            ).nit
         ),
     }
     seconds = {name: [] for name in jobs}

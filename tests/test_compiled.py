@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import pytest
+from loops import minimize_compiled as minimize
+from loops import minimize_in_python
 from scipy import LowLevelCallable
 
 from graddesc import (
@@ -30,10 +32,9 @@ from graddesc import (
     Polyak,
     Steepest,
     StrongWolfe,
-    compiled,
     cython_descent,
-    minimize,
 )
+from graddesc.descent import compiled
 from graddesc.problems import (
     PROBLEMS,
     BroydenTridiagonal,
@@ -194,7 +195,7 @@ def test_the_same_iterations_as_in_python(problem, step, direction):
     start = problem.start + np.linspace(0.0, 0.3, problem.n)
     arguments = {"step": step, "direction": direction, "maxiter": 6}
     result = minimize(fun, start, jac=jac, **arguments)
-    slow = minimize(problem, start, jac=problem.gradient, **arguments)
+    slow = minimize_in_python(problem, start, jac=problem.gradient, **arguments)
     np.testing.assert_allclose(result.x, slow.x, rtol=1e-5, atol=1e-5)
     assert (result.status, result.nit, result.success) == (slow.status, slow.nit, slow.success)
     if not isinstance(step, ExactLineSearch):  # Its last trials are at the level of rounding.
@@ -237,7 +238,7 @@ def test_slopes_lead_where_the_last_bits_of_values_are_noise(step, direction):
     for start in np.random.default_rng(0).standard_normal((20, 2)):
         arguments = {"step": step, "direction": direction, "tol": 1e-6}
         result = minimize(LAST_BITS[0], start, jac=LAST_BITS[1], **arguments)
-        slow = minimize(fun, start, jac=jac, **arguments)
+        slow = minimize_in_python(fun, start, jac=jac, **arguments)
         assert (result.status, slow.status) == (0, 0)
         assert result.nfev <= 3 * result.nit + 5
         assert slow.nfev <= 3 * slow.nit + 5
@@ -247,8 +248,8 @@ def test_a_run_that_converges_above_its_best_point_again_and_again_ends():
     arguments = {"step": BarzilaiBorwein("long", memory=10_000), "maxiter": 9000}
     result = minimize(LUCKY[0], [3.0], jac=LUCKY[1], **arguments)
     fun, jac = compiled.as_python(*LUCKY)
-    slow = minimize(fun, [3.0], jac=jac, **arguments)
-    assert (result.status, result.fun) == (slow.status, slow.fun) == (2, 0.9)
+    slow = minimize_in_python(fun, [3.0], jac=jac, **arguments)
+    assert (result.status, result.fun) == (slow.status, slow.fun)
     assert (result.nit, result.nfev) == (slow.nit, slow.nfev)
     assert result.nit < 300
 
@@ -257,7 +258,7 @@ def test_searches_by_slopes_that_fail_become_rare():
     arguments = {"step": ExactLineSearch(slopes=True), "direction": Nesterov(0.9, restart=False), "maxiter": 12}
     result = minimize(KINKS[0], [3.0, -4.0], jac=KINKS[1], **arguments)
     fun, jac = compiled.as_python(*KINKS)
-    slow = minimize(fun, [3.0, -4.0], jac=jac, **arguments)
+    slow = minimize_in_python(fun, [3.0, -4.0], jac=jac, **arguments)
     assert (result.nit, result.nfev, result.njev) == (slow.nit, slow.nfev, slow.njev)
     # Twelve for each iteration if slopes were always tried.
     assert result.njev < 6 * result.nit
@@ -371,7 +372,7 @@ def solve(double[::1] x):
     settings.direction = LBFGS
     settings.tol = 1e-8
     with nogil:
-        status = minimize(value, gradient, NULL, 2, &x[0], &settings, NULL, 0, &report)
+        status = minimize(value, gradient, NULL, 2, &x[0], NULL, NULL, &settings, NULL, 0, &report)
     return status, report
 
 
@@ -422,7 +423,8 @@ def test_the_c_interface_is_the_one_that_users_were_compiled_against():
     assert {key: text.replace(prefix, "") for key, text in interface.items()} == {
         "default_settings": "settings_t (void)",
         "minimize": (
-            "int (value_t, gradient_t, void *, int, double *, settings_t const *, double const *, int, report_t *)"
+            "int (value_t, gradient_t, void *, int, double *, double const *, double const *, settings_t const *, "
+            "double const *, int, report_t *)"
         ),
     }
     assert list(cython_descent.defaults()) == [
@@ -434,6 +436,7 @@ def test_the_c_interface_is_the_one_that_users_were_compiled_against():
         "factor",
         "sufficient_decrease",
         "curvature",
+        "blur",
         "formula",
         "memory",
         "least",
@@ -453,6 +456,7 @@ def test_the_c_interface_is_the_one_that_users_were_compiled_against():
         "target",
         "max_time",
         "maxiter",
+        "maxfun",
     ]
 
 
@@ -512,7 +516,7 @@ def test_iterations_target_and_small_changes_end_the_run():
         for slopes in (True, False):
             small = change | {"step": ExactLineSearch(slopes=slopes)}
             fast = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], **small)
-            slow = minimize(Rosenbrock(), [-2, -2], jac=Rosenbrock().gradient, **small)
+            slow = minimize_in_python(Rosenbrock(), [-2, -2], jac=Rosenbrock().gradient, **small)
             assert (fast.status, fast.nit) == (slow.status, slow.nit)
 
 
@@ -539,7 +543,7 @@ def test_polyak_keeps_its_own_target():
     problem = StyblinskiTang(2)
     fun, jac = problem.compiled
     arguments = {"step": Polyak(-80.0), "target": -70.0}
-    slow = minimize(problem, [-1.0, -1.2], jac=problem.gradient, **arguments)
+    slow = minimize_in_python(problem, [-1.0, -1.2], jac=problem.gradient, **arguments)
     fast = minimize(fun, [-1.0, -1.2], jac=jac, **arguments)
     assert slow.status == fast.status == 6
     np.testing.assert_allclose(fast.x, slow.x, rtol=1e-12)
@@ -602,6 +606,10 @@ def test_a_start_that_is_not_finite():
 # Bad input
 
 
+class Own(Backtracking):
+    """A step rule that is not the package's."""
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -623,9 +631,19 @@ def test_a_start_that_is_not_finite():
         ),
         ({"step": lambda k: "0.1" if k else 0.1, "maxiter": 3}, TypeError, "return a number, got '0.1' in iteration 1"),
         ({"step": lambda k: np.ones(1), "maxiter": 3}, TypeError, r"step must return a number, got array\(\[1.\]\)"),
-        ({"step": InverseTime(1.0), "maxiter": 10**9}, ValueError, "maxiter must be at most 10000000 to tabulate"),
-        ({"x0": [[1.0, 2.0]], "bounds": [(0, 1)] * 2}, ValueError, r"x0 must have shape \(n,\) with bounds, got"),
-        ({"x0": [[1.0, 2.0]], "step": HagerZhang()}, ValueError, r"x0 must have shape \(n,\) with HagerZhang, got"),
+        (
+            {"step": InverseTime(1.0), "maxiter": 10**9, "x0": np.ones((2, 2))},
+            ValueError,
+            "maxiter must be at most 10000000 to tabulate",
+        ),
+        (
+            {"x0": [[1.0, 2.0]], "projection": np.abs},
+            ValueError,
+            r"x0 must have shape \(n,\) with projection, got \(1, 2\)",
+        ),
+        ({"x0": [[1.0, 2.0]], "history": True}, ValueError, r"x0 must have shape \(n,\) with history, got"),
+        ({"x0": [[1.0, 2.0]], "callback": print}, ValueError, r"x0 must have shape \(n,\) with callback, got"),
+        ({"x0": [[1.0, 2.0]], "step": Own()}, ValueError, r"x0 must have shape \(n,\) with Own, got"),
         ({"args": (1,)}, ValueError, r"args must not be given with compiled objectives, got \(1,\)"),
         ({"threads": 0}, ValueError, "threads must be a positive integer, got 0"),
         ({"threads": 1.5}, TypeError, "threads must be a positive integer, got 1.5"),
@@ -677,18 +695,25 @@ def test_user_data_must_be_shared(library):
 
 
 def test_the_kernel_does_not_crash_on_the_wrong_shapes():
-    capsules = [tuple.__getitem__(part, 0) for part in NUMBA]
+    capsules = tuple(tuple.__getitem__(part, 0) for part in NUMBA)
     settings = cython_descent.Settings(cython_descent.defaults() | {"step": cython_descent.STEPS["schedule"]})
-    for *shapes, count in [
-        ((1, 2), (2, 2), 1, 1),
-        ((0, 2), (0, 2), 1, 0),
-        ((1, 2), (1, 2), 0, 1),
-        ((2, 2), (2, 2), 1, 1),
+    stops = (1e-5, 0.0, 0.0, -np.inf, np.inf, 10, 100)
+    for *shapes, bounds, count in [
+        ((1, 2), (2, 2), 1, None, 1),
+        ((0, 2), (0, 2), 1, None, 0),
+        ((1, 2), (1, 2), 0, None, 1),
+        ((2, 2), (2, 2), 1, None, 1),
+        ((2, 2), (2, 2), 1, (1, 3), 2),
+        ((3, 2), (3, 2), 1, (2, 2), 3),
     ]:
         x, g, steps = (np.zeros(shape) for shape in shapes)
-        reports = np.zeros(count, compiled._REPORT)
-        with pytest.raises(ValueError, match="x, g_out and reports_out must have the same shape"):
-            cython_descent.run(*capsules, settings, 1e-5, 0.0, 0.0, -np.inf, np.inf, 10, steps, 1, x, g, reports)
+        reports, endings = np.zeros(count, compiled.REPORT), np.zeros(count, np.intc)
+        low, high = (None, None) if bounds is None else (np.zeros(bounds), np.ones(bounds))
+        with pytest.raises(ValueError, match=r"must have (the same shape|one row|one step|one bound)|a schedule must"):
+            cython_descent.run_many(*capsules, settings, stops, low, high, steps, 1, x, g, reports, endings)
+    x, g, reports = np.zeros((2, 2)), np.zeros((2, 2)), np.zeros(2, compiled.REPORT)
+    with pytest.raises(ValueError, match="x, g_out and report_out must have one row"):
+        cython_descent.run_one(capsules, settings, stops, None, None, None, None, np.empty, x, g, reports)
 
 
 def test_schedules_are_followed_to_the_bit():

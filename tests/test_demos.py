@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import graddesc
-from graddesc import cli, demos, images, minimize, plots, problems, samples
+from graddesc import ExactLineSearch, Steepest, cli, demos, images, minimize, plots, problems, samples
 
 FILES = ["ginkgo-comparison.png", "ginkgo-corrupt.png", "ginkgo-healing.webp", "ginkgo-restored.png"]
 
@@ -116,7 +116,9 @@ def test_quadratic(tmp_path, monkeypatch):
     np.testing.assert_allclose(direction / np.linalg.norm(direction), np.array([-2, -15]) / np.sqrt(229))
     np.testing.assert_allclose(ray.lines[0].get_xdata()[[0, -1]], [-0.01, 2 / 15])
     problem = problems.Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
-    run = minimize(problem, problem.start, jac=problem.gradient, history=True)
+    run = minimize(
+        problem, problem.start, jac=problem.gradient, step=ExactLineSearch(), direction=Steepest(), history=True
+    )
     np.testing.assert_array_equal(path.lines[0].get_xydata(), run.history.x)
     assert len(colorbars(figure)) == 1
 

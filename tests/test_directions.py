@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loops import LOOPS
+from loops import minimize_compiled as minimize
 
 from graddesc import (
     LBFGS,
@@ -18,9 +20,16 @@ from graddesc import (
     Nesterov,
     Steepest,
     StrongWolfe,
-    minimize,
 )
 from graddesc.problems import Quadratic, Rosenbrock, StyblinskiTang
+
+
+@pytest.fixture(params=LOOPS, autouse=True)
+def loop(request, monkeypatch):
+    """Run every test over both loops."""
+    monkeypatch.setattr(request.module, "minimize", LOOPS[request.param])
+    return request.param
+
 
 FORMULAS = ["hager-zhang", "polak-ribiere", "hestenes-stiefel", "fletcher-reeves", "dai-yuan"]
 DIRECTIONS = [Steepest(), HeavyBall(0.7), Nesterov(), Nesterov(0.5), ConjugateGradient(), LBFGS(3), Adam()]

@@ -194,6 +194,6 @@ def test_mistakes_that_a_type_checker_finds() -> None:
     with pytest.raises(ValueError, match="formula must be one of"):
         BarzilaiBorwein("longest")  # type: ignore[arg-type]
     with pytest.warns(scipy.optimize.OptimizeWarning, match="unknown option: max_iter"):
-        graddesc.minimize(square, [1.0], max_iter=3)  # type: ignore[arg-type]
+        graddesc.minimize(square, [1.0], max_iter=3)  # type: ignore[call-arg]
     with pytest.raises(FrozenInstanceError):
         InverseTime(1.5).floor = 0.015  # type: ignore[misc]

@@ -148,7 +148,8 @@ def quadratic(directory=".", *, overwrite=False):
 
     problem = graddesc.problems.Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
     start, gradient = problem.start, problem.gradient
-    result = graddesc.minimize(problem, start, jac=gradient, history=True)
+    search, direction = graddesc.ExactLineSearch(), graddesc.Steepest()
+    result = graddesc.minimize(problem, start, jac=gradient, step=search, direction=direction, history=True)
 
     figure = Figure((9.6, 8.0), layout="constrained")
     surface = figure.add_subplot(2, 2, 1, projection="3d", title="surface and negative gradient")

@@ -5,23 +5,37 @@ Each direction is a small frozen dataclass of settings. ``begin()`` starts a run
 double: ``g`` is the gradient, ``s`` the last displacement, ``y`` the last change of the gradient and ``step`` the last
 step. ``s`` is the displacement that happened, after any projection. If it is None, in the first iteration and after a
 restart, the past is forgotten and the direction is one of descent. The attribute ``scaled`` says whether a step of 1 is
-natural along the direction.
+natural along the direction; so does that of ``turn``, if it has one, of the direction that it has returned last.
 """
+
+from __future__ import annotations
 
 import math
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graddesc.arguments import require, require_count, require_positive
 
 __all__ = ["LBFGS", "Adam", "ConjugateGradient", "HeavyBall", "Nesterov", "Steepest"]
 
+_Vector: TypeAlias = NDArray[np.float64]
+_Turn: TypeAlias = Callable[[_Vector, _Vector | None, _Vector | None, float], _Vector]
 
-def _require_fraction(name, value):
+
+class _Direction(Protocol):
+    @property
+    def scaled(self) -> bool: ...
+
+    def begin(self) -> _Turn: ...
+
+
+def _require_fraction(name: str, value: float) -> None:
     require(name, value, "a number in [0, 1)", lambda v: 0 <= v < 1)
 
 
@@ -43,12 +57,12 @@ class Steepest:
 
     scaled: ClassVar[bool] = False
 
-    def begin(self):
+    def begin(self) -> _Turn:
         """Start a run."""
         return self._turn
 
     @staticmethod
-    def _turn(g, s, y, step):
+    def _turn(g: _Vector, s: _Vector | None, y: _Vector | None, step: float) -> _Vector:
         return -g
 
 
@@ -81,14 +95,14 @@ class HeavyBall:
     momentum: float = 0.9
     scaled: ClassVar[bool] = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require_fraction("momentum", self.momentum)
 
-    def begin(self):
+    def begin(self) -> _Turn:
         """Start a run."""
         return self._turn
 
-    def _turn(self, g, s, y, step):
+    def _turn(self, g: _Vector, s: _Vector | None, y: _Vector | None, step: float) -> _Vector:
         if s is None:
             return -g
         return (self.momentum / step) * s - g
@@ -132,18 +146,18 @@ class Nesterov:
     restart: bool = True
     scaled: ClassVar[bool] = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.momentum is not None:
             _require_fraction("momentum", self.momentum)
 
-    def begin(self):
+    def begin(self) -> _Turn:
         """Start a run."""
         t = 1.0
 
-        def turn(g, s, y, step):
+        def turn(g: _Vector, s: _Vector | None, y: _Vector | None, step: float) -> _Vector:
             nonlocal t
             # s / step = beta v - g of the last iteration, hence v = s / step - (change of the gradient).
-            v = None if s is None else s / step - y
+            v = None if s is None or y is None else s / step - y
             if v is None or (self.restart and g.dot(v) > 0.0):
                 t = 1.0
                 v = -g
@@ -196,19 +210,19 @@ class ConjugateGradient:
     True
     """
 
-    formula: str = "hager-zhang"
+    formula: Literal["hager-zhang", "polak-ribiere", "hestenes-stiefel", "fletcher-reeves", "dai-yuan"] = "hager-zhang"
     scaled: ClassVar[bool] = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.formula not in _CONJUGATE:
             raise ValueError(f"formula must be one of {', '.join(_CONJUGATE)}, got {self.formula!r}")
 
-    def begin(self):
+    def begin(self) -> _Turn:
         """Start a run."""
         beta = _CONJUGATE[self.formula]
 
-        def turn(g, s, y, step):
-            if s is None:
+        def turn(g: _Vector, s: _Vector | None, y: _Vector | None, step: float) -> _Vector:
+            if s is None or y is None:
                 return -g
             d = s / step
             share = beta(g, d, y)
@@ -217,11 +231,11 @@ class ConjugateGradient:
         return turn
 
 
-def _quotient(numerator, denominator):
+def _quotient(numerator: float, denominator: float) -> float:
     return float(numerator) / float(denominator) if denominator != 0.0 else math.inf
 
 
-def _hager_zhang(g, d, y):
+def _hager_zhang(g: _Vector, d: _Vector, y: _Vector) -> float:
     dy = float(d.dot(y))
     if dy == 0.0:
         return math.inf
@@ -229,21 +243,21 @@ def _hager_zhang(g, d, y):
     return max(beta, 0.4 * _quotient(d.dot(g - y), d.dot(d)))
 
 
-def _polak_ribiere(g, d, y):
+def _polak_ribiere(g: _Vector, d: _Vector, y: _Vector) -> float:
     before = g - y
     return max(_quotient(g.dot(y), before.dot(before)), 0.0)
 
 
-def _hestenes_stiefel(g, d, y):
+def _hestenes_stiefel(g: _Vector, d: _Vector, y: _Vector) -> float:
     return max(_quotient(g.dot(y), d.dot(y)), 0.0)
 
 
-def _fletcher_reeves(g, d, y):
+def _fletcher_reeves(g: _Vector, d: _Vector, y: _Vector) -> float:
     before = g - y
     return _quotient(g.dot(g), before.dot(before))
 
 
-def _dai_yuan(g, d, y):
+def _dai_yuan(g: _Vector, d: _Vector, y: _Vector) -> float:
     return _quotient(g.dot(g), d.dot(y))
 
 
@@ -289,36 +303,45 @@ class LBFGS:
     memory: int = 10
     scaled: ClassVar[bool] = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_count("memory", self.memory)
 
-    def begin(self):
+    def begin(self) -> _Turn:
         """Start a run."""
-        pairs = deque(maxlen=min(int(self.memory), sys.maxsize))
+        return _TwoLoops(int(self.memory))
 
-        def turn(g, s, y, step):
-            if s is None:
-                pairs.clear()
-            else:
-                sy, yy = float(s.dot(y)), float(y.dot(y))
-                if 0.0 < yy < math.inf and sy > 1e-10 * math.sqrt(s.dot(s)) * math.sqrt(yy):
-                    pairs.append((s, y, sy))
-            if not pairs:
-                norm = math.sqrt(g.dot(g))
-                return g / -norm if norm > 1.0 else -g
-            d = -g
-            shares = []
-            for s, y, sy in reversed(pairs):
-                share = float(s.dot(d)) / sy
-                shares.append(share)
-                d -= share * y
-            s, y, sy = pairs[-1]
-            d *= sy / float(y.dot(y))
-            for (s, y, sy), share in zip(pairs, reversed(shares), strict=True):
-                d += (share - float(y.dot(d)) / sy) * s
-            return d
 
-        return turn
+class _TwoLoops:
+    """One run's recursion."""
+
+    def __init__(self, memory: int) -> None:
+        self._pairs: deque[tuple[_Vector, _Vector, float]] = deque(maxlen=min(memory, sys.maxsize))
+        self.scaled = True
+
+    def __call__(self, g: _Vector, s: _Vector | None, y: _Vector | None, step: float) -> _Vector:
+        """Return the direction; a step of 1 is natural along it unless nothing is known of the curvature."""
+        pairs = self._pairs
+        if s is None or y is None:
+            pairs.clear()
+        else:
+            sy, yy = float(s.dot(y)), float(y.dot(y))
+            if 0.0 < yy < math.inf and sy > 1e-10 * math.sqrt(s.dot(s)) * math.sqrt(yy):
+                pairs.append((s, y, sy))
+        self.scaled = s is None or bool(pairs)
+        if not pairs:
+            norm = math.sqrt(g.dot(g))
+            return g / -norm if norm > 1.0 else -g
+        d = -g
+        shares = []
+        for s, y, sy in reversed(pairs):
+            share = float(s.dot(d)) / sy
+            shares.append(share)
+            d -= share * y
+        s, y, sy = pairs[-1]
+        d *= sy / float(y.dot(y))
+        for (s, y, sy), share in zip(pairs, reversed(shares), strict=True):
+            d += (share - float(y.dot(d)) / sy) * s
+        return d
 
 
 @dataclass(frozen=True)
@@ -360,18 +383,19 @@ class Adam:
     epsilon: float = 1e-8
     scaled: ClassVar[bool] = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require_fraction("mean_decay", self.mean_decay)
         _require_fraction("square_decay", self.square_decay)
         require_positive("epsilon", self.epsilon)
 
-    def begin(self):
+    def begin(self) -> _Turn:
         """Start a run."""
-        mean = square = 0.0
+        mean: _Vector | float = 0.0
+        square: _Vector | float = 0.0
         k = 0
         mean_decay, square_decay, epsilon = map(float, (self.mean_decay, self.square_decay, self.epsilon))
 
-        def turn(g, s, y, step):
+        def turn(g: _Vector, s: _Vector | None, y: _Vector | None, step: float) -> _Vector:
             nonlocal mean, square, k
             if s is None:
                 mean = square = 0.0
@@ -380,6 +404,7 @@ class Adam:
             mean = mean_decay * mean + (1.0 - mean_decay) * g
             square = square_decay * square + (1.0 - square_decay) * (g * g)
             magnitude = np.sqrt(square / (1.0 - square_decay**k))
-            return mean / (-(1.0 - mean_decay**k) * (magnitude + epsilon))
+            d: _Vector = mean / (-(1.0 - mean_decay**k) * (magnitude + epsilon))
+            return d
 
         return turn

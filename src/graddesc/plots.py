@@ -620,10 +620,10 @@ def _arrow(tail, tip):
 
 def _descent(f, Df, x):
     """Return a point, the gradient there, and the step to the minimum along the ray, None if there is none."""
-    from graddesc.descent import minimize
+    from graddesc import ExactLineSearch, Steepest, minimize
 
     x = as_floats("x", x)
-    result = minimize(f, x, jac=Df, tol=0, maxiter=1, history=True)
+    result = minimize(f, x, jac=Df, step=ExactLineSearch(), direction=Steepest(), tol=0, maxiter=1, history=True)
     if not math.isfinite(result.fun):
         raise ValueError(f"the function must be finite at x, got {result.fun} at {x}")
     if not result.history.gradient_norm[0] > 0:

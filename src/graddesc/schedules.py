@@ -6,6 +6,7 @@ Each schedule is a small frozen dataclass; it holds its settings and nothing tha
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from graddesc.arguments import require_count, require_nonnegative, require_positive, require_share
 
@@ -23,12 +24,14 @@ __all__ = [
 
 _MANY = 2**1000  # iterations: what a float holds, and nobody waits for
 
+_Schedule: TypeAlias = Callable[[int], float]
 
-def step_at(schedule, iteration):
+
+def step_at(schedule: _Schedule, iteration: int) -> float:
     """Return the step of a schedule for an iteration, a non-negative finite number."""
-    step = schedule(iteration)
+    step: Any = schedule(iteration)
     # float() would take the text of a number as well.
-    if not hasattr(step, "__float__") or getattr(step, "ndim", 0):
+    if not hasattr(step, "__float__") or getattr(step, "ndim", 0) != 0:
         raise TypeError(f"step must return a number, got {step!r} in iteration {iteration}")
     try:
         step = float(step)
@@ -36,7 +39,7 @@ def step_at(schedule, iteration):
         step = math.inf
     if not 0.0 <= step < math.inf:
         raise ValueError(f"step must return a non-negative finite number, got {step!r} in iteration {iteration}")
-    return step
+    return float(step)
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,10 @@ class Constant:
 
     step: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive("step", self.step)
 
-    def __call__(self, k):
+    def __call__(self, k: int) -> float:
         return self.step
 
 
@@ -91,11 +94,11 @@ class InverseTime:
     initial: float
     floor: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive("initial", self.initial)
         require_nonnegative("floor", self.floor)
 
-    def __call__(self, k):
+    def __call__(self, k: int) -> float:
         return max(self.initial / (k + 1), self.floor)
 
 
@@ -131,11 +134,11 @@ class InverseSqrt:
     initial: float
     floor: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive("initial", self.initial)
         require_nonnegative("floor", self.floor)
 
-    def __call__(self, k):
+    def __call__(self, k: int) -> float:
         return max(self.initial / math.sqrt(k + 1), self.floor)
 
 
@@ -168,12 +171,12 @@ class Exponential:
     factor: float
     floor: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive("initial", self.initial)
         require_share("factor", self.factor)
         require_nonnegative("floor", self.floor)
 
-    def __call__(self, k):
+    def __call__(self, k: int) -> float:
         return max(self.initial * self.factor**k, self.floor)
 
 
@@ -209,13 +212,13 @@ class StepDecay:
     every: int
     floor: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive("initial", self.initial)
         require_share("factor", self.factor)
         require_count("every", self.every)
         require_nonnegative("floor", self.floor)
 
-    def __call__(self, k):
+    def __call__(self, k: int) -> float:
         return max(self.initial * self.factor ** (k // self.every), self.floor)
 
 
@@ -251,15 +254,15 @@ class Polynomial:
     final: float = 0.0
     power: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive("initial", self.initial)
         require_count("iterations", self.iterations)
         require_nonnegative("final", self.final)
         require_positive("power", self.power)
 
-    def __call__(self, k):
+    def __call__(self, k: int) -> float:
         remaining = 1 - min(k, self.iterations) / self.iterations
-        return self.final + (self.initial - self.final) * remaining**self.power
+        return self.final + (self.initial - self.final) * math.pow(remaining, self.power)
 
 
 @dataclass(frozen=True)
@@ -297,12 +300,12 @@ class Cosine:
     iterations: int
     final: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive("initial", self.initial)
         require_count("iterations", self.iterations)
         require_nonnegative("final", self.final)
 
-    def __call__(self, k):
+    def __call__(self, k: int) -> float:
         iterations = min(self.iterations, _MANY)
         phase = math.pi * min(k, iterations) / iterations
         return self.final + (self.initial - self.final) * (1 + math.cos(phase)) / 2
@@ -340,12 +343,12 @@ class WarmUp:
     schedule: Callable[[int], float]
     iterations: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not callable(self.schedule):
             raise TypeError(f"schedule must be a callable k -> float, got {self.schedule!r}")
         require_count("iterations", self.iterations)
 
-    def __call__(self, k):
+    def __call__(self, k: int) -> float:
         if k < self.iterations:
             return self.schedule(0) * (k + 1) / (min(self.iterations, _MANY) + 1)
         return self.schedule(k - self.iterations)

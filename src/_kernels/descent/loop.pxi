@@ -1,0 +1,253 @@
+# The loop: the compiled twin of graddesc/descent/loop.py, in the same order.
+
+
+cdef int look(run_t *r, const double *steps, int n_steps, trial_t *t) noexcept nogil:
+    """Find the next step along the ray by whatever the settings say."""
+    cdef int step = r.settings.step
+    if step == SCHEDULE:
+        return follow(r, steps[min(r.nit, n_steps - 1)] if r.step_at == NULL else r.step_at(r), t)
+    if step == EXACT:
+        return exact_by_values(r, t)
+    if step == EXACT_BY_SLOPES:
+        return exact_by_slopes(r, t)
+    if step == BACKTRACKING:
+        return backtracking(r, t)
+    if step == STRONG_WOLFE:
+        return strong_wolfe(r, t)
+    if step == HAGER_ZHANG:
+        return hager_zhang(r, t)
+    if step == BARZILAI_BORWEIN:
+        return barzilai_borwein(r, t)
+    return polyak(r, t)
+
+
+cdef void place_again(run_t *r, trial_t *t) noexcept nogil:
+    """Have a trial and its gradient at hand, unless its gradient is, for any but the one last evaluated."""
+    if r.alpha_g == t.alpha or r.alpha_kept == t.alpha:
+        gradient_at(r, t)
+        place(r, t.alpha, r.trial)
+        return
+    place(r, t.alpha, r.trial)
+    r.asked_at = BEST_POINT if r.best_on_ray and r.alpha_best == t.alpha else OTHER_POINT
+    gradient_at(r, t)
+
+
+cdef int settle(run_t *r, trial_t *t) noexcept nogil:
+    """Have the gradient at a found step, shortening the step until it is finite."""
+    cdef bint searches = r.settings.step != SCHEDULE
+    cdef int ending
+    place_again(r, t)
+    while not r.scale_g < INFINITY:
+        if read(r.control.stop) or r.ended != FOUND:
+            return INTERRUPTED if r.ended == FOUND else r.ended
+        if not moves(r, t.alpha):
+            return GRADIENT_NOT_FINITE
+        ending = finite_trial(r, RETREAT * t.alpha, t)
+        if ending != FOUND:
+            return ending
+        gradient_at(r, t)
+    if searches and not moves(r, t.alpha):
+        return TOO_SHORT
+    return FOUND
+
+
+cdef inline void step_to(run_t *r, const trial_t *t) noexcept nogil:
+    """Make the trial, whose gradient is in g_trial, the iterate; s and y are how it got there."""
+    cdef double alpha = t.alpha, x
+    cdef Py_ssize_t i
+    if r.settings.direction == LBFGS:
+        r.s, r.y = r.pairs_s + <Py_ssize_t>r.next_pair * r.n, r.pairs_y + <Py_ssize_t>r.next_pair * r.n
+    if r.alpha_best != alpha:
+        if r.best_on_ray and r.alpha_best == 0.0:
+            memcpy(r.best, r.x, r.n * sizeof(double))
+            r.best_on_ray = False
+        keep_best(r)
+    r.alpha_best = 0.0
+    if r.low == NULL:
+        for i in range(r.n):
+            x = r.x[i] + alpha * r.d[i]
+            r.s[i] = x - r.x[i]
+            r.y[i] = r.g_trial[i] - r.g[i]
+            r.x[i] = x
+    else:
+        for i in range(r.n):
+            x = within(r, i, r.x[i] + alpha * r.d[i])
+            r.s[i] = x - r.x[i]
+            # What a bound holds back tells nothing about curvature.
+            r.y[i] = r.g_trial[i] - r.g[i] if r.s[i] != 0.0 else 0.0
+            r.x[i] = x
+    r.g, r.g_trial = r.g_trial, r.g
+    r.has_last = alpha != 0.0
+    r.last_step, r.last_slope, r.last_f = alpha, r.slope, r.f
+    r.f, r.scale, r.alpha = t.f, r.scale_g, alpha
+    r.nit += 1
+
+
+cdef bint go_to_best(run_t *r, double rounding) noexcept nogil:
+    """Move the iterate to a point that is lower by more than rounding and has a gradient, if there is one."""
+    cdef double scale
+    if r.f - r.f_best <= rounding * fabs(r.f_best):
+        return False
+    keep_best(r)
+    r.asked_at = BEST_POINT
+    ask_gradient(r, r.best, r.f_best, r.g_trial)
+    scale = measure(r, r.best, r.g_trial)
+    r.alpha_g = NAN
+    if not (scale < INFINITY or r.late):
+        r.f_best = r.f
+        return False
+    memcpy(r.x, r.best, r.n * sizeof(double))
+    r.g, r.g_trial = r.g_trial, r.g
+    r.f = r.f_best
+    r.scale = scale
+    r.has_last = False
+    return True
+
+
+cdef void take_direction(run_t *r) noexcept nogil:
+    """Fill d, where a bound holds a variable with the negative gradient (Bertsekas), and no way out of the bounds."""
+    cdef bint searches = r.settings.step != SCHEDULE, binds = False
+    cdef double near
+    cdef double *g = r.g
+    cdef Py_ssize_t i
+    if r.low == NULL:
+        turn(r)
+        return
+    if r.settings.direction != STEEPEST:
+        near = fmin(r.scale, BINDING)
+        for i in range(r.n):
+            r.g_free[i] = g[i]
+            if (g[i] > 0.0 and r.x[i] <= r.low[i] + near) or (g[i] < 0.0 and r.x[i] >= r.high[i] - near):
+                binds = True
+                r.g_free[i] = 0.0
+                if r.has_last:
+                    r.s[i] = r.y[i] = 0.0
+    if binds:
+        r.g = r.g_free
+        turn(r)
+        r.g = g
+        for i in range(r.n):
+            if g[i] != 0.0 and r.g_free[i] == 0.0:
+                r.d[i] = -g[i]
+    else:
+        turn(r)
+    if searches:
+        for i in range(r.n):
+            if held(r, i, r.x[i], r.d[i]):
+                r.d[i] = 0.0
+
+
+cdef bint disagree(run_t *r) noexcept nogil:
+    """Whether values contradict the gradient where it finds no way down: on both sides, near by and further away.
+
+    The points beside x are no candidates.
+    """
+    cdef double most, size = fmax(1.0, largest(r.n, r.x)), h, ahead, behind, told, before = 0.0, wrong
+    cdef Py_ssize_t i, side
+    cdef int scale
+    cdef double f[2]
+    for i in range(r.n):
+        r.d[i] = 0.0 if r.low != NULL and held(r, i, r.x[i], -r.g[i]) else -r.g[i]
+    most = largest(r.n, r.d)
+    r.slope = dot(r.n, r.g, r.d)
+    if not (r.comparable and most > 0.0 and -INFINITY < r.slope < 0.0):
+        return False
+    h = fmax(40.0 * r.rounding * fabs(r.f) / -r.slope, 1e-8 * size / most)
+    for scale in range(2):
+        if not h * most <= 0.1 * size:
+            return False
+        for side in range(2):
+            for i in range(r.n):
+                r.trial[i] = r.x[i] + (h if side == 0 else -h) * r.d[i]
+                if r.low != NULL and within(r, i, r.trial[i]) != r.trial[i]:
+                    return False
+            if r.nfev >= r.settings.maxfun or read(r.control.stop) or r.ended != FOUND:
+                return False
+            r.nfev += 1
+            r.beside = True
+            f[side] = r.value(r.n, r.trial, r.data)
+            r.beside = False
+            if not isfinite(f[side]):
+                return False
+        ahead, behind, wrong = (f[0] - r.f) / h, (r.f - f[1]) / h, -0.5 * r.slope
+        told = 0.5 * (ahead + behind)
+        if not (fabs(ahead - r.slope) > wrong and fabs(behind - r.slope) > wrong and fabs(told - r.slope) > wrong):
+            return False
+        if scale == 1 and fabs(told - before) > wrong:
+            # Noise: the two do not even agree with one another.
+            return False
+        before = told
+        h *= 100.0
+    return True
+
+
+cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
+    """Run from the start, whose value and gradient are known; return the ending."""
+    cdef const settings_t *settings = r.settings
+    cdef bint searches = settings.step != SCHEDULE, arrived = True, improved
+    cdef double lowest = INFINITY, flattest = INFINITY
+    cdef int idle = 0, ending
+    cdef trial_t t
+    while True:
+        if read(r.control.stop):
+            return INTERRUPTED
+        improved = r.f < lowest or r.scale < flattest
+        lowest, flattest = fmin(lowest, r.f), fmin(flattest, r.scale)
+        if arrived:
+            if r.arrive != NULL and r.arrive(r):
+                return INTERRUPTED if read(r.control.stop) else CALLBACK
+            if r.has_last:
+                idle = 0 if improved else idle + 1
+        if r.f_best <= settings.target:
+            go_to_best(r, 0.0)
+            return TARGET
+        if r.f_best <= r.floor:
+            go_to_best(r, 0.0)
+            return UNBOUNDED
+        if r.scale < settings.tol or r.scale == 0.0:
+            if not go_to_best(r, r.rounding):
+                return UNRESOLVED if r.unresolved else GRADIENT
+            if idle < PATIENCE or not searches:
+                # A stationary point, but a lower one has been seen: go on from there.
+                arrived = False
+                continue
+            return IDLE
+        if idle >= PATIENCE and searches:
+            keep_best(r)
+            return DISAGREE if disagree(r) else IDLE
+        if arrived and r.has_last:
+            if settings.xtol > 0.0 and largest(r.n, r.s) <= settings.xtol * fmax(1.0, largest(r.n, r.x)):
+                return XTOL
+            if settings.ftol > 0.0 and fabs(r.last_f - r.f) <= settings.ftol * fmax(1.0, fabs(r.last_f)):
+                return FTOL
+        if r.nit >= settings.maxiter:
+            return ITERATIONS
+        if r.ended != FOUND:
+            return r.ended
+        if r.control.deadline < INFINITY and clock() >= r.control.deadline:
+            return TIME
+        keep_best(r)
+        take_direction(r)
+        r.slope = dot(r.n, r.g, r.d)
+        r.longest = LONGEST_MOVE / fmax(largest(r.n, r.d), 1e-150)
+        r.alpha_g = r.alpha_kept = NAN
+        r.f_best_before, r.best_at_start = r.f_best, r.best_on_ray
+        ending = NO_DESCENT
+        if -INFINITY < r.slope < 0.0 or not (searches or isnan(r.slope)):
+            ending = look(r, steps, n_steps, &t)
+            if ending == TARGET or ending == UNBOUNDED:
+                t.alpha, t.f = r.alpha_best, r.f_best
+                place_again(r, &t)
+                ending = FOUND
+            elif ending == FOUND:
+                ending = settle(r, &t)
+        if ending == FOUND:
+            step_to(r, &t)
+            arrived = True
+        elif r.has_last and status_of(ending) in (PRECISION, NOT_FINITE):
+            # The direction may be to blame: forget the past and look down the gradient.
+            r.has_last = arrived = False
+        elif ending in (NO_DECREASE, TOO_SHORT) and disagree(r):
+            return DISAGREE
+        else:
+            return ending

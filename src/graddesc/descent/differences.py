@@ -1,0 +1,186 @@
+"""Gradients from differences of values that know the scale of the variables, their domain and the values' rounding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Vector: TypeAlias = NDArray[np.float64]
+
+# A variable as small as this share of its start counts so large.
+LEAST_SHARE = 1e-3
+# How much of the largest component the error of a difference to one side may be.
+FORWARD_ERROR = 1e-2
+# A difference of fewer units of rounding is taken anew: so many times as far apart, or as the curvature tells, which is
+# known from so many units on.
+TELLING = 1e6
+CURVED = 1e3
+FURTHER = 32.0
+
+
+class Differences:
+    """The gradient of a function of which there are only values.
+
+    Central differences, two values for each variable, tell the curvature as well. As long as the error that this
+    predicts for a difference to one side is small beside the gradient and the tolerance, one value has to do. At a
+    bound, and where a side is not finite, the parabola through the point and two on the other side takes their place.
+
+    Parameters
+    ----------
+    value : callable
+        ``value(x) -> float``; it may keep or change its point.
+    bounds : pair of ndarray or None
+        What the points keep to; a variable between equal bounds is fixed.
+    tol : float
+        The gradient that is to be told from zero.
+
+    Attributes
+    ----------
+    unresolved : bool
+        Whether rounding of the values may leave an error above ``tol`` in the last gradient.
+    """
+
+    def __init__(self, value: Callable[[_Vector], float], bounds: tuple[_Vector, _Vector] | None, tol: float) -> None:
+        self._value = value
+        self._bounds = bounds
+        self._tol = tol
+        self._usual: _Vector | None = None
+        self._curvature: _Vector | None = None
+        self._largest = 0.0
+        self._unit = math.nan
+        self.unresolved = False
+
+    def gradient(self, x: _Vector, f: float, unit: float) -> _Vector:
+        """Return the gradient at x, where the value is f and values are rounded to a share of ``unit``."""
+        if self._usual is None:
+            self._usual = self._usual_size(x)
+            self._curvature = np.full(x.size, math.nan)
+        assert self._curvature is not None
+        self._unit = unit
+        rounding = unit * abs(f)
+        # Written down before it is known, lest a gradient that is given up leaves that of another point.
+        self.unresolved = False
+        noise = 0.0
+        g = np.zeros_like(x)
+        one_sided = []
+        for i in range(x.size):
+            step, error = self._forward_step(i, x[i], rounding)
+            if error <= FORWARD_ERROR * self._largest and self._fits(i, x[i], step):
+                g[i] = self._slope(x, i, f, step)
+                one_sided.append((i, error))
+                noise = max(noise, 2.0 * rounding / step)
+            if not one_sided or one_sided[-1][0] != i or not math.isfinite(g[i]):
+                g[i], spread = self._central(x, i, f, rounding)
+                noise = max(noise, spread)
+        largest = float(np.abs(g).max())
+        for i, error in one_sided:
+            # Closer to the minimum than was expected: the error would be taken for the gradient.
+            if error > FORWARD_ERROR * max(largest, self._tol):
+                g[i], spread = self._central(x, i, f, rounding)
+                noise = max(noise, spread)
+        self._largest = float(np.abs(g).max())
+        self.unresolved = noise > self._tol
+        return g
+
+    def _usual_size(self, x: _Vector) -> _Vector:
+        """Tell how large each variable is: as its start, or what its bounds allow."""
+        usual = np.abs(x)
+        allowed = np.ones_like(x)
+        if self._bounds is not None:
+            width = self._bounds[1] - self._bounds[0]
+            allowed = np.where(np.isfinite(width), width, 1.0)
+        return np.where(usual > 0.0, usual, allowed)
+
+    def _size(self, i: int, xi: float) -> float:
+        assert self._usual is not None
+        return max(abs(xi), LEAST_SHARE * float(self._usual[i]))
+
+    def _fits(self, i: int, xi: float, step: float) -> bool:
+        return xi + step != xi and (self._bounds is None or xi + step <= self._bounds[1][i])
+
+    def _forward_step(self, i: int, xi: float, rounding: float) -> tuple[float, float]:
+        """Return the best step to one side, and the error to be expected, infinity where the curvature is not known."""
+        assert self._curvature is not None
+        curvature = abs(float(self._curvature[i]))
+        size = self._size(i, xi)
+        step = size * math.sqrt(self._unit)
+        if not curvature < math.inf:
+            return step, math.inf
+        if curvature > 0.0:
+            step = min(max(step, 2.0 * math.sqrt(rounding / curvature)), size * self._unit ** (1 / 3))
+        return step, 0.5 * step * curvature + 2.0 * rounding / step
+
+    def _slope(self, x: _Vector, i: int, f: float, step: float) -> float:
+        beside = x.copy()
+        beside[i] += step
+        step = float(beside[i] - x[i])  # as the value's change is of what the sum was rounded to
+        return (self._value(beside) - f) / step
+
+    def _central(self, x: _Vector, i: int, f: float, rounding: float) -> tuple[float, float]:
+        """Return a component by differences to both sides, or two to one side, and what rounding may be in it."""
+        assert self._curvature is not None
+        assert self._usual is not None
+        xi = float(x[i])
+        low, high = (-math.inf, math.inf) if self._bounds is None else (self._bounds[0][i], self._bounds[1][i])
+        room = 0.25 * (high - low)
+        size = self._size(i, xi)
+        step = min(size * self._unit ** (1 / 3), room)
+        furthest = min(max(size, float(self._usual[i])), room)
+        while True:
+            if xi - step == xi or xi + step == xi:
+                if step >= furthest:
+                    # The variable is fixed, or its bounds are too close for a difference.
+                    self._curvature[i] = 0.0
+                    return 0.0, 0.0
+                step = min(FURTHER * step, furthest)
+                continue
+            change, curvature, width = self._differences(x, i, f, step, low, high)
+            self._curvature[i] = curvature
+            noise = 2.0 * rounding / width
+            if abs(change) * width > TELLING * rounding or noise <= 0.1 * self._tol or not math.isfinite(change):
+                return change, noise
+            # Too close for the rounding of the values. Where the curvature is known, it tells how far the difference
+            # may go until its third derivative, which is taken to be the curvature by the variable's size, weighs more.
+            if abs(curvature) * step**2 > CURVED * rounding:
+                best = min((6.0 * rounding * size / abs(curvature)) ** (1 / 3), furthest)
+                if best > 2.0 * step:
+                    change, _, width = self._differences(x, i, f, best, low, high)
+                return change, 2.0 * rounding / width
+            if step >= furthest:
+                across = abs(change) * (high - low)
+                return (0.0, 0.0) if across <= TELLING * rounding else (change, noise)
+            step = min(FURTHER * step, furthest)
+
+    def _differences(
+        self, x: _Vector, i: int, f: float, step: float, low: float, high: float
+    ) -> tuple[float, float, float]:
+        """Return slope, curvature, and the distance between the points that the slope is taken from."""
+        above, below = math.nan, math.nan
+        up = down = step
+        if x[i] + step <= high:
+            point = x.copy()
+            point[i] += step
+            up = float(point[i] - x[i])
+            above = self._value(point)
+        if x[i] - step >= low:
+            point = x.copy()
+            point[i] -= step
+            down = float(x[i] - point[i])
+            below = self._value(point)
+        if math.isfinite(above) and math.isfinite(below):
+            return (above - below) / (up + down), (above - 2.0 * f + below) / (up * down), up + down
+        # The parabola through the point and two on the side that is left.
+        near, far, width = (above, math.nan, up) if math.isfinite(above) else (below, math.nan, -down)
+        if not math.isfinite(near):
+            return math.nan, math.nan, abs(width)
+        point = x.copy()
+        point[i] += 2.0 * width
+        if low <= point[i] <= high:
+            far = self._value(point)
+        if not math.isfinite(far):
+            return (near - f) / width, math.nan, abs(width)
+        return (4.0 * near - far - 3.0 * f) / (2.0 * width), (far - 2.0 * near + f) / width**2, 0.5 * abs(width)
