@@ -1,6 +1,8 @@
 """Unconstrained problems of the CUTE kind, written down from their published formulas; minimised side by side.
 
-    python bench/cute.py [--n 100] [--picture FILE] [--output FILE]
+    python bench/cute.py [--n 100] [--every] [--picture FILE] [--output FILE]
+
+Who runs, what is counted and what counts as solved: profiles.py.
 
 Names in capitals are of CUTE and follow the SIF files of CUTEst [1]_, formula and start, but for five: NONSCOMP and
 BIGGSB1 are without bounds and CUBE is a chain of n variables, as in [2]_; FLETCHCR is as first printed, for CUTEst has
@@ -607,7 +609,15 @@ PROBLEMS = tuple(_collected)
 """All of them, in the order of this file."""
 
 
-if __name__ == "__main__":
+def main():
     import profiles
 
-    profiles.main(__doc__, PROBLEMS)
+    parser = profiles.parser(__doc__)
+    parser.add_argument("--n", type=int, default=100, help="the most variables, fewer where n must be a multiple (100)")
+    options = parser.parse_args()
+    starts = ((problem, problem.x0(problem.nearest(options.n))) for problem in PROBLEMS)
+    profiles.tell([profiles.Case(problem.name, x0, problem.value_and_gradient) for problem, x0 in starts], options)
+
+
+if __name__ == "__main__":
+    main()
