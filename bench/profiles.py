@@ -6,7 +6,7 @@ wants more than its share has failed. Everyone's tolerance is 1e-5, for the larg
 Newton-CG and TNC have no such test: they end at the first point evaluated that passes it.
 
 A run is judged by the point that it returns. This is stationary if no component of the gradient is larger than
-1e-5 (1 + |f|), and solves the problem if its value is besides within 1e-6 (1 + |f|) of the least at any solver's
+1e-5 (1 + |f|), and solves the problem if its value is besides within 1e-6 (1 + |l|) of l, the least at any solver's
 stationary point. Where it is higher, the run has ended in another minimum, at a saddle, or early in a flat valley. That
 is told apart from a failure, but does not count as solved: which minimum a descent falls into is luck, and no merit.
 
@@ -143,8 +143,8 @@ def run(solver, case, limit):
     return Run(counted.calls, f, np.abs(g).max())
 
 
-def compete(case, limit):
-    return [run(solver, case, limit) for solver in SOLVERS.values()]
+def compete(case, names, limit):
+    return [run(SOLVERS[name], case, limit) for name in names]
 
 
 # Counting needs no processor to itself. The problems reach the processes as these are forked, and need no pickling.
@@ -157,15 +157,15 @@ def _keep(*shared):
 
 
 def _compete(k):
-    cases, limit = _shared
-    return compete(cases[k], limit)
+    cases, names, limit = _shared
+    return compete(cases[k], names, limit)
 
 
-def everyone(cases, limit, processes):
-    """The runs of all solvers, problem by problem, shared out among so many processes."""
+def everyone(cases, names, limit, processes):
+    """The runs of the solvers of these names, problem by problem, shared out among so many processes."""
     if processes == 1:
-        return [compete(case, limit) for case in cases]
-    with multiprocessing.get_context("fork").Pool(processes, _keep, (cases, limit)) as pool:
+        return [compete(case, names, limit) for case in cases]
+    with multiprocessing.get_context("fork").Pool(processes, _keep, (cases, names, limit)) as pool:
         return pool.map(_compete, range(len(cases)), chunksize=1)
 
 
@@ -177,7 +177,7 @@ def judged(runs):
     stationary = np.array([run.stationary and np.isfinite(run.value) for run in runs])
     values = np.array([run.value for run in runs])
     least = values[stationary].min(initial=np.inf)
-    solved = stationary & (values <= least + CLOSE * (1 + np.abs(values)))
+    solved = stationary & (values <= least + CLOSE * (1 + abs(least)))
     return solved, stationary & ~solved
 
 
@@ -192,20 +192,21 @@ def ratios(evaluations):
 
 def tables(cases, options):
     warnings.simplefilter("ignore")  # of overflows on the way, and of searches that end
-    runs = everyone(cases, options.evaluations, options.processes)
+    names = [name for name in SOLVERS if name not in options.without]
+    runs = everyone(cases, names, options.evaluations, options.processes)
     solved, elsewhere = np.moveaxis([judged(each) for each in runs], 0, -1)
     counts = np.array([[run.evaluations for run in each] for each in runs]).T
     evaluations = np.where(solved, counts, np.inf)
-    yield from summary(cases, solved, elsewhere, evaluations)
+    yield from summary(cases, names, solved, elsewhere, evaluations)
     if options.every:
-        yield from every(cases, solved, elsewhere, counts)
+        yield from every(cases, names, solved, elsewhere, counts)
     if options.picture:
-        draw(evaluations, options.picture)
+        draw(names, evaluations, options.picture)
 
 
-def summary(cases, solved, elsewhere, evaluations):
+def summary(cases, names, solved, elsewhere, evaluations):
     factors = ratios(evaluations)
-    reference = evaluations[list(SOLVERS).index(REFERENCE)]
+    reference = evaluations[names.index(REFERENCE)]
     yield f"**{len(cases)} problems of {span([case.start.size for case in cases])} variables**"
     yield ""
     yield (
@@ -216,7 +217,7 @@ def summary(cases, solved, elsewhere, evaluations):
     yield ""
     yield row("", "solved", "higher", "failed", "evaluations", "wins", *(f"{factor}x" for factor in FACTORS))
     yield row("---", *["---:"] * (5 + len(FACTORS)))
-    for k, name in enumerate(SOLVERS):
+    for k, name in enumerate(names):
         both = np.isfinite(evaluations[k]) & np.isfinite(reference)
         yield row(
             name,
@@ -241,18 +242,18 @@ def span(sizes):
     return f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
 
 
-def every(cases, solved, elsewhere, counts):
+def every(cases, names, solved, elsewhere, counts):
     yield "**Evaluations on every problem** (in brackets: higher; -: failed)"
     yield ""
-    yield row("", *SOLVERS)
-    yield row("---", *["---:"] * len(SOLVERS))
+    yield row("", *names)
+    yield row("---", *["---:"] * len(names))
     for p, case in enumerate(cases):
         told = np.where(elsewhere[:, p], [f"({count})" for count in counts[:, p]], "-")
         yield row(case.name, *np.where(solved[:, p], counts[:, p].astype(str), told))
     yield ""
 
 
-def draw(evaluations, path):
+def draw(names, evaluations, path):
     """The performance profiles as steps over the factors, those of graddesc drawn thicker."""
     import matplotlib
 
@@ -263,7 +264,7 @@ def draw(evaluations, path):
     last = 2.0 ** np.ceil(np.log2(max(FACTORS[-1], factors[np.isfinite(factors)].max(initial=1)) * 1.01))
     last = min(last, 64.0)
     figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
-    for k, name in enumerate(SOLVERS):
+    for k, name in enumerate(names):
         steps = np.sort(factors[k][factors[k] <= last])
         shares = np.arange(1, steps.size + 1) / factors.shape[1]
         at = np.concatenate([[1.0], steps, [last]])
@@ -285,6 +286,8 @@ def parser(doc, evaluations=20_000):
     arguments.add_argument("--every", action="store_true", help="tell the evaluations on every problem, too")
     arguments.add_argument("--evaluations", type=int, default=evaluations, help=f"the most of a run ({evaluations})")
     arguments.add_argument("--processes", type=int, default=1, help="how many run side by side (1)")
+    others = [name for name in SOLVERS if name != REFERENCE]
+    arguments.add_argument("--without", nargs="+", default=[], choices=others, metavar="SOLVER", help="leave out these")
     arguments.add_argument("--picture", type=Path, help="a file for the performance profiles, as a picture")
     arguments.add_argument("--output", type=Path, help="a file to write the tables to as well")
     return arguments
