@@ -410,7 +410,7 @@ def test_cython_users_run_the_loop_without_python(user):
     assert status == report["status"] == 0
     np.testing.assert_allclose(x, [1.0, -2.0], atol=2e-3)
     fun, jac = (LowLevelCallable.from_cython(user, f"public_{part}") for part in ("value", "gradient"))
-    result = minimize(fun, [3.0, 4.0], jac=jac, step=Backtracking(), direction=LBFGS(), tol=1e-8)
+    result = minimize(fun, [3.0, 4.0], jac=jac, step=Backtracking(), direction=LBFGS(10), tol=1e-8)
     np.testing.assert_array_equal(result.x, x)
     assert all(report[entry] == result[entry] for entry in ("fun", "nit", "nfev", "njev", "optimality"))
 
@@ -466,7 +466,7 @@ def test_defaults_are_those_of_the_classes():
         own = {key: value for key, value in vars(settings).items() if key not in ("formula", "max_trials", "slopes")}
         assert own == {key: defaults[key] for key in own}
     assert defaults["max_trials"] == ExactLineSearch().max_trials
-    assert defaults["lbfgs_memory"] == LBFGS().memory
+    assert (defaults["lbfgs_memory"], LBFGS().memory) == (10, None)
     assert (defaults["factor"], defaults["restart"]) == (Backtracking().factor, Nesterov().restart)
 
 

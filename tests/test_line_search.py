@@ -254,22 +254,37 @@ def looks(problem, search, maxiter, direction=None):
     ]
 
 
-@pytest.mark.parametrize("search", [Backtracking(), StrongWolfe(), HagerZhang()], ids=name)
-def test_the_first_trial_moves_by_one(search):
-    ((_, _, _, d, alphas, _),) = looks(Rosenbrock(), search, 1)
+def test_the_first_trial_of_backtracking_moves_by_one():
+    ((_, _, _, d, alphas, _),) = looks(Rosenbrock(), Backtracking(), 1)
     assert alphas[0] * np.linalg.norm(d) == pytest.approx(1.0, rel=1e-13)
 
 
 @pytest.mark.parametrize("search", [StrongWolfe(), HagerZhang()], ids=name)
-@pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), DixonPrice(5)], ids=name)
-def test_later_first_trials_expect_the_change_of_the_last_iteration(problem, search):
-    for (_, f_before, g_before, d_before, before, _), (_, f, g, d, alphas, _) in itertools.pairwise(
-        looks(problem, search, 15)
+def test_the_first_trial_moves_as_far_as_the_variables_are_large(search):
+    for direction in (Steepest(), LBFGS()):
+        ((x, _, _, d, alphas, _),) = looks(Rosenbrock(), search, 1, direction)
+        assert alphas[0] * np.abs(d).max() == pytest.approx(np.abs(x).max(), rel=1e-13) == 1.2
+
+
+def test_from_zero_the_first_trial_moves_by_one():
+    shifted = Quadratic(np.diag([1.0, 3.0]), [30.0, 40.0], start=[0.0, 0.0])
+    ((_, _, _, d, alphas, _),) = looks(shifted, StrongWolfe(), 1)
+    assert alphas[0] * np.linalg.norm(d) == pytest.approx(1.0, rel=1e-13)
+
+
+@pytest.mark.parametrize("search", [StrongWolfe(), HagerZhang()], ids=name)
+@pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), Beale()], ids=name)
+def test_later_first_trials_expect_the_curvature_of_the_last_iteration(problem, search):
+    curved = []
+    for (x_before, _, g_before, d_before, before, _), (x, _, g, d, alphas, _) in itertools.pairwise(
+        looks(problem, search, 6)
     ):
-        slope = g.dot(d)
-        same_slope = before[-1] * g_before.dot(d_before) / slope
-        expected = np.clip(2.0 * (f - f_before) / slope, 0.1 * same_slope, 10.0 * same_slope)
-        assert alphas[0] == pytest.approx(expected, rel=1e-9)
+        s, y = x - x_before, g - g_before
+        curved.append(s.dot(y) > 0.0)
+        along = s.dot(s) / s.dot(y) / d.dot(d)
+        expected = -g.dot(d) * along if curved[-1] else before[-1] * g_before.dot(d_before) / g.dot(d)
+        assert alphas[0] == pytest.approx(expected, rel=1e-7)
+    assert any(curved)
 
 
 def test_barzilai_borwein_along_other_directions_and_without_curvature():
@@ -299,7 +314,7 @@ def test_barzilai_borwein_shortens_by_parabolas(problem):
 
 @pytest.mark.parametrize(
     "search",
-    [StrongWolfe(curvature=2e-4, max_trials=4), HagerZhang(sufficient_decrease=1e-4, curvature=2e-4, max_trials=3)],
+    [StrongWolfe(curvature=2e-4, max_trials=4), HagerZhang(sufficient_decrease=1e-4, curvature=2e-4, max_trials=5)],
     ids=name,
 )
 def test_a_search_that_runs_out_of_trials_takes_a_sufficient_one(search):
@@ -312,7 +327,7 @@ def test_a_search_that_runs_out_of_trials_takes_a_sufficient_one(search):
         if len(alphas) == search.max_trials and abs(trial.g.dot(d)) > 2e-4 * abs(g.dot(d)):
             exhausted += 1
             assert trial.f <= min(values) * (1.0 + 1e-12)
-    assert exhausted > 2
+    assert exhausted > 1
 
 
 @pytest.mark.parametrize("problem", SMOOTH, ids=name)
@@ -890,11 +905,13 @@ def test_noise_is_survived(search, direction):
 
 
 def test_slopes_lead_hager_zhang_through_noise():
+    scales = np.array([1.0, 7.3, 20.0, 33.0])
+
     def f(x):
-        return 1e3 + x[0] ** 2 + 10.0 * x[1] ** 2 + 1e-5 * (zlib.crc32(x.tobytes()) % 1000 / 1000.0)
+        return 1e3 + float(scales @ x**2) + 1e-5 * (zlib.crc32(x.tobytes()) % 1000 / 1000.0)
 
     sharp, blurred = (
-        minimize(f, [3.0, 4.0], jac=lambda x: np.array([2.0, 20.0]) * x, step=step, tol=1e-9, history=True)
+        minimize(f, [3.0, 4.0, 5.0, 6.0], jac=lambda x: 2.0 * scales * x, step=step, tol=1e-9, history=True)
         for step in (HagerZhang(blur=0.0), HagerZhang())
     )
     assert blurred.history.gradient_norm.min() < 1e-9 < 1e-4 < sharp.history.gradient_norm.min()

@@ -11,7 +11,6 @@ natural along the direction; so does that of ``turn``, if it has one, of the dir
 from __future__ import annotations
 
 import math
-import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -276,8 +275,8 @@ class LBFGS:
 
     Parameters
     ----------
-    memory : int, default 10
-        The number of iterations that are remembered, positive.
+    memory : int or None, default None
+        The number of iterations that are remembered, positive. None: 20 for up to 1000 variables, else 10.
 
     Notes
     -----
@@ -300,22 +299,29 @@ class LBFGS:
     True
     """
 
-    memory: int = 10
+    memory: int | None = None
     scaled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require_count("memory", self.memory)
+        if self.memory is not None:
+            require_count("memory", self.memory)
 
     def begin(self) -> _Turn:
         """Start a run."""
-        return _TwoLoops(int(self.memory))
+        return _TwoLoops(self.memory)
+
+
+def memory_for(n: int) -> int:
+    """Return how many iterations are remembered where nothing else is said: more help, but cost time."""
+    return 20 if n <= 1000 else 10
 
 
 class _TwoLoops:
     """One run's recursion."""
 
-    def __init__(self, memory: int) -> None:
-        self._pairs: deque[tuple[_Vector, _Vector, float]] = deque(maxlen=min(memory, sys.maxsize))
+    def __init__(self, memory: int | None) -> None:
+        self._memory = memory
+        self._pairs: deque[tuple[_Vector, _Vector, float]] = deque()
         self.scaled = True
 
     def __call__(self, g: _Vector, s: _Vector | None, y: _Vector | None, step: float) -> _Vector:
@@ -327,6 +333,9 @@ class _TwoLoops:
             sy, yy = float(s.dot(y)), float(y.dot(y))
             if 0.0 < yy < math.inf and sy > 1e-10 * math.sqrt(s.dot(s)) * math.sqrt(yy):
                 pairs.append((s, y, sy))
+                memory = memory_for(s.size) if self._memory is None else self._memory
+                if len(pairs) > memory:
+                    pairs.popleft()
         self.scaled = s is None or bool(pairs)
         if not pairs:
             norm = math.sqrt(g.dot(g))

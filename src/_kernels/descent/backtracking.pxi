@@ -26,8 +26,10 @@ cdef int backtracking(run_t *r, trial_t *t) noexcept nogil:
     cdef double alpha
     if r.settings.has_initial:
         alpha = r.settings.initial
-    elif scaled(r) or not r.has_last:
-        alpha = first_step(r)
+    elif scaled(r):
+        alpha = 1.0
+    elif not r.has_last:
+        alpha = 1.0 / sqrt(dot(r.n, r.d, r.d))
     else:
         # One step longer than the last, as nothing else would let steps grow again.
         alpha = r.last_step / r.settings.factor

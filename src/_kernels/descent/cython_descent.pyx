@@ -136,7 +136,7 @@ cdef int start(run_t *r, const double *x) noexcept nogil:
     if not r.scale < INFINITY:
         return r.ended if r.ended != FOUND else GRADIENT_AT_START
     # No function of any use falls so far below where it starts.
-    r.floor = -UNBOUNDED_FALL * fmax(1.0, fmax(fabs(r.f), largest(r.n, r.g)))
+    r.floor = -UNBOUNDED_FALL * fmax(fabs(r.f), largest(r.n, r.g) * fmax(1.0, largest(r.n, r.x)))
     return FOUND
 
 
@@ -469,7 +469,7 @@ cdef class Face:
     cdef sync(self, run_t *r):
         objective = self.objective
         r.nfev, r.njev, r.rounding = objective.nfev, objective.njev, objective.rounding
-        r.unresolved = objective.unresolved
+        r.unresolved, r.drowned = objective.unresolved, objective.drowned
 
 
 cdef note_ending(run_t *r, Face face):

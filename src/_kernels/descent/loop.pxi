@@ -201,10 +201,10 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
         if r.f_best <= settings.target:
             go_to_best(r, 0.0)
             return TARGET
-        if r.f_best <= r.floor:
+        if r.f_best < r.floor:
             go_to_best(r, 0.0)
             return UNBOUNDED
-        if r.scale < settings.tol or r.scale == 0.0:
+        if r.scale < settings.tol or r.scale == 0.0 or r.drowned:
             if not go_to_best(r, r.rounding):
                 return UNRESOLVED if r.unresolved else GRADIENT
             if idle < PATIENCE or not searches:

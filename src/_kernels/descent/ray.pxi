@@ -9,14 +9,20 @@ cdef inline bint scaled(const run_t *r) noexcept nogil:
 
 
 cdef double first_step(run_t *r) noexcept nogil:
-    cdef double same_slope, same_change
+    cdef double size, sy
+    if not r.has_last:
+        # As far as the variables are large, whatever their unit.
+        size = largest(r.n, r.x)
+        if size > 0.0:
+            return fmin(size / largest(r.n, r.d), r.longest)
+        return 1.0 if scaled(r) else 1.0 / sqrt(dot(r.n, r.d, r.d))
     if scaled(r):
         return 1.0
-    if not r.has_last:
-        return 1.0 / sqrt(dot(r.n, r.d, r.d))
-    same_slope = r.last_step * r.last_slope / r.slope
-    same_change = 2.0 * (r.f - r.last_f) / r.slope
-    return fmin(fmax(same_change, 0.1 * same_slope), 10.0 * same_slope)
+    sy = dot(r.n, r.s, r.y)
+    if sy > 0.0:
+        # Where the curvature along the last displacement would put the minimum.
+        return fmin(dot(r.n, r.s, r.s) / sy * (-r.slope / dot(r.n, r.d, r.d)), r.longest)
+    return fmin(r.last_step * (r.last_slope / r.slope), r.longest)
 
 
 cdef int finite_trial(run_t *r, double alpha, trial_t *t) noexcept nogil:

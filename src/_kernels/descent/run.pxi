@@ -94,8 +94,10 @@ ctypedef struct run_t:
     # For a gradient: what point it is asked at, and the value there.
     int asked_at
     double f_asked
-    # Whether the gradient at x is no larger than the error of its differences; whether there was no time for it.
+    # Whether rounding leaves more than the tolerance in the last gradient, whether nothing of it is larger than that;
+    # and whether there was no time for it.
     bint unresolved
+    bint drowned
     bint late
     # Exact search by slopes: the iteration from which on it is tried, and how many were skipped after it last failed.
     long long resume
@@ -309,7 +311,7 @@ cdef int at(run_t *r, double alpha, trial_t *t) noexcept nogil:
             r.best_on_ray = True
             if f <= r.settings.target:
                 return TARGET
-            if f <= r.floor:
+            if f < r.floor:
                 return UNBOUNDED
     if r.ended != FOUND:
         return r.ended

@@ -21,7 +21,7 @@ from graddesc.descent import compiled
 from graddesc.descent.loop import Run, Stops
 from graddesc.descent.objective import Objective
 from graddesc.descent.region import Box, region_of
-from graddesc.directions import LBFGS, Steepest, _Direction
+from graddesc.directions import LBFGS, ConjugateGradient, Steepest, _Direction
 from graddesc.endings import Ending
 from graddesc.line_search import Backtracking, ExactLineSearch, HagerZhang, NoStep, StrongWolfe
 from graddesc.line_search.ray import _Search
@@ -183,7 +183,8 @@ def minimize(
         If ``fun`` is compiled, ``void (int n, double *x, double *gradient, void *data)`` with the same user data.
     step : step rule, optional
         How far to go: a schedule of `graddesc.schedules` or any ``k -> float`` of the iteration k = 0, 1, ..., or a
-        search of `graddesc.line_search`. Default: ``StrongWolfe()``.
+        search of `graddesc.line_search`. Default: ``StrongWolfe()``, with
+        a ``curvature`` of 0.45 for `ConjugateGradient`.
     direction : direction, optional
         Where to go: one of `graddesc.directions`. Default: ``LBFGS()`` with `StrongWolfe`, `HagerZhang` and
         `Backtracking`; ``Steepest()`` with other steps, which belong to the gradient.
@@ -280,7 +281,7 @@ def minimize(
     other where one is not finite; further apart where values differ by rounding alone. If rounding leaves more than
     ``tol`` in doubt, a small gradient has status 2.
 
-    The function counts as unbounded below 1e20 times the size that value or gradient have at ``x0``, and 1. Where no
+    The function counts as unbounded 1e20 times as far below zero as value or gradient are large at ``x0``. Where no
     step down the gradient is found, four more values tell whether the gradient is wrong. Values and gradients of single
     precision are recognised as such.
 
@@ -446,7 +447,9 @@ def _stops(tol: Any, xtol: Any, ftol: Any, target: Any, step: Any, maxiter: Any,
 def _understand(options: dict[str, Any], tol: Any, step: Any, direction: Any) -> tuple[Any, Any, Any]:
     """Return tolerance, step and direction, by SciPy's names as well; warn of options that are not understood."""
     tol = options.pop("gtol", tol)
-    step = StrongWolfe() if step is None else step
+    if step is None:
+        # What is left of the slope decides how well conjugate directions fit together.
+        step = StrongWolfe(curvature=0.45) if isinstance(direction, ConjugateGradient) else StrongWolfe()
     if direction is None:
         direction = LBFGS() if isinstance(step, StrongWolfe | HagerZhang | Backtracking) else Steepest()
     if "maxls" in options and hasattr(step, "max_trials"):

@@ -15,6 +15,7 @@ from scipy import LowLevelCallable
 from graddesc import cython_descent  # type: ignore[attr-defined]
 from graddesc.descent.loop import Stops
 from graddesc.descent.objective import Objective
+from graddesc.directions import memory_for
 from graddesc.endings import Ending
 from graddesc.isa import team_size
 from graddesc.schedules import Constant, step_at
@@ -110,7 +111,7 @@ def _step_settings(step: Any) -> dict[str, Any]:
     return own
 
 
-def _direction_settings(direction: Any) -> dict[str, Any]:
+def _direction_settings(direction: Any, n: int) -> dict[str, Any]:
     own = {"direction": cython_descent.DIRECTIONS[type(direction).__name__], **vars(direction)}
     if "momentum" in own:
         own["growing_momentum"] = own["momentum"] is None
@@ -118,20 +119,21 @@ def _direction_settings(direction: Any) -> dict[str, Any]:
     if "formula" in own:
         own["conjugate"] = cython_descent.CONJUGATE[own.pop("formula")]
     if "memory" in own:
-        own["lbfgs_memory"] = min(int(own.pop("memory")), _MOST)
+        memory = own.pop("memory")
+        own["lbfgs_memory"] = memory_for(n) if memory is None else min(int(memory), _MOST)
     return own
 
 
 @functools.lru_cache(100)
-def _settings(step: Any, direction: Any) -> Any:
-    """Return the settings of a search, or None for a schedule, and a direction."""
+def _settings(step: Any, direction: Any, n: int) -> Any:
+    """Return the settings of a search, or None for a schedule, and a direction, for so many variables."""
     own = {"step": cython_descent.STEPS["schedule"]} if step is None else _step_settings(step)
-    return cython_descent.Settings(cython_descent.defaults() | own | _direction_settings(direction))
+    return cython_descent.Settings(cython_descent.defaults() | own | _direction_settings(direction, n))
 
 
-def settings_of(step: Any, direction: Any) -> Any:
-    """Return what the loop in C calls a step rule and a direction."""
-    return _settings(step if hasattr(step, "begin") else None, direction)
+def settings_of(step: Any, direction: Any, n: int) -> Any:
+    """Return what the loop in C calls a step rule and a direction, for so many variables."""
+    return _settings(step if hasattr(step, "begin") else None, direction, n)
 
 
 def run_one(
@@ -171,7 +173,7 @@ def run_one(
     low, high = (None, None) if bounds is None else (side[np.newaxis] for side in bounds)
     ending, pairs = cython_descent.run_one(
         functions,
-        settings_of(step, direction),
+        settings_of(step, direction, x.size),
         stops,
         low,
         high,
@@ -201,7 +203,17 @@ def run_many(
     g, reports, endings = np.empty_like(x), np.empty(len(x), REPORT), np.empty(len(x), np.intc)
     low, high = (None, None) if bounds is None else map(np.atleast_2d, bounds)
     cython_descent.run_many(
-        *capsules, settings_of(step, direction), stops, low, high, table, team_size(threads), x, g, reports, endings
+        *capsules,
+        settings_of(step, direction, x.shape[1]),
+        stops,
+        low,
+        high,
+        table,
+        team_size(threads),
+        x,
+        g,
+        reports,
+        endings,
     )
     return g, reports
 

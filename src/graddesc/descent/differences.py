@@ -42,6 +42,8 @@ class Differences:
     ----------
     unresolved : bool
         Whether rounding of the values may leave an error above ``tol`` in the last gradient.
+    drowned : bool
+        Whether, besides, no component of it is larger than its error or ``tol``.
     """
 
     def __init__(self, value: Callable[[_Vector], float], bounds: tuple[_Vector, _Vector] | None, tol: float) -> None:
@@ -52,7 +54,7 @@ class Differences:
         self._curvature: _Vector | None = None
         self._largest = 0.0
         self._unit = math.nan
-        self.unresolved = False
+        self.unresolved = self.drowned = False
 
     def gradient(self, x: _Vector, f: float, unit: float) -> _Vector:
         """Return the gradient at x, where the value is f and values are rounded to a share of ``unit``."""
@@ -63,8 +65,8 @@ class Differences:
         self._unit = unit
         rounding = unit * abs(f)
         # Written down before it is known, lest a gradient that is given up leaves that of another point.
-        self.unresolved = False
-        noise = 0.0
+        self.unresolved = self.drowned = False
+        noise = np.zeros_like(x)
         g = np.zeros_like(x)
         one_sided = []
         for i in range(x.size):
@@ -72,18 +74,17 @@ class Differences:
             if error <= FORWARD_ERROR * self._largest and self._fits(i, x[i], step):
                 g[i] = self._slope(x, i, f, step)
                 one_sided.append((i, error))
-                noise = max(noise, 2.0 * rounding / step)
+                noise[i] = 2.0 * rounding / step
             if not one_sided or one_sided[-1][0] != i or not math.isfinite(g[i]):
-                g[i], spread = self._central(x, i, f, rounding)
-                noise = max(noise, spread)
+                g[i], noise[i] = self._central(x, i, f, rounding)
         largest = float(np.abs(g).max())
         for i, error in one_sided:
             # Closer to the minimum than was expected: the error would be taken for the gradient.
             if error > FORWARD_ERROR * max(largest, self._tol):
-                g[i], spread = self._central(x, i, f, rounding)
-                noise = max(noise, spread)
+                g[i], noise[i] = self._central(x, i, f, rounding)
         self._largest = float(np.abs(g).max())
-        self.unresolved = noise > self._tol
+        self.unresolved = bool((noise > self._tol).any())
+        self.drowned = self.unresolved and bool((np.abs(g) <= np.maximum(noise, self._tol)).all())
         return g
 
     def _usual_size(self, x: _Vector) -> _Vector:

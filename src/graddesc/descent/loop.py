@@ -26,7 +26,8 @@ _Vector: TypeAlias = NDArray[np.float64]
 # After so many iterations in which neither the value nor the gradient has reached a new low, a search is at the level
 # of rounding or noise. Non-monotone rules need less than that to come down again.
 PATIENCE = 100
-# A value this many times as far below zero as value or gradient are large at the start is without bound.
+# A value this many times as far below zero as the value, or gradient and variables, are large at the start is without
+# bound.
 UNBOUNDED_FALL = 1e20
 
 
@@ -81,7 +82,7 @@ class Evaluations:
             self.best = trial
             if f <= self._stops.target:
                 raise _Ended(Ending.TARGET, trial)
-            if f <= self.floor:
+            if f < self.floor:
                 raise _Ended(Ending.UNBOUNDED, trial)
         if objective.ended is not None:
             raise _Ended(objective.ended)
@@ -158,7 +159,9 @@ class Run:
             return Ending.VALUE_AT_START
         if self.evaluations.measure(current) == math.inf:
             return self._objective.ended or Ending.GRADIENT_AT_START
-        self.evaluations.floor = -UNBOUNDED_FALL * max(1.0, abs(current.f), box.largest(self._gradient(current)))
+        self.evaluations.floor = -UNBOUNDED_FALL * max(
+            abs(current.f), box.largest(self._gradient(current)) * max(1.0, box.largest(current.x))
+        )
         arrived = True
         while True:
             ending = self._watch(current, arrived)
@@ -209,7 +212,7 @@ class Run:
 
     def _is_stationary(self, current: Trial) -> bool:
         scale = self.evaluations.measure(current)
-        return scale < self._stops.tol or scale == 0.0
+        return scale < self._stops.tol or scale == 0.0 or self._objective.drowned
 
     def _watch(self, current: Trial, arrived: bool) -> Ending | None:
         """Look at an iterate, at which the run has just arrived or not; return the ending if that is one."""
@@ -227,7 +230,7 @@ class Run:
         weary = self._idle >= PATIENCE and self._searches
         if f <= stops.target:
             return Ending.TARGET
-        if f <= self.evaluations.floor:
+        if f < self.evaluations.floor:
             return Ending.UNBOUNDED
         if self._is_stationary(current):
             if self.best() is current:

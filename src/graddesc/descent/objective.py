@@ -43,6 +43,8 @@ class Objective:
         How far values may differ by rounding, relative to themselves: single precision is recognised.
     unresolved : bool
         Whether the last gradient is of differences whose error by rounding is above the tolerance.
+    drowned : bool
+        Whether, besides, it is no larger than that error.
     comparable : bool
         Whether the gradient comes from the caller, so that it could contradict the values.
     ended : Ending or None
@@ -80,7 +82,7 @@ class Objective:
         self._differences = None if self.comparable else Differences(self._beside, bounds, tol)
         self.nfev = self.njev = 0
         self.rounding = ROUNDING_UNITS * math.ulp(1.0)
-        self.unresolved = False
+        self.unresolved = self.drowned = False
         self.ended: Ending | None = None
         # Gradients that came with values: that of the last call, and that of the lowest value.
         self._last: _Vector | None = None
@@ -133,7 +135,7 @@ class Objective:
             self.ended = out.ending
             return None
         self.njev += 1
-        self.unresolved = self._differences.unresolved
+        self.unresolved, self.drowned = self._differences.unresolved, self._differences.drowned
         return g
 
     def came_along(self) -> _Vector | None:

@@ -102,7 +102,8 @@ class Box:
     def __init__(self, low: _Vector, high: _Vector) -> None:
         self.low = low
         self.high = high
-        self._box = box.Box(low, high)
+        # Each of many starts may have bounds of its own, which only the loop in C knows.
+        self._box: Any = box.Box(low, high) if low.ndim == 1 else None
 
     def move(self, ray: Ray, alpha: float) -> tuple[_Vector, float]:
         """As `Region`."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from graddesc.arguments import require, require_positive
 from graddesc.endings import Ending
-from graddesc.line_search.ray import INFINITY, RETREAT, Ray, Trial, _Look, first_step, lowers, no_step
+from graddesc.line_search.ray import INFINITY, RETREAT, Ray, Trial, _Look, lowers, no_step
 
 
 def shorten(
@@ -87,8 +88,10 @@ class Backtracking:
     def _look(self, ray: Ray) -> Trial:
         if self.initial is not None:
             alpha = self.initial
-        elif ray.scaled or ray.last is None:
-            alpha = first_step(ray)
+        elif ray.scaled:
+            alpha = 1.0
+        elif ray.last is None:
+            alpha = 1.0 / math.sqrt(ray.d.dot(ray.d))
         else:
             # One step longer than the last, as nothing else would let steps grow again.
             alpha = ray.last.step / self.factor

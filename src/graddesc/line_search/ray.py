@@ -195,7 +195,7 @@ class Ray:
         self.scaled = scaled
         self.scale = start.scale
         self.last = last
-        self.longest = LONGEST_MOVE / max(box.largest(d), 1e-150)
+        self.longest = LONGEST_MOVE / max(float(box.largest(d)), 1e-150)
         self.rounding = evaluations.rounding
 
     def at(self, alpha: float) -> Trial:
@@ -227,16 +227,21 @@ _Look: TypeAlias = Callable[[Ray], Trial]
 
 
 def first_step(ray: Ray) -> float:
-    """Return the length that the last iteration suggests for this one."""
+    """Return the length of the first trial: what the variables' size, or the last iteration, suggests."""
+    if ray.last is None:
+        # As far as the variables are large, whatever their unit.
+        size = float(box.largest(ray.x))
+        if size > 0.0:
+            return min(size / float(box.largest(ray.d)), ray.longest)
+        return 1.0 if ray.scaled else 1.0 / math.sqrt(ray.d.dot(ray.d))
     if ray.scaled:
         return 1.0
-    if ray.last is None:
-        return 1.0 / math.sqrt(ray.d.dot(ray.d))
-    # Nocedal and Wright, section 3.5: the first-order change, or the change, is that of the last iteration. The first
-    # is always positive; the second is better where it is of the same order.
-    same_slope = ray.last.step * ray.last.slope / ray.slope
-    same_change = 2.0 * (ray.f - ray.last.f) / ray.slope
-    return min(max(same_change, 0.1 * same_slope), 10.0 * same_slope)
+    step, slope, _, s, y = ray.last
+    sy = float(s.dot(y))
+    if sy > 0.0:
+        # Where the curvature along the last displacement would put the minimum.
+        return min(float(s.dot(s)) / sy * (-ray.slope / float(ray.d.dot(ray.d))), ray.longest)
+    return min(step * (slope / ray.slope), ray.longest)
 
 
 def exhausted(ray: Ray, low: Trial, slope_low: float, high: Trial) -> bool:

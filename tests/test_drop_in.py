@@ -1,0 +1,359 @@
+"""What people ask of a minimiser in SciPy's place: defaults that solve, scale, endings that name their cause."""
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+import scipy.optimize
+from loops import LOOPS
+from scipy.optimize import OptimizeWarning, rosen, rosen_der
+
+import graddesc
+from graddesc import (
+    LBFGS,
+    Backtracking,
+    BarzilaiBorwein,
+    ConjugateGradient,
+    Constant,
+    ExactLineSearch,
+    HagerZhang,
+    Polyak,
+    Steepest,
+    StrongWolfe,
+    cython_descent,
+    gradient_descent,
+)
+from graddesc.descent import loop as python_loop
+from graddesc.descent import objective, region
+from graddesc.endings import Ending
+from graddesc.line_search import exact, ray, wolfe
+from graddesc.problems import Rosenbrock
+
+SEARCHES = [
+    ExactLineSearch(),
+    ExactLineSearch(slopes=True),
+    Backtracking(),
+    StrongWolfe(),
+    HagerZhang(),
+    BarzilaiBorwein(),
+]
+DIRECTIONS = [Steepest(), ConjugateGradient(), LBFGS()]
+
+
+@pytest.fixture(params=LOOPS)
+def minimize(request):
+    return LOOPS[request.param]
+
+
+# Both loops share numbers and endings
+
+
+def test_both_loops_know_the_same_numbers():
+    known = cython_descent.constants()
+    modules = [python_loop, objective, region, ray, exact, wolfe]
+    for name, value in known.items():
+        if name == "ROUNDING":
+            assert value == objective.ROUNDING_UNITS * math.ulp(1.0)
+            continue
+        homes = [module for module in modules if name in vars(module)]
+        assert homes, name
+        assert {getattr(module, name) for module in homes} == {value}, name
+
+
+def test_both_loops_end_for_the_same_reasons():
+    assert {ending.name: int(ending) for ending in Ending} == cython_descent.ENDINGS
+    sentences = [ending.sentence for ending in Ending]
+    assert len(set(sentences)) == len(sentences)
+    assert {ending.status for ending in Ending} == {0, 1, 2, 3, 4, 5, 6, 7, 99}
+    asked_at = objective.LAST_POINT, objective.BEST_POINT, objective.OTHER_POINT
+    assert tuple(cython_descent.ASKED_AT.values()) == asked_at
+    assert str(python_loop.PATIENCE) in Ending.IDLE.sentence
+    assert str(ray.LOST_STEPS) in Ending.LOST.sentence
+
+
+# Defaults
+
+
+def test_as_a_method_of_scipys_it_solves():
+    by_values = scipy.optimize.minimize(rosen, [-1.2, 1.0], method=graddesc.minimize)
+    assert by_values.success
+    assert by_values.nfev <= 150
+    np.testing.assert_allclose(by_values.x, 1.0, atol=1e-4)
+    result = scipy.optimize.minimize(rosen, [-1.2, 1.0], jac=rosen_der, method=graddesc.minimize)
+    assert result.success
+    assert result.nfev <= 55
+    inverse = result.hess_inv @ np.eye(2)
+    np.testing.assert_allclose(inverse, np.linalg.inv(scipy.optimize.rosen_hess(result.x)), rtol=0.1)
+
+
+def test_the_direction_is_that_of_the_step():
+    problem = Rosenbrock(4)
+    for step, direction in [
+        (None, LBFGS()),
+        (HagerZhang(), LBFGS()),
+        (Backtracking(), LBFGS()),
+        (BarzilaiBorwein(), Steepest()),
+        (ExactLineSearch(), Steepest()),
+        (Constant(1e-4), Steepest()),
+        (lambda k: 1e-4, Steepest()),
+    ]:
+        settings = {"jac": problem.gradient, "step": step, "maxiter": 20}
+        result = graddesc.minimize(problem, problem.start, **settings)
+        expected = graddesc.minimize(problem, problem.start, direction=direction, **settings)
+        np.testing.assert_array_equal(result.x, expected.x)
+
+
+def test_gradient_descent_says_that_it_has_not_converged():
+    problem = Rosenbrock(10)
+    with pytest.warns(OptimizeWarning, match="not converged after 100 iterations: The iterations are used up"):
+        gradient_descent(problem, problem.gradient, problem.start)
+
+
+@pytest.mark.parametrize("n", [2, 10, 100])
+def test_iterates_results_and_pairs_are_kept_as_scipy_keeps_them(n):
+    problem = Rosenbrock(n)
+    result = graddesc.minimize(problem, problem.start, jac=problem.gradient, return_all=True)
+    assert len(result.allvecs) == result.nit + 1
+    np.testing.assert_array_equal(result.allvecs[0], problem.start)
+    np.testing.assert_array_equal(result.allvecs[-1], result.x)
+    direction = -(result.hess_inv @ result.jac)
+    assert direction @ result.jac < 0.0
+
+
+# Differences
+
+
+def test_the_likelihood_of_small_data_is_maximised():
+    for size in (1e-6, 1e-3, 1.0, 1e5):
+        data = np.random.default_rng(0).weibull(2.0, 300) * size
+
+        def nll(q, data=data):
+            with np.errstate(all="ignore"):
+                ratio = data / q[0]
+                return -float(np.sum(np.log(q[1] / q[0]) + (q[1] - 1) * np.log(ratio) - ratio ** q[1]))
+
+        bounds = [(1e-6 * size, None), (1e-3, None)]
+        result = scipy.optimize.minimize(nll, [data.mean(), 1.0], bounds=bounds, method=graddesc.minimize)
+        assert result.x[0] == pytest.approx(1.08154 * size, rel=2e-4)
+        assert result.x[1] == pytest.approx(2.0485, rel=2e-4)
+        assert result.nfev < 1500
+
+
+def test_differences_of_rounding_are_no_convergence(minimize):
+    for offset in (1e12, 1e13, 1e14):
+        result = minimize(lambda v, offset=offset: offset + float(((v - 3) ** 2).sum()), [0.0, 0.0], direction=LBFGS())
+        assert result.status == 2
+        np.testing.assert_allclose(result.x, 3.0, atol=40 * math.sqrt(offset * 1e-16))
+
+
+def test_differences_keep_to_where_the_function_is_finite(minimize):
+    # The start lies on the edge, the minimum near it.
+    def f(v):
+        return float(v[0] - 1e-3 * np.log(v[0]) + (v[1] - 2) ** 2) if v[0] > 0 else math.nan
+
+    result = minimize(f, [1e-9, 0.0], direction=LBFGS(), step=StrongWolfe())
+    np.testing.assert_allclose(result.x, [1e-3, 2.0], atol=1e-5)
+
+
+def test_differences_cost_one_value_for_each_variable_far_from_the_minimum():
+    n = 50
+    result = graddesc.minimize(Rosenbrock(n), np.zeros(n), maxiter=60)
+    assert result.nfev < 1.15 * n * result.njev + 2 * n
+
+
+# Endings
+
+
+@pytest.mark.parametrize(("search", "direction"), [*itertools.product(SEARCHES, DIRECTIONS)])
+def test_what_falls_for_ever_is_unbounded(minimize, search, direction):
+    for scale in (1e-6, 1.0, 1e6):
+        result = minimize(
+            lambda v, scale=scale: scale * float(v.sum()),
+            [1.0, 2.0],
+            jac=lambda v, scale=scale: scale * np.ones(2),
+            step=search,
+            direction=direction,
+            tol=0.0,
+        )
+        assert (result.status, result.success) == (4, False)
+        # Backtracking doubles its step once for each iteration; the others grow faster.
+        assert result.nfev <= (100 if isinstance(search, Backtracking) else 30)
+
+
+def test_a_wrong_gradient_is_named(minimize):
+    for jac in (lambda v: -rosen_der(v), lambda v: rosen_der(v) * [1, -1], lambda v: rosen_der(v) + 50.0):
+        result = minimize(rosen, [-1.2, 1.0], jac=jac, step=StrongWolfe(), direction=LBFGS())
+        assert result.status == 7, result.message
+    # A multiple of the gradient leads down as well as the gradient.
+    assert minimize(rosen, [-1.2, 1.0], jac=lambda v: 3.0 * rosen_der(v), step=StrongWolfe(), direction=LBFGS()).success
+
+
+def test_beside_a_barrier_both_conditions_are_met(minimize):
+    def f(a):
+        return float(-a[0] - 1e-3 * math.log(1 - a[0])) if a[0] < 1 else math.inf
+
+    for start in (0.0, 0.3, 0.9, -5.0):
+        slope = -1 + 1e-3 / (1 - start)
+        result = minimize(
+            f,
+            [start],
+            jac=lambda a: np.array([-1 + 1e-3 / (1 - a[0])]),
+            step=StrongWolfe(),
+            direction=LBFGS(),
+            maxiter=1,
+        )
+        assert result.nfev + result.njev <= 30
+        assert result.fun <= f([start]) + 1e-4 * slope * (result.x[0] - start)
+        assert abs(result.jac[0]) <= 0.9 * abs(slope)
+
+
+@pytest.mark.parametrize("target", [-1.0, -1e10])
+def test_polyak_that_diverges_ends(minimize, target):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = minimize(lambda v: float(v @ v), [1.0], jac=lambda v: np.cos(v), step=Polyak(target), maxiter=60)
+    assert result.status in (1, 3)
+    assert result.nit <= 60
+
+
+@pytest.mark.parametrize("step", [1e308, 1e200, 5e307])
+def test_no_step_goes_beyond_what_a_double_holds(minimize, step):
+    result = minimize(lambda v: float(v[0] ** 2), [3.0], jac=lambda v: 2 * v, step=Constant(step), maxiter=1)
+    assert result.fun <= 9.0
+
+
+def test_a_gradient_that_is_not_finite_at_the_start_is_an_ending(minimize):
+    for value in (math.nan, math.inf):
+        result = minimize(rosen, [-1.2, 1.0], jac=lambda v, value=value: v * value)
+        assert (result.status, result.nit, result.message) == (3, 0, "The gradient is not finite at x0.")
+        assert result.fun == rosen([-1.2, 1.0])
+
+
+def test_a_small_unit_is_doubted(minimize):
+    result = minimize(lambda v: 1e-8 * rosen(v), [-1.2, 1.0], jac=lambda v: 1e-8 * rosen_der(v))
+    assert result.nit > 0 or "if x0 is no minimum, tol is too large" in result.message
+    assert "too large" not in minimize(rosen, [1.0, 1.0], jac=rosen_der).message
+
+
+# What SciPy hands over
+
+
+def test_evaluations_are_counted_as_they_happen(minimize):
+    calls = [0]
+
+    def both(v):
+        calls[0] += 1
+        return rosen(v), rosen_der(v)
+
+    for search, direction in itertools.product(SEARCHES, DIRECTIONS):
+        calls[0] = 0
+        settings = {"step": search, "direction": direction, "maxiter": 40}
+        result = scipy.optimize.minimize(both, [-1.2, 1.0], jac=True, method=minimize, options=settings)
+        assert calls[0] == result.nfev == result.njev
+        calls[0] = 0
+        assert minimize(both, [-1.2, 1.0], jac=True, **settings).nfev == calls[0]
+
+
+def test_evaluations_may_be_limited(minimize):
+    for jac, most in itertools.product((rosen_der, None), (1, 2, 5, 17, 30)):
+        points = []
+
+        def f(v, points=points):
+            points.append(v)
+            return rosen(v)
+
+        result = minimize(f, [-1.2, 1.0], jac=jac, maxfun=most, step=StrongWolfe(), direction=LBFGS())
+        assert len(points) == result.nfev <= most
+        assert (result.status, result.message) == (1, "The evaluations are used up.")
+        assert result.fun == rosen(result.x) <= rosen([-1.2, 1.0])
+
+
+def test_options_of_scipys_are_understood_or_named():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for options in ({"disp": False}, {"gtol": 1e-3}, {"maxls": 30, "maxcor": 5}, {"iprint": -1}, {"maxiter": 1e3}):
+            result = scipy.optimize.minimize(
+                rosen, [-1.2, 1.0], jac=rosen_der, method=graddesc.minimize, options=options
+            )
+            assert result.success
+    loose = graddesc.minimize(rosen, [-1.2, 1.0], jac=rosen_der, gtol=1.0)
+    assert loose.nit < graddesc.minimize(rosen, [-1.2, 1.0], jac=rosen_der, gtol=1e-8).nit
+    assert len(graddesc.minimize(Rosenbrock(5), np.zeros(5), maxcor=3).hess_inv.sk) == 3
+    for options, told in [
+        ({"c2": 0.4}, r"c2 is not an option here: step=StrongWolfe\(curvature=...\)"),
+        ({"eps": 1e-8}, "eps is not an option here: differences choose their own steps"),
+        ({"disp": True}, "disp is not an option here: minimize does not print"),
+        ({"learning_rate": 1}, "unknown option: learning_rate"),
+    ]:
+        with pytest.warns(OptimizeWarning, match=told):
+            graddesc.minimize(rosen, [-1.2, 1.0], jac=rosen_der, **options)
+
+
+def test_what_is_meant_is_asked_back():
+    with pytest.raises(TypeError, match=r"fun must return a number, got a pair \(value, gradient\): jac=True\?"):
+        graddesc.minimize(lambda v: (float(v @ v), 2 * v), [1.0, 2.0])
+    for name in ("maxiter", "maxfun"):
+        with pytest.raises(TypeError, match=f"{name} must be a non-negative integer, got 1.5"):
+            graddesc.minimize(rosen, [0.0, 0.0], **{name: 1.5})
+
+
+# Units and precision
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-8, 1.0, 1e6, 1e12])
+def test_units_of_values_and_variables_change_nothing(minimize, unit):
+    settings = {"step": StrongWolfe(), "direction": LBFGS()}
+    expected = minimize(rosen, [-1.2, 1.0], jac=rosen_der, **settings)
+    values = minimize(
+        lambda v: unit * rosen(v), [-1.2, 1.0], jac=lambda v: unit * rosen_der(v), tol=1e-5 * unit, **settings
+    )
+    assert values.success
+    np.testing.assert_allclose(values.x, expected.x, atol=1e-6)
+    variables = minimize(rosen_in(unit), [-1.2 * unit, unit], tol=1e-5 / unit, **settings)
+    np.testing.assert_allclose(variables.x / unit, 1.0, atol=1e-3)
+
+
+def rosen_in(unit):
+    return lambda v: rosen(v / unit)
+
+
+def test_single_precision_is_recognised(minimize):
+    def f(v):
+        return np.float32(rosen(v.astype(np.float32)))
+
+    def g(v):
+        return rosen_der(v.astype(np.float32))
+
+    for start in ([-1.2, 1.0], [2.0, 2.0], [-3.0, -4.0]):
+        result = minimize(f, start, jac=g, step=StrongWolfe(), direction=LBFGS())
+        assert result.status in (0, 2)
+        np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
+        assert result.nfev < 500
+
+
+# Many starts, in C
+
+
+def test_many_starts_keep_to_bounds_and_fixed_variables():
+    problem = Rosenbrock(2)
+    fun, jac = problem.compiled
+    starts = np.random.default_rng(0).uniform(-2.0, 2.0, (40, 2))
+    for settings in ({"bounds": [(-0.5, 0.5), (None, 3.0)]}, {"fixed": np.array([True, False])}):
+        together = graddesc.minimize(fun, starts, jac=jac, threads=2, **settings)
+        for k, start in enumerate(starts):
+            alone = graddesc.minimize(fun, start, jac=jac, **settings)
+            np.testing.assert_array_equal(together.x[k], alone.x)
+            assert (together.nfev[k], together.status[k]) == (alone.nfev, alone.status)
+            slow = graddesc.minimize(problem, start, jac=problem.gradient, **settings)
+            np.testing.assert_allclose(alone.x, slow.x, atol=1e-6)
+        assert together.success.all()
+
+
+def test_a_row_of_starts_has_one_deadline():
+    fun, jac = Rosenbrock(2).compiled
+    starts = np.full((1000, 2), -2.0)
+    endless = {"step": Constant(1e-9), "tol": 0.0, "maxiter": 2**31 - 1}
+    result = graddesc.minimize(fun, starts, jac=jac, max_time=0.05, **endless)
+    assert (result.status == 5).all()
