@@ -38,7 +38,7 @@ from compare import number, publish, row
 from scipy import optimize
 
 import graddesc
-from graddesc import LBFGS, BarzilaiBorwein, ConjugateGradient, HagerZhang, StrongWolfe
+from graddesc import LBFGS, BarzilaiBorwein, ConjugateGradient, HagerZhang, Steepest, StrongWolfe
 
 TOL = 1e-5
 CLOSE = 1e-6
@@ -124,7 +124,7 @@ SOLVERS = {
     "graddesc, L-BFGS": ours(direction=LBFGS(), step=StrongWolfe()),
     "graddesc, conjugate gradients, strong Wolfe": ours(direction=ConjugateGradient(), step=StrongWolfe(curvature=0.2)),
     "graddesc, conjugate gradients, Hager-Zhang": ours(direction=ConjugateGradient(), step=HagerZhang()),
-    "graddesc, Barzilai-Borwein": ours(step=BarzilaiBorwein()),
+    "graddesc, Barzilai-Borwein": ours(direction=Steepest(), step=BarzilaiBorwein()),
     REFERENCE: scipys("L-BFGS-B", gtol=TOL, ftol=0.0, maxfun=UNLIMITED, maxiter=UNLIMITED),
     "SciPy, CG": scipys("CG", gtol=TOL, maxiter=UNLIMITED),
     "SciPy, BFGS": scipys("BFGS", gtol=TOL, maxiter=UNLIMITED),
