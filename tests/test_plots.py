@@ -294,12 +294,17 @@ class TestSurface:
         assert (axes.get_xlim(), axes.get_ylim()) == SQUARE
         assert len(axes.collections) == 1
         assert not axes.computed_zorder  # or the surface might hide the arrow
-        (start,) = axes.lines
+        shadow, start = axes.lines
         assert_array_equal(np.ravel(start.get_data_3d()), [0, 1, 10])
+        (x1, x2), (y1, y2), heights = shadow.get_data_3d()
+        assert (x1, y1) == (0, 1)
+        assert (x2 - x1) / (y2 - y1) == pytest.approx(2 / 15)
+        assert heights[0] == heights[1]
         (arrow,) = axes.artists or axes.patches
         tail, tip = arrow.ends
         assert_array_equal(tail, [0, 1, 10])
-        assert_allclose((tip - tail) / np.linalg.norm(tip - tail), np.array([-2, -15, 0]) / np.sqrt(229), atol=1e-14)
+        tangent = np.array([-2, -15, -229])
+        assert_allclose((tip - tail) / np.linalg.norm(tip - tail), tangent / np.linalg.norm(tangent), atol=1e-14)
 
     def test_view_window_and_axes(self):
         axes = new_axes("3d")
@@ -438,3 +443,25 @@ class TestLive:
         ):
             with pytest.raises(error, match=f"{next(iter(settings))} must be "):
                 plots.Live(**settings)
+
+
+def test_results_are_taken_as_they_are():
+    problem = ROSENBROCK
+    result = minimize(problem, problem.start, jac=problem.gradient, history=True)
+    path, expected = (plots.contour_path(problem, run).axes[0].lines[0] for run in (result, result.history))
+    np.testing.assert_array_equal(path.get_xydata(), expected.get_xydata())
+    path, expected = (plots.loss_history({"run": run}).axes[0].lines[0] for run in (result, result.history))
+    np.testing.assert_array_equal(path.get_xydata(), expected.get_xydata())
+    for plot in (plots.loss_history, lambda run: plots.contour_path(problem, run)):
+        with pytest.raises(ValueError, match="history must be kept: the result is of a run without history=True"):
+            plot(minimize(problem, problem.start, jac=problem.gradient))
+
+
+def test_the_arrow_of_a_surface_ends_above_the_floor():
+    for start in ([0.0, 1.0], [-1.2, 0.1]):
+        (axes,) = plots.surface(QUADRATIC, QUADRATIC.gradient, start, window=SQUARE).axes
+        (arrow,) = axes.artists or axes.patches
+        foot, tip = np.asarray(arrow.ends)
+        assert foot[2] == QUADRATIC(np.array(start))
+        assert tip[2] - foot[2] == pytest.approx(QUADRATIC.gradient(np.array(start)) @ (tip - foot)[:2])
+        assert tip[2] >= axes.get_zlim()[0] - 1e-9

@@ -22,7 +22,7 @@ __all__ = ["Live", "contour_path", "encode", "loss_history", "ray", "require_mat
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#56B4E9")
 _BLUE = "#0072B2"
 _ARROW = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 2, "color": _COLOURS[0], "shrinkA": 0, "shrinkB": 0}
-_HEIGHTS = "YlGnBu"  # light where the function is low
+_HEIGHTS = "YlGnBu_r"  # dark where the function is low
 _MOST_DECADES = 12
 _FINEST = 10_000  # points of a grid a side
 _HIGHEST = 1e200  # matplotlib takes what is beyond 1e250 for the end of all contours
@@ -200,9 +200,9 @@ def loss_history(history, *, minimum=None, axes=None):
 
     Parameters
     ----------
-    history : array_like of shape (iterations,), result.history, or dict
+    history : array_like of shape (iterations,), result, result.history, or dict
         The losses after each iteration, as in ``info.history`` of :func:`graddesc.restore`; or what
-        :func:`graddesc.minimize` keeps with ``history=True``, which begins at iteration 0; or a dict from names to
+        :func:`graddesc.minimize` returns with ``history=True``, which begins at iteration 0; or a dict from names to
         either.
     minimum : float, optional
         The least value possible: what is above it is plotted. Default: the losses themselves.
@@ -273,8 +273,8 @@ def contour_path(problem, history, *, window=None, levels=None, filled=True, res
     ----------
     problem : callable
         The function, ``problem(x) -> float`` for x of shape (2,), as those of :mod:`graddesc.problems`.
-    history : array_like of shape (k, 2), result.history, or dict
-        The path: its points, or what :func:`graddesc.minimize` keeps with ``history=True``; or a dict from names to
+    history : array_like of shape (k, 2), result, result.history, or dict
+        The path: its points, or what :func:`graddesc.minimize` returns with ``history=True``; or a dict from names to
         either. A start alone is a path of one point.
     window : pair of pairs of float, optional
         ``((x_low, x_high), (y_low, y_high))``. Default: a square around all paths.
@@ -430,7 +430,8 @@ def surface(f, Df, x, *, window=None, elevation=20, azimuth=45, resolution=80, a
     Returns
     -------
     matplotlib.figure.Figure
-        The figure. The arrow, which tells the direction only, lies at the height of the start.
+        The figure. The arrow lies on the tangent plane at the start: it tells direction and slope, not the length of
+        the gradient. Its shadow on the floor tells the direction alone.
 
     Raises
     ------
@@ -465,10 +466,14 @@ def surface(f, Df, x, *, window=None, elevation=20, azimuth=45, resolution=80, a
     axes.plot_surface(
         *np.meshgrid(a, b), heights, cmap=_HEIGHTS, rcount=resolution, ccount=resolution, linewidth=0, antialiased=False
     )
+    slope = math.sqrt(g @ g)
     length = 0.4 * min(high - low for low, high in window)
-    tip = x - length / math.sqrt(g @ g) * g
-    height = float(f(x.copy()))
-    axes.add_artist(_arrow((*x, height), (*tip, height)))
+    height, floor = float(f(x.copy())), float(np.nanmin(heights))
+    # No further than the plane takes to the floor.
+    run = min(length, (height - floor) / slope) if height > floor else length
+    shadow = np.array([x, x - length / slope * g])
+    axes.plot(*shadow.T, [floor, floor], color="black", alpha=0.4, linewidth=2)
+    axes.add_artist(_arrow((*x, height), (*(x - run / slope * g), height - run * slope)))
     axes.plot(*x, height, "o", color=_COLOURS[0], markeredgecolor="white", markersize=8)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="f(x)", xlim=window[0], ylim=window[1])
     axes.view_init(elevation, azimuth)
@@ -492,7 +497,14 @@ def _named(history):
     runs = history if isinstance(history, dict) and not hasattr(history, "x") else {None: history}
     if not runs:
         raise ValueError(f"history must hold one run or several, got {history!r}")
-    return runs
+    return {name: _kept(run) for name, run in runs.items()}
+
+
+def _kept(run):
+    """Return the history of a run, which may be given as its result."""
+    if hasattr(run, "nit") and not hasattr(run, "history"):
+        raise ValueError("history must be kept: the result is of a run without history=True")
+    return getattr(run, "history", run)
 
 
 def _colours(runs):
