@@ -256,6 +256,16 @@ def test_evaluations_are_counted_as_they_happen(minimize):
         assert minimize(both, [-1.2, 1.0], jac=True, **settings).nfev == calls[0]
 
 
+def test_a_gradient_that_came_with_the_value_is_not_asked_for_again():
+    # Of a search without slopes that lets the value rise: one call for each trial.
+    problem = Rosenbrock(10)
+    settings = {"jac": True, "step": BarzilaiBorwein(), "direction": Steepest(), "maxiter": 60}
+    together = graddesc.minimize(lambda v: (problem(v), problem.gradient(v)), problem.start, **settings)
+    apart = graddesc.minimize(problem, problem.start, **{**settings, "jac": problem.gradient})
+    assert together.nfev == apart.nfev > together.nit
+    np.testing.assert_array_equal(together.x, apart.x)
+
+
 def test_evaluations_may_be_limited(minimize):
     for jac, most in itertools.product((rosen_der, None), (1, 2, 5, 17, 30)):
         points = []

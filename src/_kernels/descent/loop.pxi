@@ -28,7 +28,10 @@ cdef void place_again(run_t *r, trial_t *t) noexcept nogil:
         place(r, t.alpha, r.trial)
         return
     place(r, t.alpha, r.trial)
-    r.asked_at = BEST_POINT if r.best_on_ray and r.alpha_best == t.alpha else OTHER_POINT
+    if r.alpha_last == t.alpha:
+        r.asked_at = LAST_POINT
+    else:
+        r.asked_at = BEST_POINT if r.best_on_ray and r.alpha_best == t.alpha else OTHER_POINT
     gradient_at(r, t)
 
 
@@ -230,7 +233,7 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
         take_direction(r)
         r.slope = dot(r.n, r.g, r.d)
         r.longest = LONGEST_MOVE / fmax(largest(r.n, r.d), 1e-150)
-        r.alpha_g = r.alpha_kept = NAN
+        r.alpha_g = r.alpha_kept = r.alpha_last = NAN
         r.f_best_before, r.best_at_start = r.f_best, r.best_on_ray
         ending = NO_DESCENT
         if -INFINITY < r.slope < 0.0 or not (searches or isnan(r.slope)):

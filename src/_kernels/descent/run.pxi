@@ -91,6 +91,8 @@ ctypedef struct run_t:
     double scale_kept
     # Whether points are evaluated that are no candidates for the best.
     bint beside
+    # The step last evaluated.
+    double alpha_last
     # For a gradient: what point it is asked at, and the value there.
     int asked_at
     double f_asked
@@ -289,7 +291,7 @@ cdef int at(run_t *r, double alpha, trial_t *t) noexcept nogil:
     """
     cdef double f
     alpha = fmin(fmax(alpha, -r.longest), r.longest)
-    t.alpha = alpha
+    t.alpha = r.alpha_last = alpha
     t.f = INFINITY
     if read(r.control.stop):
         return INTERRUPTED
