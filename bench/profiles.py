@@ -42,6 +42,7 @@ from graddesc import LBFGS, BarzilaiBorwein, ConjugateGradient, HagerZhang, Stee
 
 TOL = 1e-5
 CLOSE = 1e-6
+ABYSS = 1e10  # times 1 + |f| at the start: who is deeper has found the function unbounded
 UNLIMITED = 10**9
 FACTORS = (1, 1.5, 2, 4, 8)
 
@@ -63,7 +64,7 @@ class Run(NamedTuple):
 
     @property
     def stationary(self):
-        return self.slope <= TOL * (1 + abs(self.value))
+        return np.isfinite(self.value) and self.slope <= TOL * (1 + abs(self.value))
 
 
 # ---- the solvers: each takes a function and a start and returns a point ----
@@ -134,13 +135,19 @@ SOLVERS = {
 
 
 def run(solver, case, limit):
-    """Let a solver loose on a problem; what raises, or ends at no number, has failed."""
+    """Let a solver loose on a problem; what raises, or ends at no number or in an abyss, has failed.
+
+    In an abyss 1e-5 (1 + |f|) would let any gradient pass for a small one.
+    """
     counted = Counted(case.function, limit)
     try:
         f, g = case.function(solver(counted, case.start.copy()))
     except Exception:
         return Run(counted.calls, np.inf, np.inf)
-    return Run(counted.calls, f, np.abs(g).max())
+    slope = np.abs(g).max()
+    if not (np.isfinite(f) and np.isfinite(slope)) or f < -ABYSS * (1 + abs(case.function(case.start)[0])):
+        return Run(counted.calls, np.inf, np.inf)
+    return Run(counted.calls, f, slope)
 
 
 def compete(case, names, limit):
@@ -174,7 +181,7 @@ def everyone(cases, names, limit, processes):
 
 def judged(runs):
     """Which of the runs on one problem have solved it, and which have ended at another stationary point."""
-    stationary = np.array([run.stationary and np.isfinite(run.value) for run in runs])
+    stationary = np.array([run.stationary for run in runs])
     values = np.array([run.value for run in runs])
     least = values[stationary].min(initial=np.inf)
     solved = stationary & (values <= least + CLOSE * (1 + abs(least)))
