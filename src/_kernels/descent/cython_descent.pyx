@@ -5,7 +5,7 @@ only its step and its value, as the point can be made again to the last bit; gra
 Functions may be compiled or Python's, which `Face` calls. Nothing is checked here except what would crash.
 """
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
 from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, isfinite, isnan, sqrt
@@ -618,69 +618,11 @@ def run_one(
         free(block)
 
 
-def turn_of(Settings settings not None, Py_ssize_t n, empty):
-    """Return a function turn(g, s, y, step) of Python's loop: the direction of the settings, with its own past."""
-    return Turn(settings, n, empty).turn
-
-
-cdef class Turn:
-    """One run's direction, for Python's loop."""
-
-    cdef run_t r
-    cdef settings_t fields
-    cdef double *block
-    cdef object empty
-
-    def __init__(self, Settings settings, Py_ssize_t n, empty):
-        self.fields = settings.fields
-        self.fields.memory = 1
-        self.empty = empty
-        self.block = workspace(<int>n, &self.fields)
-        if self.block == NULL:
-            raise MemoryError
-        memset(&self.r, 0, sizeof(run_t))
-        self.r.settings = &self.fields
-        self.r.n = <int>n
-        lay_out(&self.r, self.block)
-
-    def __dealloc__(self):
-        free(self.block)
-
-    cdef take(self, array, double *out):
-        cdef Py_buffer view
-        PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-        try:
-            if view.ndim != 1 or view.format[0] != b"d" or view.shape[0] != self.r.n:
-                raise ValueError("arrays must be vectors of double, as long as the first")
-            memcpy(out, view.buf, self.r.n * sizeof(double))
-        finally:
-            PyBuffer_Release(&view)
-
-    def turn(self, g, s, y, double step):
-        """Return the direction, a new vector."""
-        cdef run_t *r = &self.r
-        cdef Py_buffer view
-        self.take(g, r.g)
-        r.has_last = s is not None
-        if r.has_last:
-            if self.fields.direction == LBFGS:
-                r.s = r.pairs_s + <Py_ssize_t>r.next_pair * r.n
-                r.y = r.pairs_y + <Py_ssize_t>r.next_pair * r.n
-            self.take(s, r.s)
-            self.take(y, r.y)
-            r.last_step = step
-        d = self.empty(r.n)
-        turn(r)
-        PyObject_GetBuffer(d, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        memcpy(view.buf, r.d, r.n * sizeof(double))
-        PyBuffer_Release(&view)
-        return d
-
-
 def constants():
     """The numbers that both loops know, by the names in graddesc.descent and graddesc.line_search."""
     return {
         "ROUNDING": ROUNDING,
+        "ROUNDING_UNITS": ROUNDING_UNITS,
         "HUGE": HUGE,
         "LONGEST_MOVE": LONGEST_MOVE,
         "RETREAT": RETREAT,

@@ -141,13 +141,14 @@ cdef void take_direction(run_t *r) noexcept nogil:
 
 
 cdef bint disagree(run_t *r) noexcept nogil:
-    """Whether values contradict the gradient where it finds no way down: on both sides, near by and further away.
+    """Whether values contradict the gradient where it finds no way down: on both sides, at three distances.
 
     The points beside x are no candidates.
     """
-    cdef double most, size = fmax(1.0, largest(r.n, r.x)), h, ahead, behind, told, before = 0.0, wrong
+    cdef double most, size = fmax(1.0, largest(r.n, r.x)), unit = r.rounding / ROUNDING_UNITS
+    cdef double h, ahead, behind, told, least = INFINITY, greatest = -INFINITY, wrong
     cdef Py_ssize_t i, side
-    cdef int scale
+    cdef int _
     cdef double f[2]
     for i in range(r.n):
         r.d[i] = 0.0 if r.low != NULL and held(r, i, r.x[i], -r.g[i]) else -r.g[i]
@@ -155,8 +156,9 @@ cdef bint disagree(run_t *r) noexcept nogil:
     r.slope = dot(r.n, r.g, r.d)
     if not (r.comparable and most > 0.0 and -INFINITY < r.slope < 0.0):
         return False
-    h = fmax(40.0 * r.rounding * fabs(r.f) / -r.slope, 1e-8 * size / most)
-    for scale in range(2):
+    wrong = -0.5 * r.slope
+    h = fmax(40.0 * r.rounding * fabs(r.f) / -r.slope, sqrt(unit) * size / most)
+    for _ in range(3):
         if not h * most <= 0.1 * size:
             return False
         for side in range(2):
@@ -172,16 +174,15 @@ cdef bint disagree(run_t *r) noexcept nogil:
             r.beside = False
             if not isfinite(f[side]):
                 return False
-        ahead, behind, wrong = (f[0] - r.f) / h, (r.f - f[1]) / h, -0.5 * r.slope
+        ahead, behind = (f[0] - r.f) / h, (r.f - f[1]) / h
         told = 0.5 * (ahead + behind)
         if not (fabs(ahead - r.slope) > wrong and fabs(behind - r.slope) > wrong and fabs(told - r.slope) > wrong):
             return False
-        if scale == 1 and fabs(told - before) > wrong:
-            # Noise: the two do not even agree with one another.
-            return False
-        before = told
-        h *= 100.0
-    return True
+        least, greatest = fmin(least, told), fmax(greatest, told)
+        # As many steps lead from the square root of the rounding unit to a hundredth or so, in any precision.
+        h *= unit ** -0.125
+    # Noise does not even agree with itself.
+    return greatest - least <= wrong
 
 
 cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:

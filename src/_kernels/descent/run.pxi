@@ -1,7 +1,8 @@
 # What a run holds, its vectors and what it evaluates: the compiled twin of graddesc/descent/objective.py and region.py.
 
 # The numbers of graddesc.descent and graddesc.line_search; `constants` shows them to the test that compares them.
-cdef double ROUNDING = 8 * 2.220446049250313e-16
+cdef double ROUNDING_UNITS = 8
+cdef double ROUNDING = ROUNDING_UNITS * 2.220446049250313e-16
 cdef double HUGE = 1e145
 cdef double LONGEST_MOVE = 1e150
 cdef double RETREAT = 0.1

@@ -204,7 +204,7 @@ def minimize(
     maxiter : int, default 10 000
         The most iterations.
     maxfun : int, optional
-        The most evaluations of ``fun``, those for differences among them.
+        The most evaluations of ``fun``, positive, those for differences among them.
     max_time : float, optional
         The most seconds; looked at after every evaluation of ``fun``.
     target : float, optional
@@ -282,7 +282,7 @@ def minimize(
     ``tol`` in doubt, a small gradient has status 2.
 
     The function counts as unbounded 1e20 times as far below zero as value or gradient are large at ``x0``. Where no
-    step down the gradient is found, four more values tell whether the gradient is wrong. Values and gradients of single
+    step down the gradient is found, six more values tell whether the gradient is wrong. Values and gradients of single
     precision are recognised as such.
 
     The loop is compiled, but for steps, directions and projections of the caller's own. If ``fun`` is compiled, no
@@ -419,11 +419,11 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
-def _count(name: str, value: Any) -> int:
+def _count(name: str, value: Any, least: int = 0) -> int:
     """Return an integer, which floats such as 1e3 are as well."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return require_count(name, value, least=0)
+    return require_count(name, value, least)
 
 
 def _stops(tol: Any, xtol: Any, ftol: Any, target: Any, step: Any, maxiter: Any, maxfun: Any, max_time: Any) -> Stops:
@@ -440,7 +440,7 @@ def _stops(tol: Any, xtol: Any, ftol: Any, target: Any, step: Any, maxiter: Any,
         max(least, float(getattr(step, "target", -math.inf))),
         math.inf if max_time is None else float(max_time),
         _DEFAULT_MAXITER if maxiter is None else min(_count("maxiter", maxiter), _MOST),
-        _UNLIMITED if maxfun is None else min(_count("maxfun", maxfun), _UNLIMITED),
+        _UNLIMITED if maxfun is None else min(_count("maxfun", maxfun, least=1), _UNLIMITED),
     )
 
 

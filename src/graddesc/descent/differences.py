@@ -152,8 +152,9 @@ class Differences:
                     change, _, width = self._differences(x, i, f, best, low, high)
                 return change, 2.0 * rounding / width
             if step >= furthest:
-                across = abs(change) * (high - low)
-                return (0.0, 0.0) if across <= TELLING * rounding else (change, noise)
+                # Between close bounds nothing can be gained that rounding would not hide.
+                idle = high - low < math.inf and abs(change) * (high - low) <= TELLING * rounding
+                return (0.0, 0.0) if idle else (change, noise)
             step = min(FURTHER * step, furthest)
 
     def _differences(

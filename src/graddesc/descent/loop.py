@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graddesc._kernels import box
-from graddesc.descent.objective import OTHER_POINT, Objective
+from graddesc.descent.objective import OTHER_POINT, ROUNDING_UNITS, Objective
 from graddesc.descent.region import Region
 from graddesc.directions import Steepest, _Direction
 from graddesc.endings import Ending
@@ -329,7 +329,7 @@ class Run:
         return Ending.DISAGREE if found_no_step and self._disagree(current) else failure
 
     def _disagree(self, current: Trial) -> bool:
-        """Whether values contradict the gradient where it finds no way down: on both sides, near by and further away.
+        """Whether values contradict the gradient where it finds no way down: on both sides, at three distances.
 
         The points beside the iterate are no candidates.
         """
@@ -338,17 +338,21 @@ class Run:
         slope, most, size = float(g.dot(d)), box.largest(d), max(1.0, box.largest(x))
         if not (self._objective.comparable and most > 0.0 and -math.inf < slope < 0.0):
             return False
+        rounding, wrong = self._objective.rounding, -0.5 * slope
+        unit = rounding / ROUNDING_UNITS
+        h = max(40.0 * rounding * abs(f) / -slope, math.sqrt(unit) * size / most)
         told: list[float] = []
-        h = max(40.0 * self._objective.rounding * abs(f) / -slope, 1e-8 * size / most)
-        for scale in (h, 100.0 * h):
-            ends = [x + scale * d, x - scale * d]
-            if not scale * most <= 0.1 * size or not all(self._region.holds(end) for end in ends):
+        for _ in range(3):
+            ends = [x + h * d, x - h * d]
+            if not h * most <= 0.1 * size or not all(self._region.holds(end) for end in ends):
                 return False
             above, below = map(self.evaluations.value_beside, ends)
-            ahead, behind = (above - f) / scale, (f - below) / scale
+            ahead, behind = (above - f) / h, (f - below) / h
             told.append(0.5 * (ahead + behind))
             # Not (a <= b): NaN, where there is no value, contradicts nothing.
-            if not all(abs(slope_told - slope) > -0.5 * slope for slope_told in (ahead, behind, told[-1])):
+            if not all(abs(slope_told - slope) > wrong for slope_told in (ahead, behind, told[-1])):
                 return False
+            # As many steps lead from the square root of the rounding unit to a hundredth or so, in any precision.
+            h *= unit**-0.125
         # Noise does not even agree with itself.
-        return abs(told[0] - told[1]) <= -0.5 * slope
+        return max(told) - min(told) <= wrong

@@ -102,7 +102,7 @@ class Objective:
                 raise TypeError(f"fun must return a pair (value, gradient) if jac is True, got {f!r}") from None
             self._last = self._check(g, n)
         if type(f) is not float:
-            f = self._number(f)
+            f = float(f) if isinstance(f, float) else self._number(f)  # NumPy's doubles are floats
         if self._both and candidate and f < self._lowest:
             self._lowest, self._best = f, self._last
         if candidate:
