@@ -123,7 +123,7 @@ REFERENCE = "SciPy, L-BFGS-B"
 SOLVERS = {
     "graddesc, default": ours(),
     "graddesc, L-BFGS": ours(direction=LBFGS(), step=StrongWolfe()),
-    "graddesc, conjugate gradients, strong Wolfe": ours(direction=ConjugateGradient(), step=StrongWolfe(curvature=0.2)),
+    "graddesc, conjugate gradients, strong Wolfe": ours(direction=ConjugateGradient()),
     "graddesc, conjugate gradients, Hager-Zhang": ours(direction=ConjugateGradient(), step=HagerZhang()),
     "graddesc, Barzilai-Borwein": ours(direction=Steepest(), step=BarzilaiBorwein()),
     REFERENCE: scipys("L-BFGS-B", gtol=TOL, ftol=0.0, maxfun=UNLIMITED, maxiter=UNLIMITED),
