@@ -49,7 +49,14 @@ SLOWEST = 1.0  # seconds after which a solver is not measured again
 
 def main():
     options = arguments()
-    tables = (table(options) for table in (problem_set, rosenbrock, overhead, many_starts))
+    sections = {
+        "problems": problem_set,
+        "rosenbrock": rosenbrock,
+        "step": overhead,
+        "iteration": beside_evaluations,
+        "starts": many_starts,
+    }
+    tables = (section(options) for name, section in sections.items() if name in (options.only or sections))
     publish(itertools.chain.from_iterable(tables), options.output)
 
 
@@ -57,6 +64,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
     parser.add_argument("--quick", action="store_true", help="one round, without the peers that compile")
+    sections = ("problems", "rosenbrock", "step", "iteration", "starts")
+    parser.add_argument("--only", nargs="+", choices=sections, help="these sections alone")
     parser.add_argument("--output", type=Path, help="a file to write the tables to as well")
     options = parser.parse_args()
     options.rounds = 1 if options.quick else options.rounds
@@ -350,6 +359,39 @@ def overhead(options):
             each[name].append((time.process_time() - between - (between - started)) / count)
     for name, seconds in each.items():
         yield row(name, number(1e6 * np.array(seconds)))
+    yield ""
+
+
+def beside_evaluations(options):
+    """A convex quartic, so that no solver is done early; everyone takes 30 iterations."""
+    yield "**What an iteration costs beside its evaluations, Python functions, by the clock**"
+    yield ""
+    yield row("variables", "graddesc, default: microseconds", "SciPy, L-BFGS-B: microseconds", "ratio")
+    yield row("---:", "---:", "---:", "---:")
+    for n, rounds in {2: 200, 100: 100, 10_000: 20, 1_000_000: 3}.items():
+        weights, spent = np.linspace(1.0, 10.0, n), [0.0]
+
+        def fun(x, weights=weights, spent=spent):
+            started = time.perf_counter()
+            weighted = weights * (x - 1.0)
+            result = weighted @ (x - 1.0) + 0.25 * float(((x - 1.0) ** 4).sum()), 2.0 * weighted + (x - 1.0) ** 3
+            spent[0] += time.perf_counter() - started
+            return result
+
+        solvers = {
+            "graddesc": lambda x, fun=fun: graddesc.minimize(fun, x, jac=True, tol=0.0, maxiter=30),
+            "SciPy": lambda x, fun=fun: optimize.minimize(
+                fun, x, jac=True, method="L-BFGS-B", options={"gtol": 0.0, "ftol": 0.0, "maxiter": 30}
+            ),
+        }
+        each = {name: [] for name in solvers}
+        for _ in range(max(rounds * options.rounds // 5, 3)):
+            for name, solver in solvers.items():
+                spent[0], started = 0.0, time.perf_counter()
+                result = solver(np.full(n, -2.0))
+                each[name].append((time.perf_counter() - started - spent[0]) / result.nit)
+        ours, theirs = (1e6 * np.array(seconds) for seconds in each.values())
+        yield row(f"{n:,}", number(ours), number(theirs), number(ours / theirs))
     yield ""
 
 
