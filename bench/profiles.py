@@ -45,6 +45,7 @@ CLOSE = 1e-6
 ABYSS = 1e10  # times 1 + |f| at the start: who is deeper has found the function unbounded
 UNLIMITED = 10**9
 FACTORS = (1, 1.5, 2, 4, 8)
+CONJUGATE = ("graddesc, conjugate gradients, strong Wolfe", "SciPy, CG")
 
 
 class Case(NamedTuple):
@@ -236,6 +237,16 @@ def summary(cases, names, solved, elsewhere, evaluations):
             *(f"{100 * (factors[k] <= factor).mean():.0f}" for factor in FACTORS),
         )
     yield ""
+    if all(name in names for name in CONJUGATE):
+        own, theirs = (evaluations[names.index(name)] for name in CONJUGATE)
+        both = np.isfinite(own) & np.isfinite(theirs)
+        shares = own[both] / theirs[both]
+        yield (
+            f"Conjugate gradients beside SciPy's, both with strong Wolfe: {number(shares)} of the evaluations, the median "
+            f"over the {shares.size} problems that both solved; fewer on {(shares < 1).sum()}, more on "
+            f"{(shares > 1).sum()}."
+        )
+        yield ""
     divided = [f"{cases[p].name} ({solved[:, p].sum()})" for p in np.flatnonzero(elsewhere.any(axis=0))]
     if divided:
         yield f"Not everyone got as low on (and so many did): {', '.join(divided)}."
