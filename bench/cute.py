@@ -152,14 +152,16 @@ def freudenstein_roth(x):
 
 @problem("Extended Rosenbrock", (-1.2, 1), 0, multiple=2)
 def extended_rosenbrock(x):
-    f, *parts = valley(*blocks(x), power=2)
-    return f, woven(*parts)
+    a, b = blocks(x)
+    f, by_a, by_b = valley(a, b, power=2)
+    return f, woven(by_a, by_b)
 
 
 @problem("Extended White & Holst", (-1.2, 1), 0, multiple=2)
 def extended_white_holst(x):
-    f, *parts = valley(*blocks(x), power=3)
-    return f, woven(*parts)
+    a, b = blocks(x)
+    f, by_a, by_b = valley(a, b, power=3)
+    return f, woven(by_a, by_b)
 
 
 @problem("Extended Beale", (1, 0.8), 0, multiple=2)
@@ -326,7 +328,7 @@ def dqdrtic(x):
 
 @problem("BIGGSB1", (0,), 0, smallest=2)
 def biggsb1(x):
-    r = np.diff(x, prepend=1, append=1)
+    r = np.diff(np.append(np.append(1.0, x), 1.0))
     return r @ r, 2 * (r[:-1] - r[1:])
 
 
@@ -404,8 +406,8 @@ def quartc(x):
 
 @problem("Generalized Rosenbrock", (-1.2, 1), 0, smallest=2)
 def generalized_rosenbrock(x):
-    f, *parts = valley(x[:-1], x[1:], power=2)
-    return f, chained(*parts)
+    f, by_a, by_b = valley(x[:-1], x[1:], power=2)
+    return f, chained(by_a, by_b)
 
 
 @problem("CUBE", (-1.2, 1), 0, smallest=2)
@@ -491,8 +493,10 @@ def nondquar(x):
     first, last, r = x[0] - x[1], x[-2] - x[-1], x[:-2] + x[1:-1] + x[-1]
     slope = 4 * r**3
     g = np.append(chained(slope, slope), slope.sum())
-    g[:2] += 2 * first, -2 * first
-    g[-2:] += 2 * last, -2 * last
+    g[0] += 2 * first
+    g[1] -= 2 * first
+    g[-2] += 2 * last
+    g[-1] -= 2 * last
     return first**2 + last**2 + (r**4).sum(), g
 
 
@@ -518,8 +522,8 @@ def sinquad(x):
     first, last, middle = x[0] - 1, x[-1] ** 2 - x[0] ** 2, x[1:-1]
     r = np.sin(middle - x[-1]) - x[0] ** 2 + middle**2
     cos = 2 * r * np.cos(middle - x[-1])
-    g = np.concatenate([[0], cos + 4 * r * middle, [4 * last * x[-1] - cos.sum()]])
-    g[0] = 4 * first**3 - 4 * x[0] * (last + r.sum())
+    by_first = 4 * first**3 - 4 * x[0] * (last + r.sum())
+    g = np.append(np.append(by_first, cos + 4 * r * middle), 4 * last * x[-1] - cos.sum())
     return first**4 + r @ r + last**2, g
 
 
@@ -587,8 +591,8 @@ def dixmaan(letter, weights, powers):
     def function(x):
         n, m = x.size, x.size // 3
         i = counted(x) / n
-        a, b, c, d = (weight * i**p for weight, p in zip(weights, powers, strict=True))
-        b, c, d = b[:-1], c[: 2 * m], d[:m]
+        a, b = weights[0] * i ** powers[0], weights[1] * i[:-1] ** powers[1]
+        c, d = weights[2] * i[: 2 * m] ** powers[2], weights[3] * i[:m] ** powers[3]
         head, tail = x[:-1], x[1:]
         lift, near, far = tail + tail**2, x[: 2 * m], x[m:]
         f = 1 + a @ x**2 + b @ (head * lift) ** 2 + c @ (near**2 * far**4) + d @ (x[:m] * x[2 * m :])

@@ -213,9 +213,16 @@ def region_of(x0: _Vector, bounds: Any, fixed: Any, projection: Any) -> tuple[Ev
     return Box(low, high), start
 
 
-def _is_pair(pair: Any) -> bool:
+_NUMBERS = {float, int, np.float64, type(None)}
+
+
+def _are_pairs(pairs: list[Any]) -> bool:
     try:
-        return len(pair) == 2 and all(side is None or np.ndim(side) == 0 for side in pair)
+        if any(len(pair) != 2 for pair in pairs):
+            return False
+        sides = [side for pair in pairs for side in pair]
+        # Asking NumPy of each side would take longer than many a run.
+        return set(map(type, sides)) <= _NUMBERS or all(side is None or np.ndim(side) == 0 for side in sides)
     except (TypeError, ValueError):
         return False
 
@@ -236,7 +243,7 @@ def _bounds(bounds: Any, n: int) -> tuple[_Vector, _Vector]:
             pairs = list(bounds)
         except TypeError:
             raise TypeError(f"bounds must be pairs (low, high) or scipy.optimize.Bounds, got {bounds!r}") from None
-        if len(pairs) != n or any(not _is_pair(pair) for pair in pairs):
+        if len(pairs) != n or not _are_pairs(pairs):
             raise ValueError(f"bounds must be {n} pairs (low, high), got {bounds!r}")
         low = as_floats("bounds", [-np.inf if low is None else low for low, _ in pairs])
         high = as_floats("bounds", [np.inf if high is None else high for _, high in pairs])
