@@ -14,20 +14,18 @@ References
    Journal on Scientific Computing 16 (1995) 1190-1208, :doi:`10.1137/0916069`
 """
 
-# ruff: noqa: E402 - before the imports that read the number of threads, as minimise.py does
-
 import argparse
 import types
 import warnings
 from pathlib import Path
 
-from minimise import MAXITER, TOL, seconds_of
-
 import cute
 import numba
 import numpy as np
 from compare import number, publish, row
-from numba import carray, literal_unroll, types as kinds
+from minimise import MAXITER, TOL, seconds_of
+from numba import carray, literal_unroll
+from numba import types as kinds
 from scipy import LowLevelCallable, optimize
 
 import graddesc
@@ -120,7 +118,7 @@ def tables(options):
     for problem in cute.PROBLEMS:
         functions = pair(problem, done)
         bounds = None
-        for kind, ratios in told.items():
+        for ratios in told.values():
             jobs = solvers(problem, functions, bounds)
             results = [job() for job in jobs]
             if solved(results):
@@ -133,9 +131,7 @@ def tables(options):
     yield row("---", *["---:"] * 5)
     for kind, ratios in told.items():
         seconds, faster = np.array(list(ratios.values())).T
-        yield row(
-            kind, len(ratios), number(1e6 * seconds), number(faster), number(faster.min()), number(faster.max())
-        )
+        yield row(kind, len(ratios), number(1e6 * seconds), number(faster), number(faster.min()), number(faster.max()))
     yield ""
     if options.every:
         yield row("times faster", *told)

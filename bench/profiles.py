@@ -242,8 +242,8 @@ def summary(cases, names, solved, elsewhere, evaluations):
         both = np.isfinite(own) & np.isfinite(theirs)
         shares = own[both] / theirs[both]
         yield (
-            f"Conjugate gradients beside SciPy's, both with strong Wolfe: {number(shares)} of the evaluations, the median "
-            f"over the {shares.size} problems that both solved; fewer on {(shares < 1).sum()}, more on "
+            f"Conjugate gradients beside SciPy's, both with strong Wolfe: {number(shares)} of the evaluations, the "
+            f"median over the {shares.size} problems that both solved; fewer on {(shares < 1).sum()}, more on "
             f"{(shares > 1).sum()}."
         )
         yield ""
