@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from test_images import png
+from raw_png import png
 
 from graddesc import images
 

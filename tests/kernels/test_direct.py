@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import reference
-from conftest import SHAPES
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageDraw, ImageFont
 from scipy.sparse.csgraph import connected_components
+from shapes import SHAPES
 
 from graddesc import isa
 

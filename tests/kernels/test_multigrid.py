@@ -6,10 +6,10 @@ import importlib
 import numpy as np
 import pytest
 import reference
-from conftest import SHAPES
 from graddesc._kernels import pyramid, stencil
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse.linalg import splu
+from shapes import SHAPES
 
 from graddesc import isa
 

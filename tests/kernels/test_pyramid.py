@@ -5,9 +5,9 @@ import importlib
 import numpy as np
 import pytest
 import reference
-from conftest import SHAPES
 from graddesc._kernels import pyramid
 from numpy.testing import assert_allclose, assert_array_equal
+from shapes import SHAPES
 
 from graddesc import _kernels
 from graddesc.restoration.problem import fill_pyramid

@@ -5,9 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 import reference
-from conftest import SHAPES, use_level
 from graddesc._kernels import stencil
+from levels import use_level
 from numpy.testing import assert_allclose, assert_array_equal
+from shapes import SHAPES
 
 import graddesc
 from graddesc import _kernels, losses

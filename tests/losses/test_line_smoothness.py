@@ -7,12 +7,13 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 import reference
-from conftest import SHAPES, WIDE_SHAPES, use_level
 from graddesc._kernels import line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from levels import use_level
 from numpy.testing import assert_allclose, assert_array_equal
+from shapes import SHAPES, WIDE_SHAPES
 
 from graddesc import losses
 from graddesc.losses.sweeps import Momentum

@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import reference
-from conftest import use_level
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from levels import use_level
 from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc

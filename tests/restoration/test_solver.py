@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import scenes
-from conftest import use_level
+from levels import use_level
 from numpy.testing import assert_array_equal
 
 import graddesc

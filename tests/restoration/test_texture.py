@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 import scipy.ndimage
-from conftest import use_level
+from levels import use_level
 from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc
