@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import pytest
+from cases import each
 from loops import minimize_compiled as minimize
 from loops import minimize_in_python
 from scipy import LowLevelCallable
@@ -165,7 +166,7 @@ ENDLESS = {"step": Constant(1e-9), "tol": 0.0, "maxiter": 2**31 - 1}
 # The faces of the problems
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+@each("problem", PROBLEMS)
 def test_compiled_faces_are_the_problems(problem):
     fun, jac = problem.compiled
     for seed in range(3):
@@ -185,10 +186,14 @@ def test_the_face_of_a_quadratic_outlives_it():
 
 # The compiled loop is the loop in Python
 
+# Of three variables: in two, a conjugate direction may be at a right angle to the gradient up to rounding, and what a
+# search does then depends on the order of sums.
+BOWL = Quadratic(np.array([[2, 0.5, 0], [0.5, 5, 1], [0, 1, 14]]), [2.0, 1.0, -1.0], start=[0.0, 1.0, 2.0])
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
-@pytest.mark.parametrize("step", STEPS, ids=name)
-@pytest.mark.parametrize("problem", [StyblinskiTang(3), ExtendedRosenbrock(4), PROBLEMS[0]], ids=name)
+
+@each("direction", DIRECTIONS)
+@each("step", STEPS)
+@each("problem", [StyblinskiTang(3), ExtendedRosenbrock(4), BOWL])
 def test_the_same_iterations_as_in_python(problem, step, direction):
     # Sums are in another order, and chaos is near: a few iterations must agree.
     fun, jac = problem.compiled
@@ -264,8 +269,8 @@ def test_searches_by_slopes_that_fail_become_rare():
     assert result.njev < 6 * result.nit
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
-@pytest.mark.parametrize("step", [StrongWolfe(), Backtracking(), ExactLineSearch()], ids=name)
+@each("problem", PROBLEMS)
+@each("step", [StrongWolfe(), Backtracking(), ExactLineSearch()])
 def test_the_fast_ones_solve_every_problem(problem, step):
     fun, jac = problem.compiled
     result = minimize(fun, problem.start, jac=jac, step=step, direction=LBFGS(), maxiter=3000)
@@ -314,8 +319,8 @@ def shifted(library, shift):
     return LowLevelCallable(library.value, data), LowLevelCallable(library.gradient, data)
 
 
-@pytest.mark.parametrize("step", STEPS, ids=name)
-@pytest.mark.parametrize("direction", DIRECTIONS[:3] + DIRECTIONS[-3:], ids=name)
+@each("step", STEPS)
+@each("direction", DIRECTIONS[:3] + DIRECTIONS[-3:])
 def test_ctypes_callables_with_data_are_counted_exactly(library, step, direction):
     fun, jac = shifted(library, 2.5)
     calls = library.counters()
@@ -326,8 +331,8 @@ def test_ctypes_callables_with_data_are_counted_exactly(library, step, direction
     assert result.fun < 52.75
 
 
-@pytest.mark.parametrize("step", [*STEPS, Constant(2e-3)], ids=name)
-@pytest.mark.parametrize("direction", [Steepest(), HeavyBall(0.9), Nesterov(), LBFGS(), Adam()], ids=name)
+@each("step", [*STEPS, Constant(2e-3)])
+@each("direction", [Steepest(), HeavyBall(0.9), Nesterov(), LBFGS(), Adam()])
 def test_the_result_is_the_best_point_evaluated(step, direction):
     doubles = ctypes.POINTER(ctypes.c_double)
     seen = []
@@ -473,12 +478,8 @@ def test_defaults_are_those_of_the_classes():
 # Many starts
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 50])
-@pytest.mark.parametrize(
-    ("step", "direction"),
-    [(StrongWolfe(), LBFGS()), (ExactLineSearch(), Steepest()), (Constant(1e-3), Adam())],
-    ids=name,
-)
+@each("threads", [1, 2, 3, 50])
+@each("step, direction", [(StrongWolfe(), LBFGS()), (ExactLineSearch(), Steepest()), (Constant(1e-3), Adam())])
 def test_many_starts_are_as_each_alone(threads, step, direction):
     starts = np.random.default_rng(1).uniform(-2.0, 2.0, (23, 2))
     before = starts.copy()
@@ -584,8 +585,8 @@ def test_the_interpreter_runs_on_meanwhile():
     assert len(seen) > 10
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if not isinstance(step, (Constant, InverseTime))], ids=name)
-@pytest.mark.parametrize("direction", [Steepest(), LBFGS(), ConjugateGradient()], ids=name)
+@each("step", [step for step in STEPS if not isinstance(step, (Constant, InverseTime))])
+@each("direction", [Steepest(), LBFGS(), ConjugateGradient()])
 def test_what_is_not_finite_is_never_accepted(step, direction):
     result = minimize(NOTCH[0], [5.0], jac=NOTCH[1], step=step, direction=direction, maxiter=500)
     assert result.status in (1, 2, 3)

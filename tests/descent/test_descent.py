@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.optimize
+from cases import each
 from hypothesis import given
 from hypothesis import strategies as st
 from loops import LOOPS
@@ -125,7 +126,7 @@ def test_rosenbrock_takes_11990_iterations():
     assert k == 11990
 
 
-@pytest.mark.parametrize("maxiter", [1, 2, 5, 11, 12, 13, 100])
+@each("maxiter", [1, 2, 5, 11, 12, 13, 100])
 def test_quadratic_is_descended_as_by_the_book_to_the_last_bit(maxiter):
     with unconverged(maxiter < 11):
         x, fx, k = gradient_descent(f_quadratic, df_quadratic, (0, 1), maxiter=maxiter)
@@ -155,9 +156,9 @@ def test_k_counts_one_more_than_the_steps_only_where_the_gradient_is_small():
 # Every problem, every step rule, every direction
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
-@pytest.mark.parametrize("step", STEPS, ids=name)
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+@each("direction", DIRECTIONS)
+@each("step", STEPS)
+@each("problem", PROBLEMS)
 def test_promises_hold_whatever_happens(problem, step, direction):
     counted = Counted(problem)
     start = problem.start
@@ -197,8 +198,8 @@ FAST = [
 ]
 
 
-@pytest.mark.parametrize(("step", "direction"), FAST, ids=name)
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+@each("step, direction", FAST)
+@each("problem", PROBLEMS)
 def test_the_fast_ones_solve_every_problem(problem, step, direction):
     result = minimize(problem, problem.start, jac=problem.gradient, step=step, direction=direction, maxiter=3000)
     assert result.fun >= problem.minimum - 1e-9 * abs(problem.minimum)
@@ -236,9 +237,9 @@ def projected(x, g, low, high):
     return np.abs(x - np.clip(x - g, low, high)).max()
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
-@pytest.mark.parametrize("step", STEPS, ids=name)
-@pytest.mark.parametrize("problem", [Rosenbrock(4), Wood(), BroydenTridiagonal(8), Beale()], ids=name)
+@each("direction", DIRECTIONS)
+@each("step", STEPS)
+@each("problem", [Rosenbrock(4), Wood(), BroydenTridiagonal(8), Beale()])
 def test_every_trial_respects_the_bounds(problem, step, direction):
     rng = np.random.default_rng(problem.n)
     low = problem.start - rng.random(problem.n)
@@ -263,8 +264,8 @@ def test_every_trial_respects_the_bounds(problem, step, direction):
         assert projected(result.x, problem.gradient(result.x), low, high) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("step", "direction"),
+@each(
+    "step, direction",
     [
         (BarzilaiBorwein(), Steepest()),
         (StrongWolfe(), LBFGS()),
@@ -273,7 +274,6 @@ def test_every_trial_respects_the_bounds(problem, step, direction):
         (StrongWolfe(curvature=0.4), ConjugateGradient()),
         (Backtracking(), Nesterov()),
     ],
-    ids=name,
 )
 @given(seed=st.integers(0, 2**31))
 def test_bounded_quadratics_are_solved_as_by_an_active_set_method(step, direction, seed):
@@ -301,8 +301,8 @@ def test_bounded_quadratics_are_solved_as_by_an_active_set_method(step, directio
     np.testing.assert_allclose(result.x, peer.x, atol=3e-5)
 
 
-@pytest.mark.parametrize("step", [StrongWolfe(), Backtracking()], ids=name)
-@pytest.mark.parametrize("seed", range(4))
+@each("step", [StrongWolfe(), Backtracking()])
+@each("seed", range(4))
 def test_bounds_do_not_spoil_the_quasi_newton_direction(step, seed):
     # Without the two metrics most directions point out of the box, and 3 to 100 times as many trials are needed.
     rng = np.random.default_rng(seed)
@@ -352,8 +352,8 @@ def onto_simplex(x):
     return np.maximum(x - excess[np.flatnonzero(u > excess)[-1]], 0.0)
 
 
-@pytest.mark.parametrize("step", SEARCHES, ids=name)
-@pytest.mark.parametrize("direction", [Steepest(), LBFGS(), ConjugateGradient(), Nesterov()], ids=name)
+@each("step", SEARCHES)
+@each("direction", [Steepest(), LBFGS(), ConjugateGradient(), Nesterov()])
 def test_any_projection(step, direction):
     target = np.array([0.9, 0.4, -0.3, 0.1])
     problem = Quadratic(np.eye(4), -target, start=np.full(4, 0.25))
@@ -394,8 +394,8 @@ def test_a_start_outside_a_set_is_moved_and_said_so():
     assert "x0 was outside the set that projection maps to" in result.message
 
 
-@pytest.mark.parametrize("ulps", [1, 2, 3, 4, 8])
-@pytest.mark.parametrize("at", ["low", "high"])
+@each("ulps", [1, 2, 3, 4, 8])
+@each("at", ["low", "high"])
 def test_bounds_too_close_for_differences(ulps, at):
     low = 1.0
     high = low + ulps * np.finfo(float).eps
@@ -821,7 +821,7 @@ def test_patience_is_for_searches():
     assert minimize(**arguments, step=ExactLineSearch()).status == 7
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("direction", DIRECTIONS)
 def test_a_schedule_of_zero_stays_where_it_is(direction):
     arguments = {"fun": f_quadratic, "x0": [0, 1], "jac": df_quadratic, "direction": direction, "history": True}
     late = minimize(**arguments, step=lambda k: 0.0 if k < 3 else 0.1, maxiter=33)
@@ -920,8 +920,8 @@ def test_as_a_method_of_scipy_what_it_cannot_use():
 # Bad input
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
+@each(
+    "change, error, message",
     [
         ({"x0": []}, ValueError, r"x0 must have shape \(n,\) with n >= 1, got \(0,\)"),
         ({"x0": np.ones((2, 2, 2))}, ValueError, r"x0 must have shape \(n,\) with n >= 1, got \(2, 2, 2\)"),
@@ -1052,10 +1052,8 @@ def test_a_schedule_that_diverges_ends_soon(direction):
     assert result.fun == problem(result.x) <= problem(problem.start)
 
 
-@pytest.mark.parametrize(
-    "step", [ExactLineSearch(), Backtracking(), StrongWolfe(), HagerZhang()], ids=lambda s: type(s).__name__
-)
-@pytest.mark.parametrize("direction", MOMENTA, ids=lambda d: type(d).__name__)
+@each("step", [ExactLineSearch(), Backtracking(), StrongWolfe(), HagerZhang()])
+@each("direction", MOMENTA)
 def test_every_direction_goes_with_every_search(direction, step):
     problem = Rosenbrock(2)
     result = minimize(problem, problem.start, jac=problem.gradient, step=step, direction=direction)

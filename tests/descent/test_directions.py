@@ -3,6 +3,7 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+from cases import each
 from hypothesis import given
 from hypothesis import strategies as st
 from loops import LOOPS
@@ -70,13 +71,9 @@ def test_heavy_ball_by_the_book(problem):
     np.testing.assert_allclose(path(problem, Constant(step), HeavyBall(momentum), 40), expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("problem", "iterations"),
-    [(Quadratic(np.diag([1.0, 9.0])), 120), (StyblinskiTang(3), 50)],
-    ids=lambda value: type(value).__name__,
-)
-@pytest.mark.parametrize("momentum", [None, 0.6])
-@pytest.mark.parametrize("restart", [False, True])
+@each("problem, iterations", [(Quadratic(np.diag([1.0, 9.0])), 120), (StyblinskiTang(3), 50)])
+@each("momentum", [None, 0.6])
+@each("restart", [False, True])
 def test_nesterov_by_its_two_sequences(problem, iterations, momentum, restart):
     step, t = 0.01, 1.0
     x = y = problem.start
@@ -112,8 +109,8 @@ def test_adam_by_the_book():
     np.testing.assert_allclose(path(problem, Constant(0.02), Adam(), 50), expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("formula", FORMULAS)
-@pytest.mark.parametrize("n", [2, 5])
+@each("formula", FORMULAS)
+@each("n", [2, 5])
 def test_conjugate_gradients_end_on_a_quadratic_after_n_iterations(formula, n):
     rng = np.random.default_rng(n)
     root = rng.standard_normal((n, n))
@@ -179,7 +176,7 @@ def test_lbfgs_does_not_remember_negative_curvature():
     np.testing.assert_allclose(turn(g, s, -s, 1.0), -g / math.sqrt(5.0))
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=repr)
+@each("direction", DIRECTIONS)
 def test_a_forgotten_past_leaves_a_descent(direction):
     rng = np.random.default_rng(3)
     turn = direction.begin()
@@ -192,7 +189,7 @@ def test_a_forgotten_past_leaves_a_descent(direction):
         assert not np.shares_memory(g, d)
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=repr)
+@each("direction", DIRECTIONS)
 def test_after_a_restart_nothing_is_left_of_the_past(direction):
     rng = np.random.default_rng(4)
     turn, fresh = direction.begin(), direction.begin()
@@ -207,7 +204,7 @@ def test_after_a_restart_nothing_is_left_of_the_past(direction):
         np.testing.assert_array_equal(turn(g, s, 3.0 * s, 0.1), fresh(g, s, 3.0 * s, 0.1))
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=repr)
+@each("direction", DIRECTIONS)
 def test_settings_are_frozen_compare_and_hold_no_state(direction):
     assert direction == type(direction)(**vars(direction))
     first = path(Rosenbrock(), Constant(1e-4), direction, 20)

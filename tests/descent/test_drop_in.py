@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import scipy.optimize
+from cases import each
 from loops import LOOPS
 from scipy.optimize import OptimizeWarning, rosen, rosen_der
 
@@ -174,7 +175,7 @@ def test_a_box_with_one_side_is_left_open_without_a_warning(minimize):
 # Endings
 
 
-@pytest.mark.parametrize(("search", "direction"), [*itertools.product(SEARCHES, DIRECTIONS)])
+@each("search, direction", [*itertools.product(SEARCHES, DIRECTIONS)])
 def test_what_falls_for_ever_is_unbounded(minimize, search, direction):
     for scale in (1e-6, 1.0, 1e6):
         result = minimize(
@@ -337,7 +338,7 @@ def test_what_is_meant_is_asked_back():
 # Units and precision
 
 
-@pytest.mark.parametrize("unit", [1e-12, 1e-8, 1.0, 1e6, 1e12])
+@each("unit", [1e-12, 1e-8, 1.0, 1e6, 1e12])
 def test_units_of_values_and_variables_change_nothing(minimize, unit):
     settings = {"step": StrongWolfe(), "direction": LBFGS()}
     expected = minimize(rosen, [-1.2, 1.0], jac=rosen_der, **settings)

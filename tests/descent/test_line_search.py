@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from cases import each
 from loops import LOOPS, minimize_in_python
 from loops import minimize_compiled as minimize
 from scipy.optimize import Bounds, minimize_scalar
@@ -106,9 +107,9 @@ def start_of(problem, x, f, g):
     np.testing.assert_array_equal(g, problem.gradient(x))
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
-@pytest.mark.parametrize("problem", SMOOTH, ids=name)
-@pytest.mark.parametrize("search", [Backtracking(), Backtracking(initial=1.0, factor=0.3, sufficient_decrease=0.3)])
+@each("direction", DIRECTIONS)
+@each("problem", SMOOTH)
+@each("search", [Backtracking(), Backtracking(initial=1.0, factor=0.3, sufficient_decrease=0.3)])
 def test_backtracking_fulfils_the_condition_of_armijo(problem, search, direction):
     steps, _ = run(problem, search, direction)
     for x, f, g, d, trial in steps:
@@ -117,7 +118,7 @@ def test_backtracking_fulfils_the_condition_of_armijo(problem, search, direction
         assert problem(x + trial.alpha * d) <= f + search.sufficient_decrease * trial.alpha * g.dot(d)
 
 
-@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+@each("problem", SMOOTH)
 def test_backtracking_takes_the_first_power_that_will_do(problem):
     search = Backtracking(initial=2.0, factor=0.5)
     for x, f, g, d, trial in run(problem, search)[0]:
@@ -127,9 +128,9 @@ def test_backtracking_takes_the_first_power_that_will_do(problem):
         assert trial.alpha == alpha
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
-@pytest.mark.parametrize("problem", SMOOTH, ids=name)
-@pytest.mark.parametrize("curvature", [0.1, 0.9])
+@each("direction", DIRECTIONS)
+@each("problem", SMOOTH)
+@each("curvature", [0.1, 0.9])
 def test_strong_wolfe_fulfils_both_conditions(problem, direction, curvature):
     search = StrongWolfe(curvature=curvature)
     steps, _ = run(problem, search, direction)
@@ -141,8 +142,8 @@ def test_strong_wolfe_fulfils_both_conditions(problem, direction, curvature):
         assert abs(problem.gradient(end).dot(d)) <= curvature * abs(slope) * (1.0 + 1e-12)
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
-@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+@each("direction", DIRECTIONS)
+@each("problem", SMOOTH)
 def test_hager_zhang_fulfils_the_conditions_of_wolfe_or_the_approximate_ones(problem, direction):
     search = HagerZhang()
     steps, _ = run(problem, search, direction)
@@ -156,9 +157,9 @@ def test_hager_zhang_fulfils_the_conditions_of_wolfe_or_the_approximate_ones(pro
         assert last >= 0.9 * first * (1.0 + 1e-12)
 
 
-@pytest.mark.parametrize("problem", SMOOTH, ids=name)
-@pytest.mark.parametrize("formula", ["alternating", "adaptive", "long", "short"])
-@pytest.mark.parametrize("memory", [1, 4])
+@each("problem", SMOOTH)
+@each("formula", ["alternating", "adaptive", "long", "short"])
+@each("memory", [1, 4])
 def test_barzilai_borwein_stays_below_the_highest_recent_value(problem, formula, memory):
     steps, _ = run(problem, BarzilaiBorwein(formula, memory=memory))
     values = [f for _, f, _, _, _ in steps]
@@ -202,7 +203,7 @@ def test_barzilai_borwein_does_not_look_at_what_a_bound_holds():
     assert held > 3
 
 
-@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+@each("problem", SMOOTH)
 def test_exact_search_takes_the_steps_of_scipy_to_the_last_bit(problem):
     for x, f, g, d, trial in run(problem, ExactLineSearch(), maxiter=30)[0]:
         start_of(problem, x, f, g)
@@ -272,8 +273,8 @@ def test_from_zero_the_first_trial_moves_by_one():
     assert alphas[0] * np.linalg.norm(d) == pytest.approx(1.0, rel=1e-13)
 
 
-@pytest.mark.parametrize("search", [StrongWolfe(), HagerZhang()], ids=name)
-@pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), Beale()], ids=name)
+@each("search", [StrongWolfe(), HagerZhang()])
+@each("problem", [Rosenbrock(), Wood(), Beale()])
 def test_later_first_trials_expect_the_curvature_of_the_last_iteration(problem, search):
     curved = []
     for (x_before, _, g_before, d_before, before, _), (x, _, g, d, alphas, _) in itertools.pairwise(
@@ -330,7 +331,7 @@ def test_a_search_that_runs_out_of_trials_takes_a_sufficient_one(search):
     assert exhausted > 1
 
 
-@pytest.mark.parametrize("problem", SMOOTH, ids=name)
+@each("problem", SMOOTH)
 def test_exact_search_by_slopes_ends_where_the_slope_does(problem):
     for k, (x, f, g, d, trial) in enumerate(run(problem, ExactLineSearch(slopes=True), maxiter=30)[0]):
         start_of(problem, x, f, g)
@@ -395,8 +396,8 @@ def test_polyak_ends_at_the_higher_of_two_targets(target):
     assert (result.history.step > 0.0).all()
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("search", SEARCHES)
+@each("direction", DIRECTIONS)
 def test_evaluations_are_counted_exactly(search, direction):
     problem = BroydenTridiagonal(6)
     calls = {"f": 0, "g": 0}
@@ -437,10 +438,8 @@ class Box(Bounds):
         return np.clip(x, self.lb, self.ub)
 
 
-@pytest.mark.parametrize(
-    "project", [Box(-0.5, [0.7, 2.0, 0.1, 0.3]), onto_ball, onto_halfspace], ids=["box", "ball", "halfspace"]
-)
-@pytest.mark.parametrize("direction", [Steepest(), ConjugateGradient(), LBFGS()], ids=name)
+@each("project", [Box(-0.5, [0.7, 2.0, 0.1, 0.3]), onto_ball, onto_halfspace])
+@each("direction", [Steepest(), ConjugateGradient(), LBFGS()])
 def test_slopes_are_those_of_the_projected_path(project, direction):
     problem, rng, h = Wood(), np.random.default_rng(0), 1e-7
     kinds = set()
@@ -464,8 +463,8 @@ def test_slopes_are_those_of_the_projected_path(project, direction):
     assert kinds == {False, True}
 
 
-@pytest.mark.parametrize("search", [StrongWolfe(), StrongWolfe(curvature=0.1), HagerZhang()], ids=name)
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("search", [StrongWolfe(), StrongWolfe(curvature=0.1), HagerZhang()])
+@each("direction", DIRECTIONS)
 def test_a_corner_is_found_at_once(search, direction):
     # Beyond the last bound the path stands still: its slope is zero, though that of the chord is not.
     slopes = np.array([1.0, -3.0, 0.1])
@@ -754,8 +753,8 @@ def by_the_paper(phi, slope, first, search, theta=0.5, gamma=0.66, rho=5.0, retr
         return trials
 
 
-@pytest.mark.parametrize("first", 2.0 ** np.array([-10, -6, -4, -3, -2, -1, 0, 1, 2, 3, 5, 10]))  # they scale exactly
-@pytest.mark.parametrize(
+@each("first", 2.0 ** np.array([-10, -6, -4, -3, -2, -1, 0, 1, 2, 3, 5, 10]))  # they scale exactly
+@each(
     "search",
     [
         HagerZhang(),
@@ -763,9 +762,8 @@ def by_the_paper(phi, slope, first, search, theta=0.5, gamma=0.66, rho=5.0, retr
         HagerZhang(sufficient_decrease=1e-4, curvature=1e-4, max_trials=14),
         HagerZhang(sufficient_decrease=0.4, curvature=0.5),
     ],
-    ids=["default", "strict", "stricter", "steep"],
 )
-@pytest.mark.parametrize("function", ONE_DIMENSIONAL)
+@each("function", ONE_DIMENSIONAL)
 def test_hager_zhang_tries_the_steps_of_the_paper(function, search, first):
     phi = ONE_DIMENSIONAL[function]
     slope = derivative(phi)
@@ -821,8 +819,8 @@ def barrier_gradient(x):
     return np.array([1.0 - 1.0 / x[0], 2.0 * x[1]])
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("search", SEARCHES)
+@each("direction", DIRECTIONS)
 def test_trials_that_are_nan_are_shortened(search, direction):
     result = minimize(barrier, [1e-3, 3.0], jac=barrier_gradient, step=search, direction=direction, maxiter=2000)
     check(barrier, result)
@@ -833,8 +831,8 @@ def test_trials_that_are_nan_are_shortened(search, direction):
         np.testing.assert_allclose(result.x, [1.0, 0.0], atol=2e-5)
 
 
-@pytest.mark.parametrize("low", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@each("low", [math.nan, math.inf, -math.inf])
+@each("search", SEARCHES)
 def test_what_is_not_finite_is_never_accepted(search, low):
     def f(x):
         return float(x @ x) if np.abs(x).max() > 1.0 else low
@@ -849,7 +847,7 @@ def test_what_is_not_finite_is_never_accepted(search, low):
     assert result.status in (1, 2, 3)
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@each("search", SEARCHES)
 def test_gradients_that_are_not_finite_are_never_accepted(search):
     def f(x):
         return float(x @ x)
@@ -867,7 +865,7 @@ def test_gradients_that_are_not_finite_are_never_accepted(search):
     assert result.status in (1, 2, 3)
 
 
-@pytest.mark.parametrize("step", [*SEARCHES, Constant(0.1)], ids=name)
+@each("step", [*SEARCHES, Constant(0.1)])
 def test_a_projection_that_makes_nan_ends_the_run(step):
     calls = itertools.count()
 
@@ -880,8 +878,8 @@ def test_a_projection_that_makes_nan_ends_the_run(step):
     np.testing.assert_array_equal(result.x, [3.0, 4.0])
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("search", SEARCHES)
+@each("direction", DIRECTIONS)
 def test_flat_functions_end_with_lost_precision(search, direction):
     # The gradient is a lie, there is nothing to gain anywhere.
     result = minimize(
@@ -891,8 +889,8 @@ def test_flat_functions_end_with_lost_precision(search, direction):
     assert result.fun == 7.0
 
 
-@pytest.mark.parametrize("search", [s for s in SEARCHES if not isinstance(s, Polyak)], ids=name)
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("search", [s for s in SEARCHES if not isinstance(s, Polyak)])
+@each("direction", DIRECTIONS)
 def test_noise_is_survived(search, direction):
     def f(x):
         # Noise of 1e-6 that depends on the bits of x alone.
@@ -917,8 +915,8 @@ def test_slopes_lead_hager_zhang_through_noise():
     assert blurred.history.gradient_norm.min() < 1e-9 < 1e-4 < sharp.history.gradient_norm.min()
 
 
-@pytest.mark.parametrize(
-    ("search", "direction", "most"),
+@each(
+    "search, direction, most",
     [
         (StrongWolfe(), LBFGS(), 2.0),
         (Backtracking(), LBFGS(), 2.0),
@@ -927,10 +925,9 @@ def test_slopes_lead_hager_zhang_through_noise():
         (StrongWolfe(curvature=0.2), ConjugateGradient(), 6.0),
         (Backtracking(), ConjugateGradient(), 3.0),
     ],
-    ids=name,
 )
-@pytest.mark.parametrize("bounded", [False, True])
-@pytest.mark.parametrize("seed", range(4))
+@each("bounded", [False, True])
+@each("seed", range(4))
 def test_slopes_lead_where_the_last_bits_of_values_are_noise(search, direction, most, bounded, seed):
     for problem in (Rosenbrock(6), Wood(), StyblinskiTang(8), Himmelblau()):
 
@@ -947,8 +944,8 @@ def test_slopes_lead_where_the_last_bits_of_values_are_noise(search, direction, 
         assert result.nfev <= most * result.nit + 5
 
 
-@pytest.mark.parametrize("search", [Backtracking(1.0, sufficient_decrease=0.3), StrongWolfe(0.3)], ids=name)
-@pytest.mark.parametrize(("share", "status"), [(0.39, 1), (0.41, 2)])
+@each("search", [Backtracking(1.0, sufficient_decrease=0.3), StrongWolfe(0.3)])
+@each("share, status", [(0.39, 1), (0.41, 2)])
 def test_slopes_decide_where_values_are_blurred(search, share, status):
     # No more than 1 - 2 * 0.3 of the first slope may remain, upwards; values rise by less than their rounding.
     def g(x):
@@ -989,8 +986,8 @@ def test_a_run_that_converges_above_its_best_point_again_and_again_ends():
     assert result.nit < 300
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
-@pytest.mark.parametrize("direction", [Uphill(), Sideways()], ids=name)
+@each("search", SEARCHES)
+@each("direction", [Uphill(), Sideways()])
 def test_directions_that_do_not_descend_are_replaced(search, direction):
     problem = Quadratic(np.diag([1.0, 3.0]))
     result = minimize(problem, [3.0, 4.0], jac=problem.gradient, step=search, direction=direction, maxiter=200)
@@ -999,8 +996,8 @@ def test_directions_that_do_not_descend_are_replaced(search, direction):
     assert result.fun <= problem(np.array([3.0, 4.0]))
 
 
-@pytest.mark.parametrize("d", [math.nan, -math.inf])
-@pytest.mark.parametrize("step", [*SEARCHES, Constant(0.1)], ids=name)
+@each("d", [math.nan, -math.inf])
+@each("step", [*SEARCHES, Constant(0.1)])
 def test_a_direction_that_is_not_finite_is_not_followed(step, d):
     @dataclass(frozen=True)
     class Off(Uphill):
@@ -1013,7 +1010,7 @@ def test_a_direction_that_is_not_finite_is_not_followed(step, d):
     np.testing.assert_array_equal(result.x, [3.0, 4.0])
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@each("search", SEARCHES)
 def test_a_wrong_gradient_ends_with_a_sentence(search):
     problem = Quadratic(np.diag([1.0, 3.0]))
     result = minimize(problem, [3.0, 4.0], jac=lambda x: -problem.gradient(x), step=search, maxiter=100)
@@ -1021,8 +1018,8 @@ def test_a_wrong_gradient_ends_with_a_sentence(search):
     assert not result.success or isinstance(search, ExactLineSearch)
 
 
-@pytest.mark.parametrize("search", [s for s in SEARCHES if not isinstance(s, Polyak)], ids=name)
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("search", [s for s in SEARCHES if not isinstance(s, Polyak)])
+@each("direction", DIRECTIONS)
 def test_a_tolerance_below_rounding_ends_with_lost_precision_near_the_minimum(search, direction):
     problem = Quadratic(np.array([[2.0, 0.3], [0.3, 14.0]]), [2.0, 1.1], 1e3, start=[0.0, 1.0])
     result = minimize(
@@ -1033,8 +1030,8 @@ def test_a_tolerance_below_rounding_ends_with_lost_precision_near_the_minimum(se
     assert result.fun <= problem.minimum + 1e-9
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("search", SEARCHES)
+@each("direction", DIRECTIONS)
 def test_a_function_without_minimum_is_followed_down(search, direction):
     def f(x):
         return float(x[0])
@@ -1045,9 +1042,9 @@ def test_a_function_without_minimum_is_followed_down(search, direction):
     assert np.isfinite(result.x).all()
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
-@pytest.mark.parametrize("scale", [1e-200, 1e-140, 1e-8, 1e8, 1e140])
-@pytest.mark.parametrize("direction", DIRECTIONS, ids=name)
+@each("search", SEARCHES)
+@each("scale", [1e-200, 1e-140, 1e-8, 1e8, 1e140])
+@each("direction", DIRECTIONS)
 def test_huge_and_tiny_scales(search, direction, scale):
     def f(x):
         return scale * float(x @ x)
@@ -1063,7 +1060,7 @@ def test_huge_and_tiny_scales(search, direction, scale):
 # Settings
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=name)
+@each("search", SEARCHES)
 def test_settings_are_frozen_compare_and_hold_no_state(search):
     assert search == type(search)(**vars(search))
     before = repr(search)
@@ -1076,8 +1073,8 @@ def test_settings_are_frozen_compare_and_hold_no_state(search):
         search.new = 1
 
 
-@pytest.mark.parametrize(
-    ("build", "error", "message"),
+@each(
+    "build, error, message",
     [
         (lambda: ExactLineSearch(initial=0.0), ValueError, "initial must be a positive finite number, got 0.0"),
         (lambda: ExactLineSearch(tolerance=-1), ValueError, "tolerance must be a positive finite number, got -1"),

@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
+from cases import each
 from hypothesis import given
 from hypothesis import strategies as st
 
 from graddesc import problems
 from graddesc.problems import PROBLEMS, Quadratic, Rosenbrock
-
-
-def name(problem):
-    return f"{type(problem).__name__}-{problem.n}"
 
 
 def differences(f, x, h):
@@ -21,8 +18,8 @@ def differences(f, x, h):
     return g
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
-@pytest.mark.parametrize("seed", range(3))
+@each("problem", PROBLEMS)
+@each("seed", range(3))
 def test_gradient_is_that_of_the_value(problem, seed):
     x = problem.start + 0.1 * np.random.default_rng(seed).standard_normal(problem.n)
     g = problem.gradient(x)
@@ -31,7 +28,7 @@ def test_gradient_is_that_of_the_value(problem, seed):
     np.testing.assert_allclose(differences(problem, x, 1e-3), g, rtol=2e-6, atol=1e-8 * np.abs(g).max() + 1e3 * noise)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+@each("problem", PROBLEMS)
 def test_minimum_is_where_it_is_said_to_be(problem):
     for x in problem.minimizers:
         scale = np.abs(problem.gradient(problem.start)).max()
@@ -42,7 +39,7 @@ def test_minimum_is_where_it_is_said_to_be(problem):
             assert problem(x + 1e-2 * rng.standard_normal(problem.n)) >= problem.minimum
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+@each("problem", PROBLEMS)
 def test_arrays_are_new_and_have_the_shape_of_the_problem(problem):
     assert problem.start.shape == (problem.n,)
     assert problem.minimizers.shape[1:] == (problem.n,)
@@ -55,15 +52,15 @@ def test_arrays_are_new_and_have_the_shape_of_the_problem(problem):
     assert problem(x) > problem.minimum
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=name)
+@each("problem", PROBLEMS)
 def test_points_of_the_wrong_shape_are_refused(problem):
     for f in (problem, problem.gradient):
         with pytest.raises(ValueError, match=rf"x must have shape \({problem.n},\), got"):
             f(np.zeros(problem.n + 1))
 
 
-@pytest.mark.parametrize(
-    ("problem", "value"),
+@each(
+    "problem, value",
     [
         # The values at the start that Moré, Garbow and Hillstrom's definitions give.
         (problems.Rosenbrock(2), 24.2),
@@ -84,7 +81,6 @@ def test_points_of_the_wrong_shape_are_refused(problem):
         (problems.Trigonometric(10), 7.0757595e-03),
         (problems.BroydenTridiagonal(10), 21.0),
     ],
-    ids=lambda value: name(value) if hasattr(value, "n") else "",
 )
 def test_value_at_the_start(problem, value):
     assert problem(problem.start) == pytest.approx(value, rel=1e-5)

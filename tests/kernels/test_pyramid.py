@@ -5,6 +5,7 @@ import importlib
 import numpy as np
 import pytest
 import reference
+from cases import each
 from graddesc._kernels import pyramid
 from numpy.testing import assert_allclose, assert_array_equal
 from shapes import SHAPES
@@ -20,8 +21,9 @@ def incomplete(shape, dtype, missing, seed=0):
     return np.where(free, np.nan, x).astype(dtype), free
 
 
-@pytest.mark.parametrize("missing", [0.0, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("shape", [*SHAPES, (40, 61)], ids=str)
+@each("missing", [0.0, 0.5, 0.9, 1.0])
+@each("shape", [*SHAPES, (40, 61)])
+@each("dtype", [np.float32, np.float64])
 @pytest.mark.once
 def test_slow_twin_agrees(shape, missing, dtype, level):
     x, free = incomplete(shape, dtype, missing)
@@ -32,7 +34,7 @@ def test_slow_twin_agrees(shape, missing, dtype, level):
     assert_array_equal(x[~free], given[~free])
 
 
-@pytest.mark.parametrize("missing", [0.5, 0.95])
+@each("missing", [0.5, 0.95])
 @pytest.mark.once
 def test_every_level_and_thread_count_gives_the_same_bits(missing, dtype):
     results = set()

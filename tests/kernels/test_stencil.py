@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import reference
+from cases import each
 from graddesc._kernels import stencil
 from levels import use_level
 from numpy.testing import assert_allclose, assert_array_equal
@@ -15,7 +16,7 @@ from graddesc import _kernels, losses
 
 NAMES = ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"]
 FIRST, SECOND, EDGE = range(3)
-WIDE = [(13, 1200), (6, 800), (9, 8), (4, 7), (3, 3), (5, 2300), (400, 9)]
+ALL_SHAPES = [*SHAPES, (13, 1200), (6, 800), (9, 8), (4, 7), (5, 2300), (400, 9)]
 WIDEST = 447  # columns of a tile
 PARAMETERS = {"epsilon": 0.1, "scale": 0.3, "mu": 0.5, "kappa": 2.0}
 
@@ -67,11 +68,6 @@ def random_tensor(shape):
     return np.stack([(a * b).mean(0) for a, b in ((gx, gx), (gx, gy), (gy, gy))])
 
 
-@pytest.fixture(params=[*SHAPES, *WIDE], ids=str)
-def shape(request):
-    return request.param
-
-
 def test_rounding_makes_no_square_negative(dtype):
     # Bent across straight edges and nowhere else: the square is 0 but for rounding, whose root must not be NaN.
     i, j = np.mgrid[:9, :9].astype(dtype)
@@ -110,7 +106,8 @@ def test_gradient_vanishes_at_the_slow_minimiser(kind):
 @pytest.mark.parametrize("kind", [FIRST, SECOND, EDGE])
 @pytest.mark.once
 class TestKernels:
-    @pytest.mark.parametrize("channels", [1, 3])
+    @each("channels", [1, 3])
+    @each("shape", ALL_SHAPES)
     def test_energy_is_that_of_the_slow_twin(self, kind, shape, channels):
         case, strength, tensor = Case(kind, shape, channels=channels), 0.2, None
         if kind == EDGE:
@@ -119,7 +116,8 @@ class TestKernels:
         found = stencil.energy(operator(kind, strength=strength), case.x, tensor, 1, np.empty(shape[0]))
         assert_allclose(found, case.slow_energy(case.x), rtol=1e-10)
 
-    @pytest.mark.parametrize("channels", [1, 2])
+    @each("channels", [1, 2])
+    @each("shape", ALL_SHAPES)
     def test_gradient_is_the_difference_quotient_of_the_slow_twin(self, kind, shape, channels):
         # The weights are those at x, so that the gradient of the frozen quadratic is that of the energy there.
         case, h = Case(kind, shape, channels=channels), 1e-3
@@ -133,7 +131,8 @@ class TestKernels:
             # The error of the quotient is h^4 times a fifth derivative.
             assert_allclose(gradient[-1][place], quotient, atol=1e-6)
 
-    @pytest.mark.parametrize("channels", [1, 3])
+    @each("channels", [1, 3])
+    @each("shape", ALL_SHAPES)
     def test_weights_are_one_over_the_root_of_the_square(self, kind, shape, channels):
         case = Case(kind, shape, channels=channels)
         square = np.mean([reference.stencil_square(kind, plane, *case.tensor) for plane in case.x], axis=0)
@@ -151,6 +150,7 @@ class TestKernels:
         for expected, found in zip(alone, whole, strict=True):
             assert_array_equal(found[part][:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2])
 
+    @each("shape", ALL_SHAPES)
     def test_steps_are_one_over_the_diagonal(self, kind, shape):
         case = Case(kind, shape)
         steps = case.steps(np.full((1, *shape), 128, np.uint8))
@@ -159,6 +159,7 @@ class TestKernels:
             unit[0][place] = 1
             assert_allclose(1 / steps[0][place], max(case.gradient(unit)[0][place], 1e-9), rtol=1e-12)
 
+    @each("shape", ALL_SHAPES)
     def test_steps_of_channels_have_shares_of_their_own(self, kind, shape):
         case = Case(kind, shape, channels=3)
         shares = case.rng.integers(0, 129, (3, *shape)).astype(np.uint8)
@@ -167,8 +168,9 @@ class TestKernels:
         assert_allclose(case.steps(shares, 0.5), shares / 128 * everywhere, rtol=1e-15)
         assert everywhere.max() <= 1 / 0.5
 
-    @pytest.mark.parametrize("threads", [1, 3])
-    @pytest.mark.parametrize("shared", [True, False])
+    @each("threads", [1, 3])
+    @each("shared", [True, False])
+    @each("shape", ALL_SHAPES)
     def test_sweep_is_a_projected_step_from_beyond_the_image(self, kind, shape, threads, shared):
         case = Case(kind, shape, channels=2)
         free = (case.rng.random((1 if shared else 2, *shape)) < 0.8).astype(np.uint8)
@@ -229,7 +231,8 @@ def test_tiles_are_of_447_columns_at_most(start, fits):
             stencil.accelerate(case.operator, *arguments)
 
 
-@pytest.mark.parametrize("masks", [1, 3])
+@each("masks", [1, 3])
+@each("shape", ALL_SHAPES)
 def test_contrast_is_the_sum_of_squared_differences_to_free_pixels(shape, masks):
     rng = np.random.default_rng(0)
     x, free = rng.random((3, *shape)), (rng.random((masks, *shape)) < 0.3).astype(np.uint8)
@@ -244,6 +247,7 @@ def test_known_around_a_pixel_with_one_neighbour():
         assert stencil.known_around(free, 1, np.empty(shape[0]), np.empty(shape, np.uint8)) == 1
 
 
+@each("shape", ALL_SHAPES)
 def test_known_around_is_the_mean_of_windows(shape):
     free = (np.random.default_rng(0).random(shape) < 0.7).astype(np.uint8)
     expected = 0.0
@@ -285,17 +289,6 @@ class TestLosses:
         # Differences of numbers near 1 are right to 1e-7 in float32, whatever is left of them.
         assert_allclose(out, expected, atol=1e-4 * np.abs(expected).max() + 1e-6)
 
-    def test_gradient_vanishes_where_a_restoration_ends(self, name):
-        if name == "edge":
-            return  # its tensor's Gaussian follows the density of the known pixels
-        x, loss = image(), losses.by_name(name)
-        mask = np.random.default_rng(1).random(x.shape) < 0.7
-        best, info = graddesc.restore(np.where(mask, 0, x), mask, loss=loss, tol=1e-9, full_output=True)
-        assert info.success
-        inside = mask & (best > 1e-6) & (best < 1 - 1e-6)
-        start = np.abs(loss.gradient(scaled(np.where(mask, 0, x), mask))).max()
-        assert np.abs(loss.gradient(scaled(best, mask))[inside]).max() < 1e-3 * start
-
     @pytest.mark.usefixtures("every_thread")
     def test_levels_and_threads_give_the_same_bits(self, name):
         x = np.random.default_rng(0).random((70, 1300)).astype(np.float32)
@@ -305,14 +298,14 @@ class TestLosses:
         for threads in (2, 7):
             assert_array_equal(graddesc.restore(x, mask, loss=name, max_iter=15, threads=threads), expected)
 
-    @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (2, 9), (3, 3), (5, 4)], ids=str)
+    @each("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (2, 9), (3, 3), (5, 4)])
     def test_small_images_with_one_known_pixel_take_its_value(self, name, shape):
         mask = np.ones(shape, bool)
         mask[shape[0] // 2, shape[1] // 2] = False
         x = np.where(mask, 1.0, 0.25)
         assert_allclose(graddesc.restore(x, mask, loss=name), 0.25, atol=1e-6)
 
-    @pytest.mark.parametrize("shape", [(1, 200), (5, 60), (31, 40)], ids=str)
+    @each("shape", [(1, 200), (5, 60), (31, 40)])
     def test_tall_images_are_turned(self, name, shape):
         x = np.random.default_rng(0).random((2, *shape))
         mask = np.random.default_rng(1).random(x.shape) < 0.7
@@ -323,7 +316,7 @@ class TestLosses:
         assert_allclose(restored, expected.swapaxes(1, 2), rtol=0, atol=0 if name == "edge" else 1e-6)
         assert other.nit == info.nit
 
-    @pytest.mark.parametrize("init", ["image", "nearest"])
+    @each("init", ["image", "nearest"])
     def test_ends_at_the_same_picture_from_other_starts(self, name, init):
         x = image(80, 90)
         rng = np.random.default_rng(1)
@@ -368,7 +361,7 @@ class TestLosses:
         assert (np.diff(info.history) < 0).all()
         assert_array_equal(restored[~mask], x[~mask])
 
-    @pytest.mark.parametrize("size", [1e-30, 255.0, 1e5])
+    @each("size", [1e-30, 255.0, 1e5])
     def test_unit_of_floats_does_not_matter(self, name, size):
         x = 0.1 + 0.8 * image(30, 40)
         mask = np.random.default_rng(1).random(x.shape) < 0.8
@@ -376,6 +369,17 @@ class TestLosses:
         low, high = x[~mask].min(), x[~mask].max()
         unit = graddesc.restore((x - low) / (high - low), mask, loss=name, tol=1e-3)
         assert_allclose((big / size + 1) / 3, low + (high - low) * unit, atol=1e-6)
+
+
+@each("name", [name for name in NAMES if name != "edge"])  # its tensor's Gaussian follows how many pixels are known
+def test_gradient_vanishes_where_a_restoration_ends(name):
+    x, loss = image(), losses.by_name(name)
+    mask = np.random.default_rng(1).random(x.shape) < 0.7
+    best, info = graddesc.restore(np.where(mask, 0, x), mask, loss=loss, tol=1e-9, full_output=True)
+    assert info.success
+    inside = mask & (best > 1e-6) & (best < 1 - 1e-6)
+    start = np.abs(loss.gradient(scaled(np.where(mask, 0, x), mask))).max()
+    assert np.abs(loss.gradient(scaled(best, mask))[inside]).max() < 1e-3 * start
 
 
 def test_values_by_hand():
@@ -416,8 +420,8 @@ def test_parameters_are_checked(cls):
         cls(epsilon=1e-16)
 
 
-@pytest.mark.parametrize("value", [1e-15, 1e15])
-@pytest.mark.parametrize("name", ["edge_strength", "contrast", "epsilon", "first_order", "mixed"])
+@each("value", [1e-15, 1e15])
+@each("name", ["edge_strength", "contrast", "epsilon", "first_order", "mixed"])
 def test_extreme_parameters_restore_numbers(name, value):
     x = np.full((12, 20), 0.5, np.float32)
     mask = np.random.default_rng(1).random(x.shape) < 0.6
@@ -468,6 +472,7 @@ def test_every_level_measures_alike(name, monkeypatch):
 class TestTensor:
     """The structure tensor, its Gaussian and what is read off it, each against a slow twin."""
 
+    @each("shape", ALL_SHAPES)
     def test_tensor_is_the_damped_product_of_the_gradients(self, shape):
         x, contrast = np.random.default_rng(0).random((2, *shape)), 0.3
         expected = reference.structure_tensor(x, contrast)
@@ -475,7 +480,8 @@ class TestTensor:
         stencil.tensor(operator(EDGE, contrast=contrast), x, 1, out)
         assert_allclose(out, expected, atol=1e-14)
 
-    @pytest.mark.parametrize("radius", [0, 1, 5, 12])
+    @each("radius", [0, 1, 5, 12])
+    @each("shape", ALL_SHAPES)
     def test_blur_reflects_the_borders(self, shape, radius):
         from scipy.ndimage import correlate1d
 
@@ -487,6 +493,7 @@ class TestTensor:
         stencil.blur(plane, taps, 1, np.empty((shape[0], shape[1] + 2 * radius)))
         assert_allclose(plane, expected, rtol=1e-12)
 
+    @each("shape", ALL_SHAPES)
     def test_orient_reads_angle_and_strength_off_the_tensor(self, shape):
         strength, tensor = 0.2, random_tensor(shape)
         weights = np.zeros((4, *shape))

@@ -7,6 +7,7 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 import reference
+from cases import each
 from graddesc._kernels import line
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,7 +110,8 @@ def test_autograd_agrees(shape):
 # ---- the slow twin ----
 
 
-@pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
+@each("shape", SHAPES + WIDE_SHAPES)
+@each("dtype", [np.float32, np.float64])
 @pytest.mark.once
 def test_slow_twin_agrees(shape, dtype, level):
     x = random_image(shape, dtype)
@@ -154,7 +156,7 @@ def test_gradient_is_the_slope_of_the_value(dtype):
 # ---- inputs and outputs ----
 
 
-@pytest.mark.parametrize("layout", ["fortran", "strided", "reversed", "read-only"])
+@each("layout", ["fortran", "strided", "reversed", "read-only"])
 def test_strides_and_read_only(layout, dtype):
     x = random_image((9, 14), dtype)
     given = {
@@ -291,7 +293,8 @@ def squared_change(sweeps, free):
     return sweeps.change**2 * max(np.count_nonzero(free), 1)
 
 
-@pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
+@each("shape", SHAPES + WIDE_SHAPES)
+@each("dtype", [np.float32, np.float64])
 @pytest.mark.once
 def test_plain_sweeps_follow_the_slow_twin(shape, dtype, level):
     x, free = start(shape, dtype)
@@ -316,7 +319,8 @@ def test_plain_sweeps_follow_the_slow_twin(shape, dtype, level):
     assert_array_equal(plane, x)
 
 
-@pytest.mark.parametrize("shape", SHAPES + WIDE_SHAPES, ids=str)
+@each("shape", SHAPES + WIDE_SHAPES)
+@each("dtype", [np.float32, np.float64])
 @pytest.mark.once
 def test_accelerated_sweeps_follow_the_slow_twin(shape, dtype, level):
     x, free = start(shape, dtype)
