@@ -15,6 +15,7 @@ import sys
 
 import numpy as np
 import pytest
+from cases import each
 from graddesc._kernels import processor
 from graddesc._kernels._build import LEVELS
 
@@ -312,19 +313,19 @@ def public_callables():
         inner = value.__all__ if inspect.ismodule(value) else []
         for label, item in [(name, value), *((f"{name}.{i}", getattr(value, i)) for i in inner)]:
             if inspect.isfunction(item) or (inspect.isclass(item) and not issubclass(item, Exception)):
-                yield pytest.param(item, id=label)
+                yield label, item
 
 
-@pytest.mark.parametrize("item", list(public_callables()))
-def test_public_docstrings_name_every_parameter(item):
+@each("name, item", public_callables())
+def test_public_docstrings_name_every_parameter(name, item):
     doc = inspect.getdoc(item)
-    assert doc
+    assert doc, name
     for parameter in inspect.signature(item).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         lines = [line.split(":")[0] for line in doc.splitlines() if " : " in line]
         named = {word.strip(" *") for line in lines for word in line.split(",")}
-        assert parameter.name in named, f"the docstring does not describe {parameter.name}"
+        assert parameter.name in named, f"the docstring of {name} does not describe {parameter.name}"
 
 
 @pytest.mark.parametrize("needed", ["inspect", "types", "collections.abc"])

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+from cases import each
 from PIL import ExifTags, Image, PngImagePlugin
 from raw_png import png, png_rows
 
@@ -82,8 +83,8 @@ def reads(tmp_path):
 
 
 class TestRoundTrip:
-    @pytest.mark.parametrize("extension", HOLDS)
-    @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.kind)
+    @each("extension", HOLDS)
+    @each("picture", PICTURES)
     def test_each_kind_in_each_format(self, tmp_path, extension, picture):
         path = tmp_path / f"image{extension}"
         if picture.kind not in HOLDS[extension]:
@@ -93,6 +94,7 @@ class TestRoundTrip:
             return
         images.write(path, picture)
         back = images.read(path)
+        path.unlink()
         assert back.kind == picture.kind
         assert back.pixels.dtype == picture.pixels.dtype
         if images.is_lossy(path):
@@ -507,7 +509,7 @@ class TestRefused:
         with pytest.raises(images.ImageFileError, match="not an image, or not one of PNG"):
             reads(data, "image.png")
 
-    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
+    @each("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
     def test_truncated_anywhere(self, reads, kind):
         image = Image.fromarray(RNG.integers(0, 256, (40, 50), np.uint8))
         whole = saved(image.convert("RGB") if kind == "WEBP" else image, kind)
@@ -516,7 +518,7 @@ class TestRefused:
             with pytest.raises(images.ImageFileError, match=r"image: "):
                 reads(whole[:end])
 
-    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
+    @each("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"])
     def test_damage_gives_an_image_or_the_one_error(self, reads, kind):
         image = Image.fromarray(COLOUR)
         whole = saved(

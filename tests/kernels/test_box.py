@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from cases import each
 from graddesc._kernels import box
 
 # Twins of the kernel in NumPy.
@@ -46,8 +47,8 @@ def test_by_hand():
     assert box.largest(np.array([5.0, 0.25, -6.0])) == 6.0
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 16, 101])
-@pytest.mark.parametrize("seed", range(5))
+@each("n", [1, 2, 3, 16, 101])
+@each("seed", range(5))
 def test_as_the_twins(n, seed):
     x, d, g, low, high = sample(n, seed)
     bounds, out = box.Box(low, high), np.empty(n)

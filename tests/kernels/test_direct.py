@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import reference
+from cases import each
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageDraw, ImageFont
 from scipy.sparse.csgraph import connected_components
@@ -130,7 +131,7 @@ def test_solutions_are_those_of_sparse_matrices(kind, name):
             assert_allclose(restored, reference.direct(kind, x, case), rtol=0, atol=1e-8 if name == "half" else 1e-11)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@each("shape", SHAPES)
 @pytest.mark.once
 def test_every_size_and_border(kind, shape):
     rng = np.random.default_rng(0)

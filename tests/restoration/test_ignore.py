@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import each
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import stencil_energy
 
@@ -40,10 +41,8 @@ def test_nothing_leaks_through_a_wall_of_one_pixel(loss):
     assert np.abs(leaked - image)[mask].max() > 5
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize(
-    "settings", [{}, {"step": SCHEDULE, "max_iter": 5}, {"max_iter": 0}, {"init": "nearest"}], ids=str
-)
+@each("loss", LOSSES)
+@each("settings", [{}, {"step": SCHEDULE, "max_iter": 5}, {"max_iter": 0}, {"init": "nearest"}])
 def test_what_the_ignored_pixels_hold_does_not_matter(loss, settings):
     image, mask, wall = two_sides()
     expected = restore(np.where(wall, 300.0, image), mask, ignore=wall, loss=loss, **settings)
@@ -77,8 +76,8 @@ def grid(present):
     return index
 
 
-@pytest.mark.parametrize("shape", [(7, 9), (1, 6), (5, 1), (2, 2), (1, 1), (3, 3)])
-@pytest.mark.parametrize("loss", ["line", "harmonic", "biharmonic", "tv", "hessian-tv"])
+@each("shape", [(7, 9), (1, 6), (5, 1), (2, 2), (1, 1), (3, 3)])
+@each("loss", ["line", "harmonic", "biharmonic", "tv", "hessian-tv"])
 def test_with_nothing_ignored_the_loss_is_the_loss(loss, shape):
     loss = losses.by_name(loss)
     x = RNG.random(shape)

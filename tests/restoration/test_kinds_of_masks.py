@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import each
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageDraw, ImageFont
 
@@ -37,8 +38,8 @@ def blocks(canvas):
         canvas.rectangle([8 + 20 * k, 10 + 15 * k, 21 + 20 * k, 23 + 15 * k], fill=255)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("draw", [text, scratches, blocks], ids=lambda draw: draw.__name__)
+@each("loss", LOSSES)
+@each("draw", [text, scratches, blocks])
 @pytest.mark.once
 def test_what_is_written_over_an_image_is_taken_off(loss, draw):
     truth, mask = scene(), drawn(draw)
@@ -67,8 +68,8 @@ def test_what_a_corner_tells_is_continued_within_the_range(loss):
     assert_allclose(restored[:20, 20], truth[:20, 19], atol=0.05)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("shape", [(1, 60), (60, 1), (2, 40), (40, 3)], ids=str)
+@each("loss", LOSSES)
+@each("shape", [(1, 60), (60, 1), (2, 40), (40, 3)])
 def test_thin_images_are_interpolated(loss, shape):
     # A ramp along the image, of which the first of each nine across its length is known.
     ramp = np.linspace(0.2, 0.8, max(shape))
@@ -81,8 +82,8 @@ def test_thin_images_are_interpolated(loss, shape):
         assert_allclose(restored, truth, atol=0.01)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("place", [(0, 0), (48, 55), (95, 109)], ids=str)
+@each("loss", LOSSES)
+@each("place", [(0, 0), (48, 55), (95, 109)])
 def test_one_known_pixel_is_all_there_is(loss, place):
     mask = np.ones(SHAPE, bool)
     mask[place] = False

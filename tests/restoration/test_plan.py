@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from cases import each
 from numpy.testing import assert_array_equal
 
 import graddesc
@@ -29,8 +30,8 @@ def line_function(x):
     return losses.LineSmoothness().value_and_gradient(x)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
-@pytest.mark.parametrize("loss", [*LOSSES, losses.EdgeAligned(epsilon=0.03), line_function], ids=str)
+@each("dtype", DTYPES)
+@each("loss", [*LOSSES, losses.EdgeAligned(epsilon=0.03), line_function])
 def test_a_plan_is_restore(loss, dtype):
     mask = holes()
     plan = graddesc.Plan(mask, loss=loss)
@@ -48,10 +49,10 @@ def test_a_plan_is_restore(loss, dtype):
         assert_array_equal(image, kept)
 
 
-@pytest.mark.parametrize("loss", ["line", "edge"])
-@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
-@pytest.mark.parametrize("own", [False, True], ids=["a mask for all", "a mask for each"])
-@pytest.mark.parametrize("shaped", [False, True], ids=["any", "this shape"])
+@each("loss", ["line", "edge"])
+@each("axis", [0, 1, 2, -1, -3])
+@each("own", [False, True])
+@each("shaped", [False, True])
 def test_channels(loss, axis, own, shaped):
     image = np.moveaxis(frames(np.float32), 0, axis)
     mask = np.moveaxis(np.stack([holes(seed=seed) for seed in range(3)]), 0, axis) if own else holes()

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import reference
+from cases import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from levels import use_level
@@ -36,7 +37,10 @@ def as_dtype(image, dtype):
     return image.astype(dtype)
 
 
-@pytest.fixture(params=[np.uint8, np.uint16, np.float32, np.float64], ids=lambda d: d.__name__)
+IMAGE_DTYPES = [np.uint8, np.uint16, np.float32, np.float64]
+
+
+@pytest.fixture(params=IMAGE_DTYPES, ids=lambda d: d.__name__)
 def image_dtype(request):
     return request.param
 
@@ -173,8 +177,8 @@ def test_starts_themselves():
     assert_array_equal(started(np.full((1, 5), 9.0))[0, [0, 4]], [0.25, 0.75])
 
 
-@pytest.mark.parametrize(
-    ("shape", "known"),
+@each(
+    "shape, known",
     [
         ((1, 1), [(0, 0)]),
         ((1, 50), [(0, 7), (0, 30)]),
@@ -184,6 +188,7 @@ def test_starts_themselves():
         ((2, 3), [(0, 0), (1, 2)]),
     ],
 )
+@each("image_dtype", IMAGE_DTYPES)
 def test_few_known_pixels_give_a_sane_image(shape, known, image_dtype):
     mask = np.ones(shape, bool)
     image = as_dtype(np.random.default_rng(0).random(shape), image_dtype)
@@ -320,8 +325,9 @@ def test_callable_loss_that_is_wrong(loss, error, message):
 # ---- what is kept ----
 
 
-@pytest.mark.parametrize("recipe", ["solver", "classic"])
-@pytest.mark.parametrize("channel_axis", [None, 0, 1, 2, -1, -2, -3])
+@each("recipe", ["solver", "classic"])
+@each("channel_axis", [None, 0, 1, 2, -1, -2, -3])
+@each("image_dtype", IMAGE_DTYPES)
 def test_known_pixels_and_the_input_stay(recipe, channel_axis, image_dtype):
     image = as_dtype(np.stack([scene(), scene() ** 2, 1 - scene()]), image_dtype)
     image = image[0] if channel_axis is None else np.moveaxis(image, 0, channel_axis)
@@ -471,8 +477,8 @@ def test_bounds_clamp_the_corrupt_pixels():
     assert_allclose(free, restore(image, mask), atol=1e-6)
 
 
-@pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e-3, 255, 1e30, 1e300])
-@pytest.mark.parametrize("offset", [0, -0.5, 3])
+@each("factor", [1e-300, 1e-30, 1e-3, 255, 1e30, 1e300])
+@each("offset", [0, -0.5, 3])
 def test_scale_does_not_matter(factor, offset):
     image = scene() + offset
     mask = np.random.default_rng(0).random(image.shape) < 0.8

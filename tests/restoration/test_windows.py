@@ -5,6 +5,7 @@ import importlib
 import numpy as np
 import pytest
 import reference
+from cases import each
 from graddesc._kernels import regions, stencil
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
@@ -322,8 +323,8 @@ def some_masks(shape):
     yield (rows + cols) % 97 == 0
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("margin", [0, 4, 7])
+@each("shape", SHAPES)
+@each("margin", [0, 4, 7])
 @pytest.mark.once
 def test_windows_hold_what_is_free_and_a_margin_and_do_not_meet(shape, margin):
     for mask in some_masks(shape):
