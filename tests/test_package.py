@@ -20,7 +20,7 @@ from graddesc._kernels import processor
 from graddesc._kernels._build import LEVELS
 
 import graddesc
-from graddesc import _build, _kernels, isa
+from graddesc import _build, _kernels, isa, processors
 
 MODULES = [m.name for m in pkgutil.walk_packages(graddesc.__path__, "graddesc.")]
 MODULES = [name for name in MODULES if name != "graddesc.__main__" and not name.startswith("graddesc._kernels")]
@@ -66,7 +66,7 @@ def test_every_module_has_types():
     assert {path.parent.name for path in inline} == {"descent", "graddesc", "line_search", "losses", "restoration"}
     typed = {
         *("arguments", "containers", "directions", "endings", "report", "result", "schedules", "shades", "signals"),
-        *("skimage", "tiff"),
+        *("processors", "skimage", "tiff"),
     }
     assert {path.stem for path in inline if path.parent == root} == typed
     for path in inline:
@@ -217,12 +217,12 @@ print(os.waitpid(child, 0)[1])
 
 
 def test_no_more_threads_than_processors_nor_than_there_is_work_for():
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    available = processors.available()
     assert isa.team_size(1) == 1
-    assert isa.team_size(10**6) == processors
-    assert isa.team_size(10**6, 10**9) == processors
+    assert isa.team_size(10**6) == available
+    assert isa.team_size(10**6, 10**9) == available
     assert isa.team_size(10**6, 64 * 64) == 1
-    assert isa.team_size(10**6, 2 * 2**15) == min(2, processors)
+    assert isa.team_size(10**6, 2 * 2**15) == min(2, available)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to processors")

@@ -1,20 +1,9 @@
 """What the kernels run on: the compiled level that `graddesc._kernels` has chosen, and the number of threads."""
 
-import os
-
-from graddesc import _build
+from graddesc import _build, processors
 from graddesc._kernels import AVAILABLE, LEVEL
 
 _PIXELS_OF_A_THREAD = 2**15  # fewer are done before another thread has come
-
-
-def _processors():
-    """How many processors this process may use."""
-    if hasattr(os, "process_cpu_count"):  # since Python 3.13
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def team_size(threads, pixels=None):
@@ -36,7 +25,7 @@ def team_size(threads, pixels=None):
         threads = min(threads, max(1, pixels // _PIXELS_OF_A_THREAD))
     if threads == 1:
         return 1  # without a question to the system, which takes microseconds
-    return min(threads, _processors())
+    return min(threads, processors.available())
 
 
 def build_config():
