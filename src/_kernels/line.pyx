@@ -25,16 +25,8 @@ from libc.string cimport memcpy, memset
 include "rows.pxi"
 include "threads.pxi"
 
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    /* For writing, into the second-level cache: the first has no room for rows that come later. */
-    #define graddesc_prefetch(address) __builtin_prefetch((address), 1, 2)
-    #else
-    #define graddesc_prefetch(address) ((void) (address))
-    #endif
-    """
-    void prefetch "graddesc_prefetch"(const void *address) noexcept nogil
+cdef extern from "portable.h" nogil:
+    void prefetch "graddesc_prefetch"(const void *address) noexcept
 
 cdef enum:
     STRIP = 512  # columns in a strip, about

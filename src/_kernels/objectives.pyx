@@ -5,7 +5,10 @@ its gradient g computed along the way unless g is NULL.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport M_PI, atan2, cos, exp, hypot, sin
+from libc.math cimport atan2, cos, exp, hypot, sin
+
+cdef extern from "portable.h":
+    const double PI "GRADDESC_PI"
 
 ctypedef double (*evaluate_t)(int n, const double *x, double *g) noexcept nogil
 
@@ -170,7 +173,7 @@ cdef double wood(int n, const double *x, double *g) noexcept nogil:
 
 
 cdef double helical_valley(int n, const double *x, double *g) noexcept nogil:
-    cdef double theta = atan2(x[1], x[0]) / (2.0 * M_PI), r = hypot(x[0], x[1]), turn = 100.0 / (2.0 * M_PI * r * r)
+    cdef double theta = atan2(x[1], x[0]) / (2.0 * PI), r = hypot(x[0], x[1]), turn = 100.0 / (2.0 * PI * r * r)
     if theta < -0.25:
         theta += 1.0
     clear(3, g)

@@ -12,21 +12,9 @@ from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, isfinite, isnan, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-cdef extern from *:
-    """
-    #include <time.h>
-    static double graddesc_clock(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    }
-    static void graddesc_nap(void) {
-        struct timespec pause = {0, 200000};
-        nanosleep(&pause, NULL);
-    }
-    """
-    double clock "graddesc_clock"() noexcept nogil
-    void nap "graddesc_nap"() noexcept nogil
+cdef extern from "clock.h" nogil:
+    double clock "graddesc_clock"() noexcept
+    void nap "graddesc_nap"() noexcept
 
 include "../threads.pxi"
 
