@@ -21,6 +21,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("graddesc")
 
 
+def pytest_collection_modifyitems(items):
+    """Skip what is marked `posix` on other systems."""
+    if not hasattr(os, "fork"):
+        for item in items:
+            if item.get_closest_marker("posix"):
+                item.add_marker(pytest.mark.skip(reason="this system is not POSIX"))
+
+
 @pytest.fixture(params=_kernels.AVAILABLE)
 def level(request, monkeypatch):
     """Every compiled level in turn; the package uses it for the length of the test."""

@@ -122,7 +122,7 @@ def test_what_compiled_modules_need_is_missing(absent, statement):
     assert re.match(r"(ImportError|ModuleNotFoundError): ", result.stderr.splitlines()[-1])
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.posix
 def test_an_interrupt_at_any_import_comes_out():
     """At each import a child of the process goes on in its place, and is interrupted there."""
     code = """
@@ -196,7 +196,7 @@ assert (np.full(4, 1e-40, np.float32) * np.float32(0.5) > 0).all()
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.posix
 def test_threads_survive_a_fork():
     code = """
 import os, signal

@@ -87,6 +87,7 @@ QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
         ),
     ],
 )
+@pytest.mark.posix
 def test_quota(tmp_path, groups, mounts, files, expected):
     assert processors.quota(system(tmp_path, groups, mounts, files)) == expected
 

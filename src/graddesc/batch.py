@@ -20,6 +20,7 @@ _CLASSIC_ITERATIONS = 500
 _DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
 _ITERATIONS = 1  # the status of a run that has done as many as it may
 _MOST_PAINTS = 64  # values of what was painted on a transparent layer
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))  # of a path's parts: Windows has two
 _EXTRAS = ("animate", "history", "report", "confidence")  # files that go with one restoration
 
 
@@ -127,7 +128,7 @@ def restore_files(request):
 def _jobs(request):
     """The restorations that are asked for, and whether they are a batch."""
     options, output = request.options, request.output
-    into_directory = output != "-" and (output.endswith(os.sep) or os.path.isdir(output))
+    into_directory = output != "-" and (output.endswith(_SEPARATORS) or os.path.isdir(output))
     batch = len(request.inputs) > 1
     if options.json and output == "-":
         raise UsageError("--json and OUT - both want standard output")
@@ -137,20 +138,21 @@ def _jobs(request):
         return [job], False
     if "-" in request.inputs:
         raise UsageError("IN - has no name to write it by: OUT must be a file")
-    is_file = os.path.exists(output.rstrip(os.sep)) and not os.path.isdir(output)
+    is_file = os.path.exists(output.rstrip("".join(_SEPARATORS))) and not os.path.isdir(output)
     if output == "-" or is_file or (not into_directory and outputs.extension(output)):
         number = len(request.inputs)
         raise UsageError(f"OUT must be a directory (end it with {os.sep}) for {number} inputs, got {output}")
     for name in _EXTRAS:
         if batch and getattr(options, name) is not None:
             raise UsageError(f"--{name} goes with one input, got {len(request.inputs)}")
-    names = {}
+    jobs, sources = [], {}
     for source in request.inputs:
         name = os.path.basename(source)
-        if name in names:
-            raise UsageError(f"{names[name]} and {source} would be the same file in {output}")
-        names[name] = source
-    jobs = [_Job(source, os.path.join(output, name), _mask_of(source, options.mask)) for name, source in names.items()]
+        file = os.path.normcase(name)
+        if file in sources:
+            raise UsageError(f"{sources[file]} and {source} would be the same file in {output}")
+        sources[file] = source
+        jobs.append(_Job(source, os.path.join(output, name), _mask_of(source, options.mask)))
     _check_paths(jobs, options)
     os.makedirs(output, exist_ok=True)
     return jobs, batch
@@ -182,7 +184,7 @@ def _check_paths(jobs, options):
 
 
 def _place(name, path):
-    return (path, name in ("IN", "--mask")) if path == "-" else os.path.realpath(path)
+    return (path, name in ("IN", "--mask")) if path == "-" else outputs.place(path)
 
 
 def _take(taken, name, path, source, others=()):
@@ -293,8 +295,6 @@ def _extras(job, options, picture, restored, mask, info, seconds, recorder):
             shares = np.rint(shares * 65535).astype(np.uint16)
         contents[options.confidence] = images.encode(options.confidence, images.Picture(shares, frames=picture.frames))
     if options.report is not None:
-        import shlex
-
         from graddesc import report
 
         contents[options.report] = report.page(
@@ -304,11 +304,22 @@ def _extras(job, options, picture, restored, mask, info, seconds, recorder):
             info=info,
             seconds=seconds,
             loss=options.loss,
-            command="graddesc " + shlex.join([*options.argv, *["--overwrite"] * (not options.overwrite)]),
+            command=_command([*options.argv, *["--overwrite"] * (not options.overwrite)]),
             title=job.source,
             confidence=info.confidence,
         )
     return contents
+
+
+def _command(argv):
+    """The command as the system's shell takes it."""
+    if os.name == "nt":
+        import subprocess
+
+        return subprocess.list2cmdline(["graddesc", *argv])
+    import shlex
+
+    return shlex.join(["graddesc", *argv])
 
 
 def _count(flags, mask, picture):

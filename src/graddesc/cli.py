@@ -256,11 +256,21 @@ def _restore(arguments):
         from graddesc import plots
 
         plots.require_matplotlib()
-    request = batch.Request(arguments.inputs, arguments.output, arguments, _note, _say, _read)
+    inputs = [found for path in arguments.inputs for found in _expanded(path)]
+    request = batch.Request(inputs, arguments.output, arguments, _note, _say, _read)
     try:
         return batch.restore_files(request)
     except batch.UsageError as error:
         return arguments.parser.error(str(error))
+
+
+def _expanded(path, shell_expands=os.name != "nt"):
+    """The files that a pattern stands for, where the shell leaves that to commands; what stands for none, as it is."""
+    if shell_expands or not set(path) & set("*?"):
+        return [path]
+    import glob
+
+    return sorted(glob.glob(path.replace("[", "[[]"))) or [path]
 
 
 def _corrupt(arguments):
@@ -352,7 +362,7 @@ def _check_paths(arguments, sources, targets):
     for name, path in {**sources, **targets}.items():
         if path is None:
             continue
-        place = (path, "input" if name in sources else "output") if path == "-" else os.path.realpath(path)
+        place = (path, "input" if name in sources else "output") if path == "-" else outputs.place(path)
         other = taken.setdefault(place, name)
         if other != name and (name, other) != ("OUT", "IN"):
             arguments.parser.error(f"{other} and {name} are the same file: {path}")

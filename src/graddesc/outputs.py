@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 
-__all__ = ["check", "extension", "write"]
+__all__ = ["check", "extension", "place", "write"]
 
 
 def extension(path):
@@ -24,6 +24,22 @@ def extension(path):
         The extension with its dot, "" if there is none.
     """
     return os.path.splitext(os.fspath(path))[1].lower()
+
+
+def place(path):
+    """Return what tells two files apart: the real path, in one case where the system knows no other.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The path.
+
+    Returns
+    -------
+    str
+        The same for two paths of one file, whether it exists or not.
+    """
+    return os.path.normcase(os.path.realpath(path))
 
 
 def check(path, *, overwrite=False):
@@ -129,7 +145,16 @@ def write(path, data, *, overwrite=False):
         raise OSError(f"{path}: {error.strerror}") from None
     finally:
         if os.path.exists(temporary):
-            os.unlink(temporary)
+            _remove(temporary)
+
+
+def _remove(path):
+    """Remove a file, one that is read-only too, which Windows keeps."""
+    try:
+        os.unlink(path)
+    except PermissionError:
+        os.chmod(path, stat.S_IWRITE)
+        os.unlink(path)
 
 
 def _rename_to_new(temporary, target, path):

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-# Ends but for the interrupt, for which Python has a handler; Windows knows only the first.
-_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+# Ends but for the interrupt, for which Python has a handler; Windows knows the first and the last.
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK") if hasattr(signal, name)]
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -306,6 +306,7 @@ def test_a_plan_serves_all_files_with_its_mask(folder, run, monkeypatch):
         (["in0.png", "-", "--json"], "--json and OUT - both want standard output"),
     ],
 )
+@pytest.mark.posix
 def test_wrong_usage(folder, run, arguments, message):
     write_batch()
     for directory in ("m", "l"):

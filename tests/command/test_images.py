@@ -572,6 +572,7 @@ class TestStandardInput:
         with pytest.raises(images.ImageFileError, match="standard input: more than 10000000 bytes"):
             images.read("-")
 
+    @pytest.mark.posix
     def test_a_pipe_by_name(self):
         reader, writer = os.pipe()
         os.write(writer, saved(Image.fromarray(GREY), "PNG"))

@@ -18,6 +18,7 @@ def test_writes_a_new_file(tmp_path):
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.posix
 def test_a_new_file_has_the_permissions_that_umask_leaves(tmp_path, umask):
     before = os.umask(umask)
     try:
@@ -35,6 +36,7 @@ def test_an_existing_file_is_kept(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
+@pytest.mark.posix
 def test_overwriting_keeps_the_permissions(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     (tmp_path / "a").chmod(0o640)
@@ -95,6 +97,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch, overwrite, error):
     assert not overwrite or (tmp_path / "a").read_bytes() == b"old"
 
 
+@pytest.mark.posix
 def test_a_symbolic_link_is_followed(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real" / "file")
@@ -120,13 +123,14 @@ def test_a_directory_is_no_target(tmp_path, overwrite):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.posix
 def test_a_device_is_no_target(overwrite):
     with pytest.raises(OSError, match="/dev/null is not a regular file; - writes to standard output"):
         outputs.check("/dev/null", overwrite=overwrite)
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.posix
 def test_a_pipe_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "a")
     with pytest.raises(OSError, match="is not a regular file"):
@@ -134,17 +138,20 @@ def test_a_pipe_is_not_replaced(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "a").stat().st_mode)
 
 
+@pytest.mark.posix
 def test_a_file_is_no_directory(tmp_path):
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(OSError, match="Not a directory"):
         outputs.check(tmp_path / "a" / "b")
 
 
+@pytest.mark.posix
 def test_a_directory_that_takes_no_files():
     with pytest.raises(PermissionError, match="cannot write to /proc: "):
         outputs.check("/proc/a")
 
 
+@pytest.mark.posix
 def test_a_name_too_long(tmp_path):
     with pytest.raises(OSError, match="File name too long"):
         outputs.check(tmp_path / ("a" * 300))

@@ -150,7 +150,7 @@ def child():
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.posix
 def test_a_child_starts_afresh():
     code = """
 run(lambda k: time.sleep(0.001), 4, 3)
@@ -164,7 +164,7 @@ run(lambda k: print(k), 1, 2)
     assert (process.stdout, process.stderr) == ("0\n0\n", "")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.posix
 def test_a_child_of_a_process_whose_threads_are_in_rounds():
     # The rounds are a kernel's. Parts that take the GIL, as those of `run` do, make CPython 3.11 hang now and then: it
     # forks while a thread without the GIL holds the lock of the list of threads, and waits for that lock in the child.
