@@ -7,7 +7,7 @@ import os
 import sys
 
 
-def main():
+def main() -> int:
     """Import the command, run it and return its exit code."""
     try:
         from graddesc import signals

@@ -1,5 +1,8 @@
 """What ``graddesc restore`` does: files restored, one or many in one process, and what is told of each."""
 
+from __future__ import annotations
+
+import argparse
 import contextlib
 import dataclasses
 import functools
@@ -7,12 +10,22 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable, Container, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 import graddesc
 from graddesc import images, masks, outputs
+from graddesc.images import Picture
+from graddesc.result import Result
 from graddesc.shades import percent
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from graddesc.animation import Recorder
 
 __all__ = ["Request", "UsageError", "restore_files"]
 
@@ -23,9 +36,14 @@ _MOST_PAINTS = 64  # values of what was painted on a transparent layer
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))  # of a path's parts: Windows has two
 _EXTRAS = ("animate", "history", "report", "confidence")  # files that go with one restoration
 
+_Told: TypeAlias = dict[str, Any]  # as --json tells it
+_Callback: TypeAlias = Callable[[Result], object]
+_Place: TypeAlias = str | tuple[str, bool]  # a file; of "-" whether it is the input
+_Taken: TypeAlias = dict[_Place, tuple[str, str]]  # what files are used for, and for which source
+
 
 # What `Plan` takes and the command does not tell.
-_DEFAULTS = {
+_DEFAULTS: dict[str, Any] = {
     "step": None,
     "init": "pyramid",
     "max_iter": None,
@@ -60,12 +78,12 @@ class Request:
         Reads an image file.
     """
 
-    inputs: list
+    inputs: list[str]
     output: str
-    options: object
-    note: object
-    say: object
-    read: object = images.read
+    options: argparse.Namespace
+    note: Callable[[str], object]
+    say: Callable[[str], object]
+    read: Callable[[str], Picture] = images.read
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,13 +100,13 @@ class _Plans:
     """What is kept from one file to the next: the last mask file, and the last plan."""
 
     mask_path: str | None = None
-    mask: object = None
-    key: tuple = ()
-    flags: object = None
-    plan: object = None
+    mask: Picture | None = None
+    key: tuple[tuple[int, ...], int | None] | None = None
+    flags: NDArray[np.bool_] | None = None
+    plan: graddesc.Plan | None = None
 
 
-def restore_files(request):
+def restore_files(request: Request) -> int:
     """Restore files; return the exit code of the command.
 
     One fault in a batch is told in one line, and the other files are done.
@@ -101,7 +119,7 @@ def restore_files(request):
         What keeps a single file from being restored.
     """
     jobs, batch = _jobs(request)
-    plans, codes = _Plans(), set()
+    plans, codes = _Plans(), set[int]()
     for job in jobs:
         try:
             code, told = _restore_file(job, request, plans)
@@ -125,7 +143,7 @@ def restore_files(request):
     return next((code for code in (_FAILED, _NOT_CONVERGED) if code in codes), _DONE)
 
 
-def _jobs(request):
+def _jobs(request: Request) -> tuple[list[_Job], bool]:
     """The restorations that are asked for, and whether they are a batch."""
     options, output = request.options, request.output
     into_directory = output != "-" and (output.endswith(_SEPARATORS) or os.path.isdir(output))
@@ -145,7 +163,8 @@ def _jobs(request):
     for name in _EXTRAS:
         if batch and getattr(options, name) is not None:
             raise UsageError(f"--{name} goes with one input, got {len(request.inputs)}")
-    jobs, sources = [], {}
+    jobs: list[_Job] = []
+    sources: dict[str, str] = {}
     for source in request.inputs:
         name = os.path.basename(source)
         file = os.path.normcase(name)
@@ -158,17 +177,17 @@ def _jobs(request):
     return jobs, batch
 
 
-def _mask_of(source, mask):
+def _mask_of(source: str, mask: str | None) -> str | None:
     """The mask file of an image: that which is given, or one of the same name in a directory that is given."""
     if mask is None or mask == "-" or not os.path.isdir(mask):
         return mask
     return os.path.join(mask, os.path.basename(source))
 
 
-def _check_paths(jobs, options):
+def _check_paths(jobs: list[_Job], options: argparse.Namespace) -> None:
     """Refuse outputs that would replace one another, a mask, or an input but their own."""
     extras = {f"--{name}": getattr(options, name) for name in _EXTRAS}
-    taken = {}
+    taken: _Taken = {}
     for job in jobs:
         _take(taken, "IN", job.source, job.source)
     for job in jobs:
@@ -183,18 +202,18 @@ def _check_paths(jobs, options):
             _take(taken, name, path, jobs[0].source)
 
 
-def _place(name, path):
+def _place(name: str, path: str) -> _Place:
     return (path, name in ("IN", "--mask")) if path == "-" else outputs.place(path)
 
 
-def _take(taken, name, path, source, others=()):
+def _take(taken: _Taken, name: str, path: str, source: str, others: Container[str] = ()) -> None:
     """Note that a file is used, or raise if it is already, for anything but the others."""
     other, _ = taken.setdefault(_place(name, path), (name, source))
     if (other, source) != (name, taken[_place(name, path)][1]) and other not in others:
         raise UsageError(f"{other} and {name} are the same file: {path}")
 
 
-def _restore_file(job, request, plans):
+def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Told]:
     """Restore one file; return its exit code and what is to be told of it."""
     options = request.options
     for path in (job.target, *(getattr(options, name) for name in _EXTRAS)):
@@ -209,11 +228,11 @@ def _restore_file(job, request, plans):
     for name in ("animate", "report", *deep_png):
         if picture.frames and getattr(options, name) is not None:
             raise ValueError(f"{job.source} is a stack of frames: --{name} goes with one image")
-    if job.mask != plans.mask_path:
+    if job.mask is not None and job.mask != plans.mask_path:
         plans.mask_path, plans.mask = job.mask, request.read(job.mask)
     nodata = options.nodata if options.nodata is not None else picture.nodata
-    mask, alpha, told, extremes = _corrupt_pixels(job, picture, plans.mask, options.nodata)
-    for line in told:
+    mask, alpha, notes, extremes = _corrupt_pixels(job, picture, plans.mask, options.nodata)
+    for line in notes:
         request.note(line)
     if lossy:
         request.note(f"{job.target} is a JPEG file, which changes the known pixels: PNG keeps them")
@@ -230,7 +249,6 @@ def _restore_file(job, request, plans):
     if options.classic:
         classic_step = graddesc.InverseTime(1.5, floor=0.015)
         settings = {"step": classic_step, "init": "image", "max_iter": _CLASSIC_ITERATIONS, **settings}
-    axes = {"channel_axis": picture.channel_axis, "frame_axis": picture.frame_axis}
     # The solver starts from a better image than the corrupt one, "texture" from one that is restored already: what is
     # shown of the others is a run of its own, from the corrupt image itself.
     apart = recorder is not None and not options.classic and options.loss != "texture"
@@ -240,7 +258,14 @@ def _restore_file(job, request, plans):
         settings |= {"full_output": True, "confidence": options.confidence is not None or options.report is not None}
         if picture.frames:
             restored, info = graddesc.restore(
-                picture.pixels, mask, loss=options.loss, threads=options.threads, callback=callback, **axes, **settings
+                picture.pixels,
+                mask,
+                loss=options.loss,
+                threads=options.threads,
+                callback=callback,
+                channel_axis=picture.channel_axis,
+                frame_axis=picture.frame_axis,
+                **settings,
             )
         else:
             plan = _plan(plans, mask, picture, options)
@@ -254,7 +279,7 @@ def _restore_file(job, request, plans):
             plan(picture.pixels, callback=recorder, init="image", **again)
 
     result = dataclasses.replace(picture, pixels=restored, alpha=alpha)
-    contents = {job.target: images.encode(job.target, result)}
+    contents: dict[str, ReadableBuffer] = {job.target: images.encode(job.target, result)}
     contents |= _extras(job, options, picture, restored, mask, info, seconds, recorder)
     for path, data in contents.items():
         outputs.write(path, data, overwrite=options.overwrite)
@@ -268,22 +293,32 @@ def _restore_file(job, request, plans):
     return _NOT_CONVERGED, told
 
 
-def _plan(plans, mask, picture, options):
+def _plan(plans: _Plans, mask: NDArray[np.bool_], picture: Picture, options: argparse.Namespace) -> graddesc.Plan:
     """The plan of a mask, that of the last file if it serves."""
     key = picture.pixels.shape, picture.channel_axis
-    if plans.key != key or not np.array_equal(plans.flags, mask):
-        plans.plan = graddesc.Plan(
-            mask, picture.pixels.shape, loss=options.loss, channel_axis=picture.channel_axis, threads=options.threads
-        )
-        plans.key, plans.flags = key, mask
+    if plans.plan is not None and plans.flags is not None and plans.key == key and np.array_equal(plans.flags, mask):
+        return plans.plan
+    plans.plan = graddesc.Plan(
+        mask, picture.pixels.shape, loss=options.loss, channel_axis=picture.channel_axis, threads=options.threads
+    )
+    plans.key, plans.flags = key, mask
     return plans.plan
 
 
-def _extras(job, options, picture, restored, mask, info, seconds, recorder):
+def _extras(
+    job: _Job,
+    options: argparse.Namespace,
+    picture: Picture,
+    restored: NDArray[Any],
+    mask: NDArray[np.bool_],
+    info: Result,
+    seconds: float,
+    recorder: Recorder | None,
+) -> dict[str, ReadableBuffer]:
     """The contents of the files that go with a restoration, by their paths."""
-    contents = {}
+    contents: dict[str, ReadableBuffer] = {}
     if recorder is not None:
-        kind = outputs.extension(options.animate)[1:]
+        kind: Any = outputs.extension(options.animate)[1:]
         contents[options.animate] = recorder.encode(restored, kind)
     if options.history is not None:
         from graddesc import plots
@@ -311,7 +346,7 @@ def _extras(job, options, picture, restored, mask, info, seconds, recorder):
     return contents
 
 
-def _command(argv):
+def _command(argv: list[str]) -> str:
     """The command as the system's shell takes it."""
     if os.name == "nt":
         import subprocess
@@ -322,13 +357,21 @@ def _command(argv):
     return shlex.join(["graddesc", *argv])
 
 
-def _count(flags, mask, picture):
+def _count(flags: NDArray[np.bool_], mask: NDArray[np.bool_], picture: Picture) -> int:
     """How many values are marked where a mask is true."""
     wide = mask if mask.ndim == flags.ndim or picture.channel_axis is None else mask[..., np.newaxis]
     return int(np.count_nonzero(flags & wide))
 
 
-def _told(job, options, picture, mask, extremes, info, seconds):
+def _told(
+    job: _Job,
+    options: argparse.Namespace,
+    picture: Picture,
+    mask: NDArray[np.bool_],
+    extremes: list[int] | None,
+    info: Result,
+    seconds: float,
+) -> _Told:
     """What is told of a restoration."""
     shape = picture.pixels.shape
     pixels = _of_pixels(mask, picture)
@@ -352,7 +395,7 @@ def _told(job, options, picture, mask, extremes, info, seconds):
     }
 
 
-def _line(told):
+def _line(told: _Told) -> str:
     """What is told of a restoration, in a line."""
     count, total, extremes = told["corrupt"], told["pixels"], told["extremes"]
     marked = f" that were {extremes[0]} or {extremes[1]}" if extremes else ""
@@ -365,9 +408,14 @@ def _line(told):
 # ---- what is corrupt ----
 
 
-def _corrupt_pixels(job, picture, mask_picture, nodata):
+def _corrupt_pixels(
+    job: _Job, picture: Picture, mask_picture: Picture | None, nodata: float | None
+) -> tuple[NDArray[np.bool_], NDArray[Any] | None, list[str], list[int] | None]:
     """The mask of a picture, its alpha once that is filled, what is to be told of them, and the extremes that told."""
-    pixels, alpha, told, extremes = picture.pixels, picture.alpha, [], None
+    pixels: NDArray[Any] = picture.pixels
+    alpha: NDArray[Any] | None = picture.alpha
+    told: list[str] = []
+    extremes = None
     missing = _missing(picture, nodata)
     if mask_picture is not None:
         mask = _as_mask(job.mask, mask_picture, picture)
@@ -405,12 +453,14 @@ def _corrupt_pixels(job, picture, mask_picture, nodata):
     return mask, alpha, told, extremes
 
 
-def _of_pixels(mask, picture):
+def _of_pixels(mask: NDArray[np.bool_], picture: Picture) -> NDArray[np.bool_]:
     """A mask of the values of a picture as one of its pixels."""
-    return mask.any(axis=-1) if picture.channel_axis is not None and mask.ndim == picture.pixels.ndim else mask
+    if picture.channel_axis is None or mask.ndim < picture.pixels.ndim:
+        return mask
+    return np.asarray(mask.any(axis=-1))
 
 
-def _holds(dtype, nodata):
+def _holds(dtype: np.dtype[Any], nodata: float) -> bool:
     """Whether a pixel can have the value for nodata."""
     try:
         masks.detect(np.zeros((1, 1), dtype), extremes=False, nodata=nodata)
@@ -419,14 +469,14 @@ def _holds(dtype, nodata):
     return True
 
 
-def _missing(picture, nodata):
+def _missing(picture: Picture, nodata: float | None) -> NDArray[np.bool_]:
     """What is NaN, or has a value for nodata, that of the file or the one that is given, in all its channels."""
     find = functools.partial(masks.detect, picture.pixels, picture.channel_axis, extremes=False)
     missing = find(nodata=nodata)
     return missing if picture.nodata is None else missing | find(nodata=picture.nodata)
 
 
-def _as_mask(path, mask, picture):
+def _as_mask(path: str | None, mask: Picture, picture: Picture) -> NDArray[np.bool_]:
     """A picture as a mask: what is not zero, in any channel, or, where it has holes, what is transparent."""
     if mask.size != picture.size:
         found, wanted = (" x ".join(map(str, size)) for size in (mask.size, picture.size))
@@ -434,9 +484,9 @@ def _as_mask(path, mask, picture):
         if mask.size == picture.stored_shape:
             turned = ", which the image has before its EXIF rotation: turn the mask as the image is shown"
         raise ValueError(f"{path}: the mask must have the image's {wanted} rows and columns, got {found}{turned}")
-    flags = mask.pixels != 0
+    flags: NDArray[np.bool_] = mask.pixels != 0
     if mask.channel_axis is not None:
-        flags = flags.any(axis=-1)
+        flags = np.asarray(flags.any(axis=-1))
     if mask.alpha is not None and not (mask.alpha == np.iinfo(mask.alpha.dtype).max).all():
         clear = mask.alpha == 0
         if not clear.any():
@@ -451,14 +501,15 @@ def _as_mask(path, mask, picture):
     if len(flags) > 1:
         count = f"one frame or {len(picture.pixels)}, as the image has" if picture.frames else "one frame"
         raise ValueError(f"{path}: the mask must have {count}, got {len(flags)}")
-    return flags[0]
+    first: NDArray[np.bool_] = flags[0]
+    return first
 
 
 # ---- progress ----
 
 
 @contextlib.contextmanager
-def _progress(total):
+def _progress(total: int | None) -> Iterator[Callable[[Result], None] | None]:
     """Give a callback that moves a bar on the terminal; None without a terminal or without tqdm."""
     with contextlib.ExitStack() as stack:
         bar = None
@@ -471,21 +522,21 @@ def _progress(total):
             yield None
         else:
 
-            def advance(intermediate_result):
+            def advance(intermediate_result: Result) -> None:
                 bar.set_postfix(loss=f"{intermediate_result.fun:.6g}", refresh=False)
                 bar.update(intermediate_result.nit - bar.n)
 
             yield advance
 
 
-def _both(*callbacks):
+def _both(*callbacks: _Callback | None) -> _Callback | None:
     """One callback for all that are not None; None for none, which spares the solver its copies."""
-    callbacks = [callback for callback in callbacks if callback is not None]
-    if not callbacks:
+    given = [callback for callback in callbacks if callback is not None]
+    if not given:
         return None
 
-    def call(intermediate_result):
-        for callback in callbacks:
+    def call(intermediate_result: Result) -> None:
+        for callback in given:
             callback(intermediate_result)
 
     return call

@@ -1,5 +1,7 @@
 """The command ``graddesc``."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import dataclasses
@@ -8,9 +10,17 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import graddesc
 from graddesc import signals
+
+if TYPE_CHECKING:
+
+    from graddesc.images import Picture
+
+    _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 # Exit codes; wrong usage is argparse's 2, and an end by a signal is told as shells do: 128 + its number.
 _DONE, _FAILED = 0, 1
@@ -23,7 +33,7 @@ _DEMO_DIRECTORY = "graddesc-demo"
 _EPILOG = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but not converged, 130 interrupted"
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
     Parameters
@@ -42,7 +52,7 @@ def main(argv=None):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
     try:
         with signals.terminable():
-            code = _run(argv)
+            code: int = _run(argv)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -56,7 +66,7 @@ def main(argv=None):
     return code
 
 
-def _run(argv):
+def _run(argv: Sequence[str] | None) -> Any:
     argv = _joined(sys.argv[1:] if argv is None else argv)
     try:
         arguments = _parser().parse_args(argv)
@@ -66,9 +76,9 @@ def _run(argv):
         return end.code
 
 
-def _joined(argv):
+def _joined(argv: Sequence[str]) -> list[str]:
     """The arguments, a number after --nodata in one with it: argparse takes -1e10 for an option."""
-    joined = []
+    joined: list[str] = []
     for argument in argv:
         if joined and joined[-1] == "--nodata":
             joined[-1] += f"={argument}"
@@ -77,7 +87,7 @@ def _joined(argv):
     return joined
 
 
-def _discard_unwritten():
+def _discard_unwritten() -> None:
     """Discard what the standard streams do not take, or the interpreter would try again at its end, and complain."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -88,7 +98,7 @@ def _discard_unwritten():
                 os.dup2(nowhere.fileno(), stream.fileno())
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="graddesc", description=graddesc.__doc__, epilog=_EPILOG, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"graddesc {graddesc.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -180,13 +190,15 @@ def _parser():
     return parser
 
 
-def _command(commands, name, run, text):
+def _command(
+    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     parser.set_defaults(run=run, parser=parser)
     return parser
 
 
-def _add_demo(demos, name, text):
+def _add_demo(demos: _Commands, name: str, text: str) -> argparse.ArgumentParser:
     """Add a demo: the function of this name in demos.py, whose keywords are the options."""
     parser = _command(demos, name, _demo, text)
     parser.set_defaults(demo=name)
@@ -200,18 +212,18 @@ def _add_demo(demos, name, text):
     return parser
 
 
-def _add_overwrite(parser):
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
-def _add_threads(parser):
+def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", type=_positive_int, default=1, help="threads (default: 1)")
 
 
-def _argument(kind, wanted, accepted):
+def _argument(kind: Callable[[str], Any], wanted: str, accepted: Callable[[Any], bool]) -> Callable[[str], Any]:
     """Make an argument type: a value of this kind for which accepted(value) holds."""
 
-    def convert(text):
+    def convert(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
@@ -223,15 +235,16 @@ def _argument(kind, wanted, accepted):
     return convert
 
 
-def _loss(text):
+def _loss(text: str) -> str:
     if text not in _LOSSES:
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(_LOSSES)}, got {text!r}")
     return text
 
 
-def _number(text):
+def _number(text: str) -> float:
     """A number as Python has it: an int where it is one, which floats may not hold."""
-    for kind in (int, float):
+    kinds: tuple[Callable[[str], float], ...] = (int, float)
+    for kind in kinds:
         with contextlib.suppress(ValueError):
             return kind(text)
     raise argparse.ArgumentTypeError(f"must be a number, or nan, got {text!r}")
@@ -245,7 +258,7 @@ _not_negative = _argument(float, "a non-negative number", lambda x: 0 <= x < mat
 _probability = _argument(float, "a number between 0 and 1", lambda x: 0 <= x <= 1)
 
 
-def _restore(arguments):
+def _restore(arguments: argparse.Namespace) -> int:
     from graddesc import batch
 
     _check_extension(arguments, "--animate", arguments.animate, (".gif", ".webp", ".png"))
@@ -261,10 +274,11 @@ def _restore(arguments):
     try:
         return batch.restore_files(request)
     except batch.UsageError as error:
-        return arguments.parser.error(str(error))
+        parser: argparse.ArgumentParser = arguments.parser
+        parser.error(str(error))
 
 
-def _expanded(path, shell_expands=os.name != "nt"):
+def _expanded(path: str, shell_expands: bool = os.name != "nt") -> list[str]:
     """The files that a pattern stands for, where the shell leaves that to commands; what stands for none, as it is."""
     if shell_expands or not set(path) & set("*?"):
         return [path]
@@ -273,7 +287,7 @@ def _expanded(path, shell_expands=os.name != "nt"):
     return sorted(glob.glob(path.replace("[", "[[]"))) or [path]
 
 
-def _corrupt(arguments):
+def _corrupt(arguments: argparse.Namespace) -> int:
     from graddesc import images, masks, outputs
 
     _check_paths(
@@ -309,7 +323,7 @@ def _corrupt(arguments):
     return _DONE
 
 
-def _demo(arguments):
+def _demo(arguments: argparse.Namespace) -> int:
     from graddesc import demos
 
     own = ("run", "parser", "demo", "output", "argv")
@@ -335,7 +349,7 @@ def _demo(arguments):
     return _DONE
 
 
-def _info(arguments):
+def _info(arguments: argparse.Namespace) -> int:
     import importlib.metadata
     import platform
 
@@ -354,11 +368,11 @@ def _info(arguments):
     return _DONE
 
 
-def _check_paths(arguments, sources, targets):
+def _check_paths(arguments: argparse.Namespace, sources: dict[str, str | None], targets: dict[str, str | None]) -> None:
     """Refuse outputs that cannot be written, or that would replace one another or an input; OUT may replace IN."""
     from graddesc import outputs
 
-    taken = {}
+    taken: dict[str | tuple[str, str], str] = {}
     for name, path in {**sources, **targets}.items():
         if path is None:
             continue
@@ -371,14 +385,14 @@ def _check_paths(arguments, sources, targets):
             outputs.check(path, overwrite=arguments.overwrite)
 
 
-def _check_extension(arguments, option, path, allowed):
+def _check_extension(arguments: argparse.Namespace, option: str, path: str | None, allowed: Collection[str]) -> None:
     from graddesc import outputs
 
     if path is not None and outputs.extension(path) not in allowed:
         arguments.parser.error(f"{option} {path}: the extension must be {' or '.join(allowed)}")
 
 
-def _read(path):
+def _read(path: str) -> Picture:
     """Read an image while standard error is closed to libtiff, which tells there of damage, besides our one line."""
     from graddesc import images
 
@@ -392,24 +406,24 @@ def _read(path):
         return images.read(path)
 
 
-def _note_left_out(path, picture):
+def _note_left_out(path: str, picture: Picture) -> None:
     from graddesc import images
 
     if names := images.left_out(path, picture):
         _note(f"{path} leaves out what its format cannot hold: {', '.join(names)}")
 
 
-def _say(text):
+def _say(text: str) -> None:
     print(_one_line(text))
 
 
-def _note(text):
+def _note(text: str) -> None:
     """Tell something on standard error; that nobody can hear it is no reason to fail."""
     if sys.stderr is not None:  # closed; print would turn to standard output
         with contextlib.suppress(OSError):
             print(_one_line(f"graddesc: {text}"), file=sys.stderr)
 
 
-def _one_line(text):
+def _one_line(text: str) -> str:
     """Escape the ends of lines, and what else a terminal might obey, in the name of a file for one."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -5,6 +5,8 @@ colour; what nobody here reads whole is refused. TIFF files are written by `grad
 path of "-" is standard input or output.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import functools
@@ -18,12 +20,20 @@ import struct
 import sys
 import warnings
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypedDict
 
 import numpy as np
-from PIL import ExifTags, Image
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from graddesc import outputs, tiff
+from graddesc.tiff import Directory
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
+    from PIL.ImageFile import ImageFile
 
 __all__ = [
     "MAX_PIXELS",
@@ -37,6 +47,9 @@ __all__ = [
     "without_places",
     "write",
 ]
+
+_Array: TypeAlias = NDArray[Any]
+_Convert: TypeAlias = Callable[[_Array], _Array]
 
 MAX_PIXELS = 2**27
 """The most pixels of an image that is decoded: 134 million. Pillow itself refuses above 179 million."""
@@ -79,7 +92,7 @@ _DECODED = {
 
 # The pixels of TIFF files that Pillow decodes as they are, by bits and by the code of their format (1 unsigned, 2
 # signed, 3 floating-point): how Pillow's own pixels become them.
-_TIFF_KINDS = {
+_TIFF_KINDS: dict[tuple[int, int], _Convert] = {
     (8, 2): lambda array: array.view(np.int8),
     (16, 1): lambda array: array,
     (16, 2): lambda array: array.astype(np.int16),
@@ -105,13 +118,13 @@ _METADATA = {"icc_profile": "colour profile", "dpi": "resolution", "exif": "EXIF
 @dataclass(frozen=True, eq=False)
 class _Format:
     name: str
-    dtypes: tuple  # of grey pixels
-    colour_dtypes: tuple = ()
+    dtypes: tuple[str, ...]  # of grey pixels
+    colour_dtypes: tuple[str, ...] = ()
     alpha: bool = False
     grey: bool = True
     frames: bool = False
-    metadata: dict = field(default_factory=dict)  # what it holds, and the greatest length
-    options: dict = field(default_factory=dict)
+    metadata: dict[str, float] = field(default_factory=dict)  # what it holds, and the greatest length
+    options: dict[str, Any] = field(default_factory=dict)
     max_side: int = 2**31 - 1
     lossy: bool = False
 
@@ -163,6 +176,14 @@ _FORMATS = {
 }
 
 
+class _Metadata(TypedDict, total=False):
+    icc_profile: bytes
+    exif: bytes
+    dpi: tuple[float, float]
+    tiff: list[Directory]
+    lost: tuple[str, ...]
+
+
 class ImageFileError(OSError):
     """An image file that cannot be read, or not without loss; the message is one sentence that says why."""
 
@@ -199,15 +220,15 @@ class Picture:
         If they have another shape.
     """
 
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    metadata: dict = field(default_factory=dict)
+    pixels: NDArray[np.integer[Any] | np.floating[Any]]
+    alpha: NDArray[np.uint8 | np.uint16] | None = None
+    metadata: _Metadata = field(default_factory=_Metadata)
     lossy: bool = False
     nodata: float | None = None
     frames: bool = False
-    stored_shape: tuple | None = None
+    stored_shape: tuple[int, int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         dtype, shape = np.asarray(self.pixels).dtype, np.shape(self.pixels)
         if dtype.kind not in "iuf" or dtype.itemsize > 8:
             raise TypeError(f"pixels must be of integers or of floats of at most 64 bits, got {dtype}")
@@ -227,35 +248,36 @@ class Picture:
             raise ValueError(f"alpha must have shape {shape[:ndim]}, got {np.shape(self.alpha)}")
 
     @property
-    def channel_axis(self):
+    def channel_axis(self) -> Literal[-1] | None:
         """-1 for colour, None for grey."""
         return None if self.pixels.ndim == 2 + self.frames else -1
 
     @property
-    def frame_axis(self):
+    def frame_axis(self) -> Literal[0] | None:
         """0 for a stack of frames, None for one image."""
         return 0 if self.frames else None
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """The rows and columns."""
-        return self.pixels.shape[self.frames : self.frames + 2]
+        rows, cols = self.pixels.shape[self.frames : self.frames + 2]
+        return rows, cols
 
     @property
-    def kind(self):
+    def kind(self) -> str:
         """What kind of pixels these are, such as "signed 16-bit grey"."""
         return ("a stack of " if self.frames else "") + _kind(
             self.pixels.dtype, self.channel_axis is not None, self.alpha is not None
         )
 
 
-def _kind(dtype, colour, alpha):
+def _kind(dtype: np.dtype[Any], colour: bool, alpha: bool) -> str:
     bits = f"{8 * dtype.itemsize}-bit"
     words = {"u": bits, "i": f"signed {bits}", "f": f"{bits} floating-point"}[dtype.kind]
     return words + (" colour" if colour else " grey") + (" with alpha" if alpha else "")
 
 
-def read(source):
+def read(source: StrPath) -> Picture:
     """Read an image file.
 
     Parameters
@@ -294,7 +316,7 @@ def read(source):
                 return _decode(image, file)
     except ImageFileError as error:
         raise ImageFileError(f"{name}: {error}") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         kinds = "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM and NPY"
         raise ImageFileError(f"{name}: not an image, or not one of {kinds} that can be read") from None
     except Image.DecompressionBombError:
@@ -306,7 +328,7 @@ def read(source):
         raise ImageFileError(f"{name}: {reason}") from None
 
 
-def _open(source):
+def _open(source: StrPath) -> BinaryIO:
     if source == "-":
         if sys.stdin is None:
             raise ImageFileError("closed")
@@ -318,7 +340,7 @@ def _open(source):
         return _whole(file)
 
 
-def _whole(stream):
+def _whole(stream: BinaryIO) -> io.BytesIO:
     """All of a stream, such as a pipe, in memory, because Pillow goes to and fro in a file."""
     data = io.BytesIO()
     while piece := stream.read(2**20):
@@ -329,14 +351,14 @@ def _whole(stream):
     return data
 
 
-def _check_size(rows, cols, frames=1):
+def _check_size(rows: int, cols: int, frames: int = 1) -> None:
     if rows < 1 or cols < 1:
         raise ImageFileError("no pixels")
     if rows * cols * frames > MAX_PIXELS:
         raise ImageFileError(f"{cols} x {rows} pixels{f' x {frames}' * (frames > 1)} are more than {MAX_PIXELS}")
 
 
-def _opened(file):
+def _opened(file: BinaryIO) -> ImageFile:
     """Open an image by the one plugin of Pillow that its start asks for: Image.open loads some, and all for TIFF."""
     start = file.read(16)
     file.seek(0)
@@ -345,15 +367,15 @@ def _opened(file):
             continue
         importlib.import_module(f"PIL.{plugin}")
         make, accepts = Image.OPEN[name]
-        if accepts(start) is True:
+        if accepts is not None and accepts(start) is True:
             try:
                 return make(file, "")
             except (SyntaxError, IndexError, TypeError, struct.error):  # by which plugins say that it is not theirs
                 break
-    raise Image.UnidentifiedImageError
+    raise UnidentifiedImageError
 
 
-def _check_header(image):
+def _check_header(image: ImageFile) -> None:
     """Refuse by the header alone, before anything is decoded."""
     _check_size(image.height, image.width)
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
@@ -368,7 +390,7 @@ def _check_header(image):
         raise ImageFileError("16-bit grey with a transparent value is not supported")
 
 
-def _is_reduced(image):
+def _is_reduced(image: ImageFile) -> bool:
     """Whether Pillow decodes pixels of more than 8 bits to 8."""
     if image.mode.startswith(("I", "F")):
         return False
@@ -380,24 +402,24 @@ def _is_reduced(image):
     return False
 
 
-def _is_lossy_file(image, file):
+def _is_lossy_file(image: ImageFile, file: BinaryIO) -> bool:
     if image.format == "WEBP":
         return _is_lossy_webp(file)
     return image.format in ("JPEG", "MPO")
 
 
-def _is_lossy_webp(file):
+def _is_lossy_webp(file: BinaryIO) -> bool:
     """Whether the pixels of a WebP file, which Pillow has read, are of the kind VP8 and not VP8L."""
     file.seek(12)
     while len(header := file.read(8)) == 8:
         kind, size = struct.unpack("<4sI", header)
         if kind in (b"VP8 ", b"VP8L"):
-            return kind == b"VP8 "
+            return bytes(kind) == b"VP8 "
         file.seek(size + size % 2, os.SEEK_CUR)
     return False
 
 
-def _decode(image, file):
+def _decode(image: ImageFile, file: BinaryIO) -> Picture:
     lossy = _is_lossy_file(image, file)
     if _is_reduced(image):
         return _decode_deep(image, file)
@@ -409,7 +431,7 @@ def _decode(image, file):
     return Picture(pixels, alpha, metadata, lossy, stored_shape=stored)
 
 
-def _pixels(image, convert=None):
+def _pixels(image: ImageFile, convert: _Convert | None = None) -> tuple[_Array, _Array | None]:
     """The pixels of an image, upright, and its alpha or None.
 
     They are taken out of Pillow's image some rows at a time: all at once that would hold eight copies of them.
@@ -418,7 +440,8 @@ def _pixels(image, convert=None):
     if mode in ("L", "RGB") and image.has_transparency_data:
         mode += "A"
     image.load()  # which applies the orientation of TIFF
-    pixels = alpha = None
+    pixels = np.empty(0)
+    alpha = None
     for start in range(0, image.height, rows := max(_AT_ONCE // image.width, 1)):
         stop = min(start + rows, image.height)
         part = image.crop((0, start, image.width, stop))
@@ -428,7 +451,7 @@ def _pixels(image, convert=None):
         if convert is not None:
             piece = convert(piece)
         colour = piece[..., 0] if mode == "LA" else piece[..., :3] if mode == "RGBA" else piece
-        if pixels is None:
+        if start == 0:
             pixels = np.empty((image.height, *colour.shape[1:]), colour.dtype)
             alpha = np.empty((image.height, image.width), colour.dtype) if mode.endswith("A") else None
         pixels[start:stop] = colour
@@ -438,7 +461,7 @@ def _pixels(image, convert=None):
     return _turned(pixels, orientation), None if alpha is None else _turned(alpha, orientation)
 
 
-def _decode_deep(image, file):
+def _decode_deep(image: ImageFile, file: BinaryIO) -> Picture:
     """Decode colour or alpha of 16 bits, which Pillow would reduce to 8."""
     if image.format != "PNG" or "transparency" in image.info:
         raise ImageFileError("colour of more than 8 bits, which would be reduced to 8: save it as PNG or TIFF")
@@ -452,14 +475,14 @@ def _decode_deep(image, file):
     return Picture(pixels, alpha, metadata, stored_shape=stored)
 
 
-def _require_deep(module, what):
+def _require_deep(module: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
         raise ImageFileError(f"{what} is not kept without more packages; {_DEEP}") from None
 
 
-def _apart(array, alpha):
+def _apart(array: _Array, alpha: bool) -> tuple[_Array, _Array | None]:
     """The colours of an array and its last sample, the alpha, if it has one."""
     if not alpha:
         return (array[..., 0] if array.ndim > 2 and array.shape[-1] == 1 else array), None
@@ -467,7 +490,7 @@ def _apart(array, alpha):
     return np.ascontiguousarray(colour), array[..., -1].copy()
 
 
-def _turned(array, orientation):
+def _turned(array: _Array, orientation: int) -> _Array:
     """Turn an array as EXIF's orientation says."""
     if orientation in (2, 3, 7, 8):
         array = array[:, ::-1]
@@ -476,7 +499,7 @@ def _turned(array, orientation):
     return np.ascontiguousarray(array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array)
 
 
-def _read_npy(file):
+def _read_npy(file: BinaryIO) -> Picture:
     version = np.lib.format.read_magic(file)
     header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if header is None:
@@ -493,7 +516,7 @@ def _read_npy(file):
         )
     if len(plane) not in (2, 3) or 0 in shape:
         raise ImageFileError(f"an array of shape {shape}, not of rows and columns, with colours or frames")
-    _check_size(*plane[-2:], frames=plane[0] if len(plane) == 3 else 1)
+    _check_size(plane[-2], plane[-1], plane[0] if len(plane) == 3 else 1)
     start = file.tell()
     file.seek(0, os.SEEK_END)
     if file.tell() - start < math.prod(shape) * dtype.itemsize:
@@ -509,7 +532,7 @@ def _read_npy(file):
 # ---- TIFF ----
 
 
-def _read_tiff(file):
+def _read_tiff(file: BinaryIO) -> Picture:
     """Read all pages of full size of a TIFF file, with its tags."""
     held = tiff.directories(file)
     numbers = [k for k, page in enumerate(held) if not page.first(254, 0) & 5]  # 1 is an overview, 4 a mask
@@ -533,9 +556,9 @@ def _read_tiff(file):
     plain = {_is_plain(page) for page in pages} == {True} and count == len(pages)
     try:
         if not plain:
-            raise Image.UnidentifiedImageError
+            raise UnidentifiedImageError
         pixels, alpha, lossy, metadata = _pages_by_pillow(file, numbers, pages)
-    except Image.UnidentifiedImageError:  # as Pillow says of BigTIFF and of 32 bits where the high byte comes first
+    except UnidentifiedImageError:  # as Pillow says of BigTIFF and of 32 bits where the high byte comes first
         pixels, alpha, lossy = _pages_by_tifffile(file, numbers, first, count)
         metadata = {"icc_profile": first.tags[tiff.PROFILE].data} if tiff.PROFILE in first.tags else {}
     if pixels.size == 0:
@@ -569,7 +592,7 @@ def _read_tiff(file):
     return Picture(pixels, alpha, metadata, lossy, _nodata(first), frames, stored)
 
 
-def _hidden_frames(page):
+def _hidden_frames(page: Directory) -> int:
     """How many images ImageJ or tifffile says that it has put behind a single directory."""
     text = page.tags[tiff.DESCRIPTION].text if tiff.DESCRIPTION in page.tags else ""
     if text.startswith("ImageJ=") and (match := re.search(r"^images=(\d{1,9})$", text, re.MULTILINE)):
@@ -581,13 +604,13 @@ def _hidden_frames(page):
     return 1
 
 
-def _tiff_kind(page):
+def _tiff_kind(page: Directory) -> tuple[int, int]:
     """The bits and the format of a page's samples."""
     bits = page.tags[258].numbers if 258 in page.tags else (1,)
     return max(bits, default=1), page.first(339, 1)
 
 
-def _is_plain(page):
+def _is_plain(page: Directory) -> bool:
     """Whether Pillow decodes the pixels of a page as they are; raise if nobody should."""
     bits, code = _tiff_kind(page)
     extras = page.tags[338].numbers if 338 in page.tags else ()
@@ -604,11 +627,13 @@ def _is_plain(page):
     return not deep or (page.first(277, 1) == 1 and (bits, code) in _TIFF_KINDS)
 
 
-def _swapped(convert, array):
+def _swapped(convert: _Convert, array: _Array) -> _Array:
     return convert(array).byteswap()
 
 
-def _pages_by_pillow(file, numbers, pages):
+def _pages_by_pillow(
+    file: BinaryIO, numbers: list[int], pages: list[Directory]
+) -> tuple[_Array, _Array | None, bool, _Metadata]:
     file.seek(0)
     big_endian = file.read(2) == b"MM"
     file.seek(0)
@@ -624,7 +649,7 @@ def _pages_by_pillow(file, numbers, pages):
                 raise ImageFileError(f"pixels of the kind {image.mode} are not supported")
             bits, code = _tiff_kind(page)
             convert = _TIFF_KINDS[bits, code] if bits > 8 or code != 1 else None
-            if swapped and (bits, code) in ((16, 2), (32, 2), (32, 3)):
+            if convert is not None and swapped and (bits, code) in ((16, 2), (32, 2), (32, 3)):
                 convert = functools.partial(_swapped, convert)
             pixels, alpha = _pixels(image, convert)
             all_pixels.append(pixels)
@@ -632,17 +657,20 @@ def _pages_by_pillow(file, numbers, pages):
     return *_stacked(all_pixels, all_alpha), lossy, metadata
 
 
-def _stacked(pixels, alpha):
+def _stacked(pixels: Sequence[_Array], alpha: Sequence[_Array | None]) -> tuple[_Array, _Array | None]:
     """The pages as one array, and their alpha or None; raise if they are of different kinds."""
     kinds = {(page.dtype, page.shape, its is None) for page, its in zip(pixels, alpha, strict=True)}
     if len(kinds) > 1:
         raise ImageFileError(f"{len(pixels)} pages of different kinds: save the one to work on as a file of its own")
+    planes = [page for page in alpha if page is not None]
     if len(pixels) == 1:
-        return pixels[0][np.newaxis], None if alpha[0] is None else alpha[0][np.newaxis]
-    return np.stack(pixels), None if alpha[0] is None else np.stack(alpha)
+        return pixels[0][np.newaxis], planes[0][np.newaxis] if planes else None
+    return np.stack(pixels), np.stack(planes) if planes else None
 
 
-def _pages_by_tifffile(file, numbers, first, count):
+def _pages_by_tifffile(
+    file: BinaryIO, numbers: list[int], first: Directory, count: int
+) -> tuple[_Array, _Array | None, bool]:
     bits, code = _tiff_kind(first)
     what = {1: f"{bits}-bit colour", 2: f"signed {bits}-bit numbers", 3: f"{bits}-bit floating-point numbers"}
     tifffile = _require_deep("tifffile", f"TIFF with {what.get(code, 'such numbers')}")
@@ -675,7 +703,7 @@ def _pages_by_tifffile(file, numbers, first, count):
     return *_stacked(pixels, alpha), lossy
 
 
-def _nodata(page):
+def _nodata(page: Directory) -> float | None:
     """The number of GDAL's tag for what is missing, or None."""
     text = page.tags[tiff.NODATA].text.strip() if tiff.NODATA in page.tags else ""
     for kind in (int, float):
@@ -687,26 +715,26 @@ def _nodata(page):
 # ---- metadata ----
 
 
-def _orientation(image):
+def _orientation(image: ImageFile) -> int:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation: int = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged metadata must not cost the picture
         return 1
+    return orientation
 
 
-def _metadata(image):
+def _metadata(image: ImageFile) -> _Metadata:
     """What can be handed to another file, as keywords of Pillow's save."""
-    metadata = {}
+    metadata = _Metadata()
     profile = image.info.get("icc_profile")
     if profile and image.mode != "CMYK":  # the profile of CMYK says nothing about the RGB it is converted to
         metadata["icc_profile"] = profile
-    for key, extract in (("dpi", _dpi), ("exif", _descriptive_exif)):
-        try:
-            value = extract(image)
-        except Exception:  # damaged metadata must not cost the picture
-            continue
-        if value:
-            metadata[key] = value
+    with contextlib.suppress(Exception):  # damaged metadata must not cost the picture
+        if dpi := _dpi(image):
+            metadata["dpi"] = dpi
+    with contextlib.suppress(Exception):
+        if exif := _descriptive_exif(image):
+            metadata["exif"] = exif
     lost = [name for key, name in _LOST.items() if key in image.info]
     with contextlib.suppress(Exception):  # damaged metadata
         lost += _other_tags(image)
@@ -719,12 +747,12 @@ def _metadata(image):
     return metadata
 
 
-def _dpi(image):
+def _dpi(image: ImageFile) -> tuple[float, float] | None:
     across, down = (float(value) for value in image.info["dpi"])
     return (across, down) if all(1 <= value <= 65535 for value in (across, down)) else None
 
 
-def _other_tags(image):
+def _other_tags(image: ImageFile) -> list[str]:
     """The names of EXIF's tags that are neither descriptive nor about how the old file stored its pixels."""
     if image.format == "TIFF":  # which hands on all tags
         return []
@@ -732,7 +760,7 @@ def _other_tags(image):
     return [ExifTags.TAGS.get(tag, f"EXIF tag {tag}") for tag in sorted({*image.getexif()} - own)]
 
 
-def _descriptive_exif(image):
+def _descriptive_exif(image: ImageFile) -> bytes | None:
     old = image.getexif()
     if not old:
         return None
@@ -750,7 +778,7 @@ def _descriptive_exif(image):
     return data if found else None
 
 
-def _format_of(target):
+def _format_of(target: StrPath) -> _Format:
     """The format that a path's extension names; standard output gets PNG."""
     extension = ".png" if target == "-" else outputs.extension(target)
     try:
@@ -760,7 +788,7 @@ def _format_of(target):
         raise ValueError(f"{target}: the extension must be one of {known}, got {extension!r}") from None
 
 
-def without_places(picture):
+def without_places(picture: Picture) -> Picture:
     """Return a picture without the tags that say where its pixels lie, which other rows and columns make untrue.
 
     Parameters
@@ -781,11 +809,12 @@ def without_places(picture):
         dataclasses.replace(page, tags={n: tag for n, tag in page.tags.items() if n not in tiff.GEOGRAPHIC})
         for page in held
     ]
-    metadata = {**picture.metadata, "tiff": fewer, "lost": (*picture.metadata.get("lost", ()), *lost)}
+    metadata = picture.metadata.copy()
+    metadata["tiff"], metadata["lost"] = fewer, (*metadata.get("lost", ()), *lost)
     return dataclasses.replace(picture, metadata=metadata)
 
 
-def is_lossy(target):
+def is_lossy(target: StrPath) -> bool:
     """Tell whether the format of an output file changes pixels, as JPEG alone does.
 
     Parameters
@@ -812,7 +841,7 @@ def is_lossy(target):
     return _format_of(target).lossy
 
 
-def check_format(target, picture):
+def check_format(target: StrPath, picture: Picture) -> None:
     """Raise unless the format of an output file can hold a picture.
 
     Parameters
@@ -843,21 +872,21 @@ def check_format(target, picture):
             raise ValueError(f"{target}: {error}") from None
 
 
-def _holds_kind(chosen, picture):
+def _holds_kind(chosen: _Format, picture: Picture) -> bool:
     held = chosen.dtypes if picture.channel_axis is None else chosen.colour_dtypes
     fits = picture.pixels.dtype.name in held and (chosen.alpha or picture.alpha is None)
     return fits and (chosen.frames or not picture.frames)
 
 
-def _is_deep_colour(picture):
+def _is_deep_colour(picture: Picture) -> bool:
     return picture.pixels.dtype == np.uint16 and (picture.channel_axis is not None or picture.alpha is not None)
 
 
-def _holds(chosen, key, value):
+def _holds(chosen: _Format, key: str, value: Any) -> bool:
     return key in _METADATA and len(value) <= chosen.metadata.get(key, -1)
 
 
-def left_out(target, picture):
+def left_out(target: StrPath, picture: Picture) -> tuple[str, ...]:
     """Tell which metadata of a picture an output file cannot hold.
 
     Parameters
@@ -885,11 +914,8 @@ def left_out(target, picture):
     ('resolution',)
     """
     chosen = _format_of(target)
-    names = [
-        name
-        for key, name in _METADATA.items()
-        if key in picture.metadata and not _holds(chosen, key, picture.metadata[key])
-    ]
+    known: dict[str, Any] = {**picture.metadata}
+    names = [name for key, name in _METADATA.items() if key in known and not _holds(chosen, key, known[key])]
     names += picture.metadata.get("lost", ())
     if chosen is not _TIFF and "tiff" in picture.metadata:
         told = {*tiff.STRUCTURAL, tiff.SUBDIRECTORIES}
@@ -900,7 +926,7 @@ def left_out(target, picture):
     return tuple(names)
 
 
-def encode(target, picture):
+def encode(target: StrPath, picture: Picture) -> bytes | memoryview:
     """Return the bytes of an image file.
 
     Parameters
@@ -926,7 +952,7 @@ def encode(target, picture):
     if picture.alpha is not None:
         samples = pixels if picture.channel_axis is not None else pixels[..., np.newaxis]
         pixels = np.concatenate([samples, picture.alpha[..., np.newaxis]], axis=-1)
-    metadata = {key: value for key, value in picture.metadata.items() if _holds(chosen, key, value)}
+    metadata: dict[str, Any] = {key: value for key, value in picture.metadata.items() if _holds(chosen, key, value)}
     buffer = _Named()
     if chosen is _TIFF:
         pages = list(pixels) if picture.frames else [pixels]
@@ -947,7 +973,7 @@ class _Named(io.BytesIO):
     """Bytes with the name of a file, by which Pillow finds a format; by that of the format it loads all usual ones."""
 
 
-def _as_directories(metadata):
+def _as_directories(metadata: dict[str, Any]) -> list[Directory]:
     """What is known beside the pixels as TIFF says it."""
     directory = tiff.Directory()
     if "exif" in metadata:
@@ -959,7 +985,7 @@ def _as_directories(metadata):
     return [directory] if directory.tags or directory.below else []
 
 
-def _deep_png(pixels, metadata):
+def _deep_png(pixels: _Array, metadata: dict[str, Any]) -> bytes:
     """A PNG file of 16-bit samples, with what belongs to it, which goes after the header."""
     whole = bytes(importlib.import_module("imagecodecs").png_encode(np.ascontiguousarray(pixels)))
     chunks = b""
@@ -973,11 +999,11 @@ def _deep_png(pixels, metadata):
     return whole[:header] + chunks + whole[header:]
 
 
-def _chunk(kind, body):
+def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def write(target, picture, *, overwrite=False):
+def write(target: StrPath, picture: Picture, *, overwrite: bool = False) -> None:
     """Write an image file, whole or not at all.
 
     Parameters

@@ -1,12 +1,27 @@
 """What the kernels run on: the compiled level that `graddesc._kernels` has chosen, and the number of threads."""
 
-from graddesc import _build, processors
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, TypedDict
+
+from graddesc import processors
+from graddesc._build import BUILDTYPE, COMPILER, VERSION
 from graddesc._kernels import AVAILABLE, LEVEL
+
+_Level: TypeAlias = Literal["baseline", "v3", "v4"]
 
 _PIXELS_OF_A_THREAD = 2**15  # fewer are done before another thread has come
 
 
-def team_size(threads, pixels=None):
+class _BuildConfig(TypedDict):
+    version: str
+    compiler: str
+    buildtype: str
+    isa: _Level
+    isa_available: tuple[_Level, ...]
+
+
+def team_size(threads: int, pixels: int | None = None) -> int:
     """How many threads kernels are to use where the caller allows so many.
 
     Parameters
@@ -28,7 +43,7 @@ def team_size(threads, pixels=None):
     return min(threads, processors.available())
 
 
-def build_config():
+def build_config() -> _BuildConfig:
     """Tell how this installation was built and which instruction set its kernels use.
 
     Returns
@@ -43,9 +58,9 @@ def build_config():
     ['buildtype', 'compiler', 'isa', 'isa_available', 'version']
     """
     return {
-        "version": _build.VERSION,
-        "compiler": _build.COMPILER,
-        "buildtype": _build.BUILDTYPE,
+        "version": VERSION,
+        "compiler": COMPILER,
+        "buildtype": BUILDTYPE,
         "isa": LEVEL,
         "isa_available": AVAILABLE,
     }

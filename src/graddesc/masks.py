@@ -3,24 +3,42 @@
 A mask is a bool array, True where a pixel is corrupt, as in scikit-image and OpenCV.
 """
 
+from __future__ import annotations
+
 import math
 import numbers
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graddesc.arguments import as_image, is_masked_array, require, require_axis
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    _Pixel = TypeVar("_Pixel", bound=np.integer[Any] | np.floating[Any], default=Any)
+    _Scalar_co = TypeVar("_Scalar_co", bound=np.generic, covariant=True)
+
+    class _HasArray(Protocol[_Scalar_co]):
+        def __array__(self) -> np.ndarray[Any, np.dtype[_Scalar_co]]: ...
+
+    # ArrayLike of NumPy, except that the dtype of an array is known.
+    _Rows: TypeAlias = Sequence[Sequence[float]] | Sequence[Sequence[Sequence[float]]]
+    _Image: TypeAlias = _HasArray[_Pixel] | _Rows
 
 __all__ = ["corrupt", "detect"]
 
 
-def _extremes(dtype):
+def _extremes(dtype: np.dtype[Any]) -> tuple[int, int]:
     """The least and the greatest value of a pixel: pepper and salt."""
     if dtype.kind == "f":
         return 0, 1
     return np.iinfo(dtype).min, np.iinfo(dtype).max
 
 
-def _marks(nodata, dtype):
+def _marks(nodata: float | Sequence[float], dtype: np.dtype[Any]) -> list[Any]:
     """The values that mark a corrupt pixel, as scalars of the image's dtype."""
     marks = []
     for value in np.ravel(np.asarray(nodata, object)):
@@ -38,7 +56,13 @@ def _marks(nodata, dtype):
     return marks
 
 
-def detect(image, channel_axis=None, *, extremes=None, nodata=None):
+def detect(
+    image: _Image[_Pixel],
+    channel_axis: int | None = None,
+    *,
+    extremes: bool | None = None,
+    nodata: float | Sequence[float] | None = None,
+) -> NDArray[np.bool_]:
     """Find the corrupt pixels of an image by their values.
 
     NaN is corrupt, and so are the masked values of a masked array; beside them what the arguments say.
@@ -81,7 +105,7 @@ def detect(image, channel_axis=None, *, extremes=None, nodata=None):
     >>> masks.detect(np.array([[0.0, np.nan, -9999.0]]), nodata=-9999)
     array([[False,  True,  True]])
     """
-    masked = np.ma.getmaskarray(image) if is_masked_array(image) else None
+    masked = np.ma.getmaskarray(cast(NDArray[Any], image)) if is_masked_array(image) else None
     image = as_image(image)
     if image.ndim < 2:
         raise ValueError(f"image must have two dimensions or more, got shape {image.shape}")
@@ -106,7 +130,13 @@ def detect(image, channel_axis=None, *, extremes=None, nodata=None):
     return mask
 
 
-def corrupt(image, missing=0.9, *, rng=None, channel_axis=None):
+def corrupt(
+    image: _Image[_Pixel],
+    missing: float = 0.9,
+    *,
+    rng: np.random.Generator | int | None = None,
+    channel_axis: int | None = None,
+) -> tuple[NDArray[_Pixel], NDArray[np.bool_]]:
     """Cover an image with salt and pepper at random places.
 
     Parameters

@@ -3,14 +3,20 @@
 A path of "-" is standard output.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, StrPath
 
 __all__ = ["check", "extension", "place", "write"]
 
 
-def extension(path):
+def extension(path: StrPath) -> str:
     """Return the lower-case extension of a path, such as ".png".
 
     Parameters
@@ -26,7 +32,7 @@ def extension(path):
     return os.path.splitext(os.fspath(path))[1].lower()
 
 
-def place(path):
+def place(path: StrPath) -> str:
     """Return what tells two files apart: the real path, in one case where the system knows no other.
 
     Parameters
@@ -42,7 +48,7 @@ def place(path):
     return os.path.normcase(os.path.realpath(path))
 
 
-def check(path, *, overwrite=False):
+def check(path: StrPath, *, overwrite: bool = False) -> None:
     """Raise if a file could not be written to path, before any work is done for it.
 
     Parameters
@@ -87,7 +93,7 @@ def check(path, *, overwrite=False):
         raise PermissionError(f"{path}: cannot write to {directory}: {error.strerror}") from None
 
 
-def _try_to_write(directory):
+def _try_to_write(directory: str) -> None:
     """Raise unless a file can be made in a directory; none is left, whatever ends the process."""
     try:
         os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600))
@@ -97,7 +103,7 @@ def _try_to_write(directory):
         tempfile.TemporaryFile(dir=directory).close()
 
 
-def write(path, data, *, overwrite=False):
+def write(path: StrPath, data: ReadableBuffer, *, overwrite: bool = False) -> None:
     """Write a file whole or not at all.
 
     Parameters
@@ -148,7 +154,7 @@ def write(path, data, *, overwrite=False):
             _remove(temporary)
 
 
-def _remove(path):
+def _remove(path: StrPath) -> None:
     """Remove a file, one that is read-only too, which Windows keeps."""
     try:
         os.unlink(path)
@@ -157,7 +163,7 @@ def _remove(path):
         os.unlink(path)
 
 
-def _rename_to_new(temporary, target, path):
+def _rename_to_new(temporary: str, target: str, path: StrPath) -> None:
     """Rename, but fail if the target has come into being meanwhile, which a plain rename would replace."""
     try:
         try:
@@ -171,5 +177,5 @@ def _rename_to_new(temporary, target, path):
         raise _exists(path) from None
 
 
-def _exists(path):
+def _exists(path: StrPath) -> FileExistsError:
     return FileExistsError(f"{path} exists; overwrite (--overwrite) would replace it")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import LowLevelCallable
 
-from graddesc import cython_descent  # type: ignore[attr-defined]
+from graddesc import cython_descent
 from graddesc.descent.loop import Stops
 from graddesc.descent.objective import Objective
 from graddesc.directions import memory_for
@@ -185,7 +185,8 @@ def run_one(
         report,
     )
     if pairs is not None:
-        pairs = tuple(part.reshape(-1, x.size) for part in pairs)
+        displacements, changes = (part.reshape(-1, x.size) for part in pairs)
+        pairs = displacements, changes
     return Ending(ending), g, report[0], pairs
 
 
