@@ -17,7 +17,6 @@ import graddesc
 from graddesc import signals
 
 if TYPE_CHECKING:
-
     from graddesc.images import Picture
 
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -23,12 +23,18 @@ References
    Mathematical Software 7 (1981) 17-41, :doi:`10.1145/355934.355936`
 """
 
+# mypy: disable-error-code="no-any-return"
+# NumPy's types do not know what its dot() and its powers return.
+
+from __future__ import annotations
+
 import ctypes
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import LowLevelCallable
 
 from graddesc._kernels import objectives
@@ -63,29 +69,44 @@ __all__ = [
 ]
 
 
+_Vector: TypeAlias = NDArray[np.float64]
+
 _MOST = 2**40  # variables, more than fit in the memory of any machine
 
 
 class _Problem:
     """What the problems share: they check the shape of their point, and far away they overflow in silence."""
 
-    def _point(self, x):
-        x = x if isinstance(x, np.ndarray) and x.dtype == np.float64 else as_floats("x", x)
-        if x.shape != (self.n,):
-            raise ValueError(f"x must have shape ({self.n},), got {x.shape}")
-        return x
+    if TYPE_CHECKING:
 
-    def __call__(self, x):
+        @property
+        def n(self) -> int: ...
+        @property
+        def start(self) -> _Vector: ...
+        @property
+        def minimum(self) -> float: ...
+        @property
+        def minimizers(self) -> _Vector: ...
+        def _value(self, x: _Vector) -> float: ...
+        def _gradient(self, x: _Vector) -> _Vector: ...
+
+    def _point(self, x: ArrayLike) -> _Vector:
+        point = x if isinstance(x, np.ndarray) and x.dtype == np.float64 else as_floats("x", x)
+        if point.shape != (self.n,):
+            raise ValueError(f"x must have shape ({self.n},), got {point.shape}")
+        return point
+
+    def __call__(self, x: ArrayLike) -> float:
         with np.errstate(over="ignore", invalid="ignore"):
             return float(self._value(self._point(x)))
 
     @property
-    def compiled(self):
+    def compiled(self) -> tuple[LowLevelCallable, LowLevelCallable]:
         """The function and its gradient as a pair of scipy.LowLevelCallable."""
         value, gradient, data = objectives.listed(type(self).__name__)
         return LowLevelCallable(value, data), LowLevelCallable(gradient, data)
 
-    def gradient(self, x):
+    def gradient(self, x: ArrayLike) -> _Vector:
         """Return the gradient at x."""
         with np.errstate(over="ignore", invalid="ignore"):
             return self._gradient(self._point(x))
@@ -94,16 +115,16 @@ class _Problem:
 class _Listed(_Problem):
     """A problem of fixed size, its data in class attributes."""
 
-    _start: ClassVar[tuple]
-    _minimizers: ClassVar[tuple]
+    _start: ClassVar[tuple[float, ...]]
+    _minimizers: ClassVar[tuple[tuple[float, ...], ...]]
 
     @property
-    def start(self):
+    def start(self) -> _Vector:
         """The usual start."""
         return np.array(self._start, dtype=float)
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """The points of the least value."""
         return np.array(self._minimizers, dtype=float).reshape(-1, self.n)
 
@@ -113,7 +134,7 @@ class _Sized(_Problem):
 
     _least: ClassVar[int] = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if require_count("n", self.n) > _MOST:
             raise ValueError(f"n must be at most {_MOST}, got {self.n}")
         if self.n < self._least:
@@ -123,22 +144,22 @@ class _Sized(_Problem):
 class _Tiled(_Sized):
     """A problem of any size whose start and minimizer repeat one block."""
 
-    _start: ClassVar[tuple]
-    _minimizer: ClassVar[tuple]
+    _start: ClassVar[tuple[float, ...]]
+    _minimizer: ClassVar[tuple[float, ...]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         block = len(self._start)
         if self.n % block:
             raise ValueError(f"n must be a multiple of {block}, got {self.n}")
 
     @property
-    def start(self):
+    def start(self) -> _Vector:
         """The usual start."""
         return np.tile(np.array(self._start, dtype=float), self.n // len(self._start))
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """The points of the least value."""
         return np.tile(np.array(self._minimizer, dtype=float), (1, self.n // len(self._minimizer)))
 
@@ -146,11 +167,16 @@ class _Tiled(_Sized):
 class _SumOfSquares:
     """A problem given by its residuals and their Jacobian: the value is the sum of the squares, without a half."""
 
-    def _value(self, x):
+    if TYPE_CHECKING:
+
+        def _residuals(self, x: _Vector) -> _Vector: ...
+        def _jacobian(self, x: _Vector) -> _Vector: ...
+
+    def _value(self, x: _Vector) -> float:
         r = self._residuals(x)
         return r.dot(r)
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         return 2.0 * self._jacobian(x).T.dot(self._residuals(x))
 
 
@@ -181,25 +207,28 @@ class Quadratic(_Problem):
     (10.0, array([ 2., 15.]), 0.964286)
     """
 
-    A: np.ndarray
-    b: np.ndarray | None = None
-    c: float = 0.0
-    start: np.ndarray | None = None
+    A: _Vector
+    b: _Vector
+    c: float
+    start: _Vector
 
-    def __post_init__(self):
-        A = as_floats("A", self.A)
+    def __init__(
+        self, A: ArrayLike, b: ArrayLike | None = None, c: float = 0.0, start: ArrayLike | None = None
+    ) -> None:
+        given = {"A": A, "b": b, "c": c, "start": start}
+        A = as_floats("A", A)
         if A.ndim != 2 or A.shape[0] != A.shape[1] or A.size == 0:
             raise ValueError(f"A must have shape (n, n), got {A.shape}")
         n = A.shape[0]
-        b = np.zeros(n) if self.b is None else as_floats("b", self.b)
-        start = np.ones(n) if self.start is None else as_floats("start", self.start)
+        b = np.zeros(n) if b is None else as_floats("b", b)
+        start = np.ones(n) if start is None else as_floats("start", start)
         for name, vector in {"b": b, "start": start}.items():
             if vector.shape != (n,):
                 raise ValueError(f"{name} must have shape ({n},), got {vector.shape}")
-        c = require("c", self.c, "a finite number", lambda c: True)
-        for name, values in {"A": A, "b": b, "c": c, "start": start}.items():
+        c = require("c", c, "a finite number", lambda c: True)
+        for name, values in {"A": A, "b": b, "start": start}.items():
             if not np.isfinite(values).all():
-                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be finite, got {given[name]!r}")
         if not np.array_equal(A, A.T):
             raise ValueError("A must be symmetric")
         try:
@@ -212,31 +241,31 @@ class Quadratic(_Problem):
             object.__setattr__(self, name, value)
 
     @property
-    def n(self):
+    def n(self) -> int:
         """The number of variables."""
         return self.b.size
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """The point of the least value."""
-        return np.linalg.solve(self.A, -self.b)[np.newaxis]
+        return np.asarray(np.linalg.solve(self.A, -self.b)[np.newaxis], np.float64)
 
     @property
-    def minimum(self):
+    def minimum(self) -> float:
         """The least value."""
         return float(0.5 * self.b.dot(self.minimizers[0]) + self.c)
 
     @property
-    def compiled(self):
+    def compiled(self) -> tuple[LowLevelCallable, LowLevelCallable]:
         """The function and its gradient as a pair of scipy.LowLevelCallable."""
         value, gradient = objectives.quadratic()
-        data = np.concatenate([[self.c], self.b, self.A.ravel()]).ctypes.data_as(ctypes.c_void_p)
+        data: Any = np.concatenate([[self.c], self.b, self.A.ravel()]).ctypes.data_as(ctypes.c_void_p)
         return LowLevelCallable(value, data), LowLevelCallable(gradient, data)
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         return 0.5 * x.dot(self.A.dot(x)) + self.b.dot(x) + self.c
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         return self.A.dot(x) + self.b
 
 
@@ -272,22 +301,22 @@ class Rosenbrock(_Sized):
     _least = 2
 
     @property
-    def start(self):
+    def start(self) -> _Vector:
         """The usual start, -1.2 and 1 by turns."""
         return np.where(np.arange(self.n) % 2, 1.0, -1.2)
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """The point of the least value."""
         return np.ones((1, self.n))
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         head = x[:-1]
         valley = x[1:] - head * head
         slope = 1.0 - head
         return 100.0 * valley.dot(valley) + slope.dot(slope)
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         head = x[:-1]
         valley = x[1:] - head * head
         g = np.zeros(self.n)
@@ -321,12 +350,12 @@ class ExtendedRosenbrock(_Tiled):
     _start = (-1.2, 1.0)
     _minimizer = (1.0, 1.0)
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         odd, even = x[::2], x[1::2]
         valley, slope = even - odd * odd, 1.0 - odd
         return 100.0 * valley.dot(valley) + slope.dot(slope)
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         odd, even = x[::2], x[1::2]
         valley = even - odd * odd
         g = np.empty(self.n)
@@ -355,11 +384,11 @@ class Beale(_SumOfSquares, _Listed):
     _start = (1.0, 1.0)
     _minimizers = ((3.0, 0.5),)
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         powers = x[1] ** np.arange(1, 4)
         return np.array([1.5, 2.25, 2.625]) - x[0] * (1.0 - powers)
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         i = np.arange(1, 4)
         return np.stack([x[1] ** i - 1.0, x[0] * i * x[1] ** (i - 1)], axis=1)
 
@@ -384,10 +413,10 @@ class Booth(_SumOfSquares, _Listed):
     _start = (-5.0, -5.0)
     _minimizers = ((1.0, 3.0),)
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         return np.array([x[0] + 2.0 * x[1] - 7.0, 2.0 * x[0] + x[1] - 5.0])
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         return np.array([[1.0, 2.0], [2.0, 1.0]])
 
 
@@ -416,10 +445,10 @@ class Himmelblau(_SumOfSquares, _Listed):
         (3.584428340330492, -1.848126526964404),
     )
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         return np.array([x[0] * x[0] + x[1] - 11.0, x[0] + x[1] * x[1] - 7.0])
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         return np.array([[2.0 * x[0], 1.0], [1.0, 2.0 * x[1]]])
 
 
@@ -443,11 +472,11 @@ class ThreeHumpCamel(_Listed):
     _start = (0.5, 1.5)
     _minimizers = ((0.0, 0.0),)
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         square = x[0] * x[0]
         return square * (2.0 + square * (square / 6.0 - 1.05)) + x[1] * (x[0] + x[1])
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         square = x[0] * x[0]
         return np.array([x[0] * (4.0 + square * (square - 4.2)) + x[1], x[0] + 2.0 * x[1]])
 
@@ -477,15 +506,15 @@ class StyblinskiTang(_Tiled):
     _minimizer = (-2.9035340277711770,)
 
     @property
-    def minimum(self):
+    def minimum(self) -> float:
         """The least value."""
         return -39.166165703771415 * self.n
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         square = x * x
         return 0.5 * (square.dot(square) - 16.0 * square.sum() + 5.0 * x.sum())
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         return 2.0 * x * x * x - 16.0 * x + 2.5
 
 
@@ -515,23 +544,23 @@ class DixonPrice(_Sized):
     _least = 2
 
     @property
-    def start(self):
+    def start(self) -> _Vector:
         """A usual start, all 1."""
         return np.ones(self.n)
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """The two points of the least value."""
         x = 2.0 ** (2.0 ** -np.arange(self.n) - 1.0)
         mirrored = x.copy()
         mirrored[-1] = -x[-1]
         return np.stack([x, mirrored])
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         link = 2.0 * x[1:] * x[1:] - x[:-1]
         return (x[0] - 1.0) ** 2 + np.arange(2, self.n + 1).dot(link * link)
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         weighted = np.arange(2, self.n + 1) * (2.0 * x[1:] * x[1:] - x[:-1])
         g = np.zeros(self.n)
         g[0] = 2.0 * (x[0] - 1.0)
@@ -566,12 +595,12 @@ class FreudensteinRoth(_Tiled):
     _start = (0.5, -2.0)
     _minimizer = (5.0, 4.0)
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         x, y = x[::2], x[1::2]
         r, q = -13.0 + x + ((5.0 - y) * y - 2.0) * y, -29.0 + x + ((y + 1.0) * y - 14.0) * y
         return r.dot(r) + q.dot(q)
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         g = np.empty(self.n)
         x, y = x[::2], x[1::2]
         r, q = -13.0 + x + ((5.0 - y) * y - 2.0) * y, -29.0 + x + ((y + 1.0) * y - 14.0) * y
@@ -600,10 +629,10 @@ class BrownBadlyScaled(_SumOfSquares, _Listed):
     _start = (1.0, 1.0)
     _minimizers = ((1e6, 2e-6),)
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         return np.array([x[0] - 1e6, x[1] - 2e-6, x[0] * x[1] - 2.0])
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         return np.array([[1.0, 0.0], [0.0, 1.0], [x[1], x[0]]])
 
 
@@ -627,10 +656,10 @@ class PowellBadlyScaled(_SumOfSquares, _Listed):
     _start = (0.0, 1.0)
     _minimizers = ((1.0981593296998e-05, 9.106146739867), (9.106146739867, 1.0981593296998e-05))
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         return np.array([1e4 * x[0] * x[1] - 1.0, np.exp(-x[0]) + np.exp(-x[1]) - 1.0001])
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         return np.array([[1e4 * x[1], 1e4 * x[0]], -np.exp(-x)])
 
 
@@ -659,11 +688,11 @@ class PowellSingular(_Tiled):
     _start = (3.0, -1.0, 0.0, 1.0)
     _minimizer = (0.0, 0.0, 0.0, 0.0)
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         a, b, c, d = x.reshape(-1, 4).T
         return ((a + 10.0 * b) ** 2 + 5.0 * (c - d) ** 2 + (b - 2.0 * c) ** 4 + 10.0 * (a - d) ** 4).sum()
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         a, b, c, d = x.reshape(-1, 4).T
         first, second = 2.0 * (a + 10.0 * b), 10.0 * (c - d)
         third, fourth = 4.0 * (b - 2.0 * c) ** 3, 40.0 * (a - d) ** 3
@@ -691,11 +720,11 @@ class Wood(_SumOfSquares, _Listed):
     _minimizers = ((1.0, 1.0, 1.0, 1.0),)
     _weights = np.sqrt([100.0, 1.0, 90.0, 1.0, 10.0, 0.1])
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         a, b, c, d = x
         return self._weights * np.array([b - a * a, 1.0 - a, d - c * c, 1.0 - c, b + d - 2.0, b - d])
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         a, _, c, _ = x
         rows = [
             [-2.0 * a, 1.0, 0.0, 0.0],
@@ -729,13 +758,13 @@ class HelicalValley(_SumOfSquares, _Listed):
     _start = (-1.0, 0.0, 0.0)
     _minimizers = ((1.0, 0.0, 0.0),)
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         theta = math.atan2(x[1], x[0]) / (2.0 * math.pi)
         if theta < -0.25:
             theta += 1.0
         return np.array([10.0 * (x[2] - 10.0 * theta), 10.0 * (math.hypot(x[0], x[1]) - 1.0), x[2]])
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         r = math.hypot(x[0], x[1])
         turn = 100.0 / (2.0 * math.pi * r * r)
         return np.array([[turn * x[1], -turn * x[0], 10.0], [10.0 * x[0] / r, 10.0 * x[1] / r, 0.0], [0.0, 0.0, 1.0]])
@@ -762,10 +791,10 @@ class JennrichSampson(_SumOfSquares, _Listed):
     _minimizers = ((0.25782521365, 0.25782521365),)
     _i = np.arange(1.0, 11.0)
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         return 2.0 + 2.0 * self._i - np.exp(self._i * x[0]) - np.exp(self._i * x[1])
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         return -self._i[:, np.newaxis] * np.exp(np.multiply.outer(self._i, x))
 
 
@@ -791,10 +820,10 @@ class Gaussian(_SumOfSquares, _Listed):
     _t = np.arange(7, -8, -1) / 2.0
     _y = np.array([9, 44, 175, 540, 1295, 2420, 3521, 3989, 3521, 2420, 1295, 540, 175, 44, 9]) / 1e4
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         return x[0] * np.exp(-0.5 * x[1] * (self._t - x[2]) ** 2) - self._y
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         away = self._t - x[2]
         bell = np.exp(-0.5 * x[1] * away**2)
         return np.stack([bell, -0.5 * x[0] * away**2 * bell, x[0] * x[1] * away * bell], axis=1)
@@ -822,11 +851,11 @@ class Box3D(_SumOfSquares, _Listed):
     _minimizers = ((1.0, 10.0, 1.0), (10.0, 1.0, -1.0))
     _t = np.arange(1, 11) / 10.0
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         t = self._t
         return np.exp(-t * x[0]) - np.exp(-t * x[1]) - x[2] * (np.exp(-t) - np.exp(-10.0 * t))
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         t = self._t
         return np.stack([-t * np.exp(-t * x[0]), t * np.exp(-t * x[1]), np.exp(-10.0 * t) - np.exp(-t)], axis=1)
 
@@ -853,11 +882,11 @@ class KowalikOsborne(_SumOfSquares, _Listed):
     _u = np.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.167, 0.125, 0.1, 0.0833, 0.0714, 0.0625])
     _y = np.array([0.1957, 0.1947, 0.1735, 0.16, 0.0844, 0.0627, 0.0456, 0.0342, 0.0323, 0.0235, 0.0246])
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         u = self._u
         return self._y - x[0] * (u * u + u * x[1]) / (u * u + u * x[2] + x[3])
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         u = self._u
         top, bottom = u * u + u * x[1], u * u + u * x[2] + x[3]
         pull = x[0] * top / bottom**2
@@ -885,15 +914,15 @@ class BrownDennis(_SumOfSquares, _Listed):
     _minimizers = ((-11.594439905, 13.203630051, -0.403439488, 0.236778774),)
     _t = np.arange(1, 21) / 5.0
 
-    def _parts(self, x):
+    def _parts(self, x: _Vector) -> tuple[_Vector, _Vector]:
         t = self._t
         return x[0] + t * x[1] - np.exp(t), x[2] + np.sin(t) * x[3] - np.cos(t)
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         first, second = self._parts(x)
         return first * first + second * second
 
-    def _jacobian(self, x):
+    def _jacobian(self, x: _Vector) -> _Vector:
         t = self._t
         first, second = self._parts(x)
         return 2.0 * np.stack([first, t * first, second, np.sin(t) * second], axis=1)
@@ -923,26 +952,26 @@ class PenaltyI(_Sized):
     n: int = 10
 
     @property
-    def start(self):
+    def start(self) -> _Vector:
         """The usual start, (1, 2, ..., n)."""
         return np.arange(1.0, self.n + 1.0)
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """The point of the least value."""
         roots = np.roots([2.0 * self.n, 0.0, 1e-5 - 0.5, -1e-5])
         return np.full((1, self.n), roots.real.max())
 
     @property
-    def minimum(self):
+    def minimum(self) -> float:
         """The least value."""
         return self(self.minimizers[0])
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         away = x - 1.0
         return 1e-5 * away.dot(away) + (x.dot(x) - 0.25) ** 2
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         return 2e-5 * (x - 1.0) + 4.0 * (x.dot(x) - 0.25) * x
 
 
@@ -970,21 +999,21 @@ class VariablyDimensioned(_Sized):
     minimum: ClassVar[float] = 0.0
 
     @property
-    def start(self):
+    def start(self) -> _Vector:
         """The usual start, 1 - i / n."""
         return 1.0 - np.arange(1, self.n + 1) / self.n
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """The point of the least value."""
         return np.ones((1, self.n))
 
-    def _value(self, x):
+    def _value(self, x: _Vector) -> float:
         away = x - 1.0
         t = np.arange(1, self.n + 1).dot(away)
         return away.dot(away) + t**2 + t**4
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         i = np.arange(1, self.n + 1)
         t = i.dot(x - 1.0)
         return 2.0 * (x - 1.0) + (2.0 * t + 4.0 * t**3) * i
@@ -1015,20 +1044,20 @@ class Trigonometric(_SumOfSquares, _Sized):
     minimum: ClassVar[float] = 0.0
 
     @property
-    def start(self):
+    def start(self) -> _Vector:
         """The usual start, all 1 / n."""
         return np.full(self.n, 1.0 / self.n)
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """One point of the least value."""
         return np.zeros((1, self.n))
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         cos = np.cos(x)
         return self.n - cos.sum() + np.arange(1, self.n + 1) * (1.0 - cos) - np.sin(x)
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         r = self._residuals(x)
         sin = np.sin(x)
         return 2.0 * (sin * r.sum() + r * (np.arange(1, self.n + 1) * sin - np.cos(x)))
@@ -1059,22 +1088,22 @@ class BroydenTridiagonal(_SumOfSquares, _Sized):
     minimum: ClassVar[float] = 0.0
 
     @property
-    def start(self):
+    def start(self) -> _Vector:
         """The usual start, all -1."""
         return np.full(self.n, -1.0)
 
     @property
-    def minimizers(self):
+    def minimizers(self) -> _Vector:
         """No point of the least value is known."""
         return np.empty((0, self.n))
 
-    def _residuals(self, x):
+    def _residuals(self, x: _Vector) -> _Vector:
         r = (3.0 - 2.0 * x) * x + 1.0
         r[1:] -= x[:-1]
         r[:-1] -= 2.0 * x[1:]
         return r
 
-    def _gradient(self, x):
+    def _gradient(self, x: _Vector) -> _Vector:
         r = self._residuals(x)
         g = (3.0 - 4.0 * x) * r
         g[:-1] -= r[1:]
@@ -1082,7 +1111,7 @@ class BroydenTridiagonal(_SumOfSquares, _Sized):
         return 2.0 * g
 
 
-PROBLEMS = (
+PROBLEMS: tuple[_Problem, ...] = (
     Quadratic([[2.0, 0.0], [0.0, 14.0]], [2.0, 1.0], 2.0, start=[0.0, 1.0]),
     Rosenbrock(2),
     Rosenbrock(20),
