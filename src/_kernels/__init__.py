@@ -10,12 +10,14 @@ import importlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 from graddesc._kernels import processor
 from graddesc._kernels._build import FAMILIES, LEVELS
 
 
-def _choose(available):
+def _choose(available: tuple[str, ...]) -> str:
     forced = os.environ.get("GRADDESC_ISA")
     if not forced:
         return available[-1]
@@ -27,18 +29,18 @@ def _choose(available):
     raise ImportError(message, name="graddesc")
 
 
-AVAILABLE = tuple(level for level in LEVELS if level in processor.supported_levels())
+AVAILABLE: tuple[str, ...] = tuple(level for level in LEVELS if level in processor.supported_levels())
 LEVEL = _choose(AVAILABLE)
 
 
 @contextlib.contextmanager
-def _interrupts_held():
+def _interrupts_held() -> Iterator[None]:
     """Keep an interrupt back and tell it afterwards, where an exception would be lost."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
         return
-    held = []
+    held: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
     try:
         yield
@@ -48,7 +50,7 @@ def _interrupts_held():
             signal.raise_signal(signal.SIGINT)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in FAMILIES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with _interrupts_held():  # which the start of a compiled module would lose
