@@ -10,6 +10,7 @@ from typing import Any, assert_type
 import numpy as np
 import pytest
 import scipy.optimize
+import xarray
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeResult
 
@@ -48,6 +49,31 @@ def test_restore_keeps_the_dtype() -> None:
     from_lists = assert_type(graddesc.restore([[0.5, 1.0], [0.25, 0.5]], [[0, 1], [0, 0]]), NDArray[Any])
     assert restored.dtype == np.uint8
     assert from_lists.dtype == np.float64
+
+
+def test_what_holds_an_image_comes_back_as_what_it_is() -> None:
+    masked: np.ma.MaskedArray[tuple[int, int], np.dtype[np.float32]] = np.ma.masked_less(
+        np.arange(16, dtype=np.float32).reshape(4, 4), 1
+    )
+    filled = assert_type(graddesc.restore(masked), np.ma.MaskedArray[tuple[int, int], np.dtype[np.float32]])
+    labelled = xarray.DataArray(np.eye(4), dims=("y", "x"))
+    mask = np.eye(4, dtype=bool)
+    same = assert_type(graddesc.restore(labelled, mask, loss="tv", threads=2), xarray.DataArray)
+    again, info = graddesc.restore(labelled, mask, full_output=True, confidence=True)
+    assert_type(again, xarray.DataArray)
+    assert_type(info, Result)
+    planned = assert_type(graddesc.Plan(mask)(labelled), xarray.DataArray)
+    assert type(filled) is np.ma.MaskedArray
+    assert type(same) is type(again) is type(planned) is xarray.DataArray
+    # An array to write to is what is returned.
+    out = np.empty((4, 4))
+    written = graddesc.restore(labelled, mask, out=out)
+    assert isinstance(written, np.ndarray)
+    assert written is out
+    for full_output in (False, True):
+        result = graddesc.restore(labelled, mask, full_output=full_output)
+        assert_type(result, xarray.DataArray | tuple[xarray.DataArray, Result])
+        assert isinstance(result, tuple) == full_output
 
 
 def test_restore_tells_what_it_did() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,54 @@ from graddesc.result import Result
 
 if TYPE_CHECKING:
     from graddesc.masks import _Image, _Pixel
-    from graddesc.restoration.plan import _Init, _Mask, _ValueAndGradient
+    from graddesc.restoration.plan import _Holder, _Init, _Mask, _PlanSettings, _ValueAndGradient
+
+    class _Settings(_PlanSettings, total=False):
+        known: _Mask | None
+        ignore: _Mask | None
+        loss: _Name | _Loss | _ValueAndGradient
+        channel_axis: int | None
+        frame_axis: int | None
+        threads: int
+
 
 __all__ = ["restore"]
+
+
+@overload
+def restore(
+    image: _Holder,
+    mask: _Mask | None = None,
+    *,
+    out: None = None,
+    full_output: Literal[False] = False,
+    confidence: Literal[False] = False,
+    **options: Unpack[_Settings],
+) -> _Holder: ...
+
+
+@overload
+def restore(
+    image: _Holder,
+    mask: _Mask | None = None,
+    *,
+    out: None = None,
+    full_output: Literal[True],
+    confidence: bool = False,
+    **options: Unpack[_Settings],
+) -> tuple[_Holder, Result]: ...
+
+
+@overload
+def restore(
+    image: _Holder,
+    mask: _Mask | None = None,
+    *,
+    out: None = None,
+    full_output: bool,
+    confidence: bool = False,
+    **options: Unpack[_Settings],
+) -> _Holder | tuple[_Holder, Result]: ...
 
 
 @overload
@@ -30,22 +75,10 @@ def restore(
     image: _Image[_Pixel],
     mask: _Mask | None = None,
     *,
-    known: _Mask | None = None,
-    ignore: _Mask | None = None,
-    loss: _Name | _Loss | _ValueAndGradient = "edge",
-    step: Schedule | None = None,
-    init: _Init = "pyramid",
-    max_iter: int | None = None,
-    tol: float | None = None,
-    max_time: float | None = None,
-    bounds: tuple[float | None, float | None] | None = None,
-    channel_axis: int | None = None,
-    frame_axis: int | None = None,
-    threads: int = 1,
-    callback: Callable[[Result], object] | None = None,
     out: NDArray[_Pixel] | None = None,
     full_output: Literal[False] = False,
     confidence: Literal[False] = False,
+    **options: Unpack[_Settings],
 ) -> NDArray[_Pixel]: ...
 
 
@@ -54,22 +87,10 @@ def restore(
     image: _Image[_Pixel],
     mask: _Mask | None = None,
     *,
-    known: _Mask | None = None,
-    ignore: _Mask | None = None,
-    loss: _Name | _Loss | _ValueAndGradient = "edge",
-    step: Schedule | None = None,
-    init: _Init = "pyramid",
-    max_iter: int | None = None,
-    tol: float | None = None,
-    max_time: float | None = None,
-    bounds: tuple[float | None, float | None] | None = None,
-    channel_axis: int | None = None,
-    frame_axis: int | None = None,
-    threads: int = 1,
-    callback: Callable[[Result], object] | None = None,
     out: NDArray[_Pixel] | None = None,
     full_output: Literal[True],
     confidence: bool = False,
+    **options: Unpack[_Settings],
 ) -> tuple[NDArray[_Pixel], Result]: ...
 
 
@@ -78,27 +99,15 @@ def restore(
     image: _Image[_Pixel],
     mask: _Mask | None = None,
     *,
-    known: _Mask | None = None,
-    ignore: _Mask | None = None,
-    loss: _Name | _Loss | _ValueAndGradient = "edge",
-    step: Schedule | None = None,
-    init: _Init = "pyramid",
-    max_iter: int | None = None,
-    tol: float | None = None,
-    max_time: float | None = None,
-    bounds: tuple[float | None, float | None] | None = None,
-    channel_axis: int | None = None,
-    frame_axis: int | None = None,
-    threads: int = 1,
-    callback: Callable[[Result], object] | None = None,
     out: NDArray[_Pixel] | None = None,
     full_output: bool,
     confidence: bool = False,
+    **options: Unpack[_Settings],
 ) -> NDArray[_Pixel] | tuple[NDArray[_Pixel], Result]: ...
 
 
 def restore(
-    image: _Image[_Pixel],
+    image: Any,
     mask: _Mask | None = None,
     *,
     known: _Mask | None = None,
@@ -114,10 +123,10 @@ def restore(
     frame_axis: int | None = None,
     threads: int = 1,
     callback: Callable[[Result], object] | None = None,
-    out: NDArray[_Pixel] | None = None,
+    out: NDArray[Any] | None = None,
     full_output: bool = False,
     confidence: bool = False,
-) -> NDArray[_Pixel] | tuple[NDArray[_Pixel], Result]:
+) -> Any:
     """Restore an image of which the corrupt pixels are known, by descending the gradient of a smoothness loss.
 
     Known pixels stay as they are, to the bit; the others descend the loss, clamped to the image's range.

@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, TypeAlias, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    SupportsFloat,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +47,42 @@ if TYPE_CHECKING:
         Literal["pyramid", "nearest", "image"] | _HasArray[np.bool_ | np.integer[Any] | np.floating[Any]] | _Rows
     )
     _ValueAndGradient: TypeAlias = Callable[[NDArray[np.float64]], tuple[SupportsFloat, ArrayLike]]
+
+    class _DataArray(Protocol):
+        """What xarray's DataArray has, which `containers` knows it by."""
+
+        @property
+        def dims(self) -> Any: ...
+        @property
+        def coords(self) -> Any: ...
+        @property
+        def values(self) -> Any: ...
+        def transpose(self, *dims: Any) -> Any: ...
+
+    class _DataFrame(Protocol):
+        """What pandas' DataFrame has."""
+
+        @property
+        def index(self) -> Any: ...
+        @property
+        def columns(self) -> Any: ...
+        @property
+        def iloc(self) -> Any: ...
+
+    # What comes back as the type that it is; all other images come back as arrays.
+    _Holder = TypeVar("_Holder", bound=np.ma.MaskedArray[Any, Any] | _DataArray | _DataFrame)
+
+    class _PlanSettings(TypedDict, total=False):
+        """The keywords that every overload takes."""
+
+        step: Schedule | None
+        init: _Init
+        max_iter: int | None
+        tol: float | None
+        max_time: float | None
+        bounds: tuple[float | None, float | None] | None
+        callback: Callable[[Result], object] | None
+
 
 __all__ = ["Plan"]
 
@@ -113,18 +161,45 @@ class Plan:
     @overload
     def __call__(
         self,
+        image: _Holder,
+        *,
+        out: None = None,
+        full_output: Literal[False] = False,
+        confidence: Literal[False] = False,
+        **options: Unpack[_PlanSettings],
+    ) -> _Holder: ...
+
+    @overload
+    def __call__(
+        self,
+        image: _Holder,
+        *,
+        out: None = None,
+        full_output: Literal[True],
+        confidence: bool = False,
+        **options: Unpack[_PlanSettings],
+    ) -> tuple[_Holder, Result]: ...
+
+    @overload
+    def __call__(
+        self,
+        image: _Holder,
+        *,
+        out: None = None,
+        full_output: bool,
+        confidence: bool = False,
+        **options: Unpack[_PlanSettings],
+    ) -> _Holder | tuple[_Holder, Result]: ...
+
+    @overload
+    def __call__(
+        self,
         image: _Image[_Pixel],
         *,
-        step: Schedule | None = None,
-        init: _Init = "pyramid",
-        max_iter: int | None = None,
-        tol: float | None = None,
-        max_time: float | None = None,
-        bounds: tuple[float | None, float | None] | None = None,
-        callback: Callable[[Result], object] | None = None,
         out: NDArray[_Pixel] | None = None,
         full_output: Literal[False] = False,
         confidence: Literal[False] = False,
+        **options: Unpack[_PlanSettings],
     ) -> NDArray[_Pixel]: ...
 
     @overload
@@ -132,16 +207,10 @@ class Plan:
         self,
         image: _Image[_Pixel],
         *,
-        step: Schedule | None = None,
-        init: _Init = "pyramid",
-        max_iter: int | None = None,
-        tol: float | None = None,
-        max_time: float | None = None,
-        bounds: tuple[float | None, float | None] | None = None,
-        callback: Callable[[Result], object] | None = None,
         out: NDArray[_Pixel] | None = None,
         full_output: Literal[True],
         confidence: bool = False,
+        **options: Unpack[_PlanSettings],
     ) -> tuple[NDArray[_Pixel], Result]: ...
 
     @overload
@@ -149,21 +218,15 @@ class Plan:
         self,
         image: _Image[_Pixel],
         *,
-        step: Schedule | None = None,
-        init: _Init = "pyramid",
-        max_iter: int | None = None,
-        tol: float | None = None,
-        max_time: float | None = None,
-        bounds: tuple[float | None, float | None] | None = None,
-        callback: Callable[[Result], object] | None = None,
         out: NDArray[_Pixel] | None = None,
         full_output: bool,
         confidence: bool = False,
+        **options: Unpack[_PlanSettings],
     ) -> NDArray[_Pixel] | tuple[NDArray[_Pixel], Result]: ...
 
     def __call__(
         self,
-        image: _Image[_Pixel],
+        image: Any,
         *,
         step: Schedule | None = None,
         init: _Init = "pyramid",
@@ -172,10 +235,10 @@ class Plan:
         max_time: float | None = None,
         bounds: tuple[float | None, float | None] | None = None,
         callback: Callable[[Result], object] | None = None,
-        out: NDArray[_Pixel] | None = None,
+        out: NDArray[Any] | None = None,
         full_output: bool = False,
         confidence: bool = False,
-    ) -> NDArray[_Pixel] | tuple[NDArray[_Pixel], Result]:
+    ) -> Any:
         """Restore an image; parameters, results and errors as for `restore`."""
         held = open_image(image)
         if held.masked is not None:
