@@ -29,6 +29,7 @@ extensions = [
     "sphinx_copybutton",
     "mathml",  # _ext: formulas that need no script
     "command_help",  # _ext: the help of the command graddesc
+    "public_names",  # _ext: every public name has an entry in the reference
 ]
 
 # Warnings are errors, those of the code that pages run among them.
@@ -37,8 +38,10 @@ warnings.filterwarnings("error", module="graddesc")
 
 root_doc = "index"
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "README.md", "gallery", "tutorials", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "gallery", "tutorials", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 templates_path = ["_templates"]
+# What others document is not looked up, so that no network is needed.
+nitpick_ignore_regex = [(".*", r"(scipy|numpy|matplotlib|skimage|xarray|pandas|PIL)\..*")]
 default_role = "autolink"
 add_module_names = False
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}

@@ -52,7 +52,8 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=Fal
     threads : int, default 1
         How many threads restore.
     show : bool, default False
-        Whether to show the image healing in a window or a notebook, by `plots.Live`; the report says if there is none.
+        Whether to show the image healing in a window or a notebook, by `graddesc.plots.Live`; the report says if
+        there is none.
     overwrite : bool, default False
         Whether files that exist may be replaced.
 

@@ -1,7 +1,7 @@
 """Reading and writing image files without silent losses.
 
 Pillow reads what it reads without a loss, tifffile and imagecodecs (the extra ``deep``) the rest, such as 16-bit
-colour; what nobody here reads whole is refused. TIFF files are written by `graddesc.tiff`, which hands on all tags. A
+colour; what nobody here reads whole is refused. TIFF files are written by ``graddesc.tiff``, which hands on all tags. A
 path of "-" is standard input or output.
 """
 
@@ -200,8 +200,8 @@ class Picture:
         The opacity, for pixels of uint8 or uint16 and of their dtype.
     metadata : dict, optional
         ``icc_profile`` and ``exif`` (bytes) and ``dpi`` (pair of numbers), as far as the file has them; ``tiff``, all
-        tags of a TIFF file, a `graddesc.tiff.Directory` for each page; ``lost``, the names of what the file held and no
-        other can be given.
+        tags of a TIFF file, a ``graddesc.tiff.Directory`` for each page; ``lost``, the names of what the file held and
+        no other can be given.
     lossy : bool, default False
         Whether the pixels come from a JPEG or a lossy WebP file, or a TIFF file compressed so, and what were extremes
         may be so no more.

@@ -1,9 +1,5 @@
 """The ray ``x + alpha d`` as a search sees it, and what searches share.
 
-Each search is a small frozen dataclass of settings. ``begin()`` starts a run and returns a function ``look(ray)``,
-which holds whatever evolves during that run; it returns the accepted `Trial` or raises `NoStep` with a sentence that
-says why there is none. Anything with such a ``begin`` is a step rule.
-
 Every trial is projected, ``P(x + alpha d)``, and a test of sufficient decrease uses the displacement that remains:
 ``g.(P(x + alpha d) - x)`` in place of ``alpha g.d``. Without bounds the two are the same. A trial whose value is not
 finite counts as infinitely high, so that every search shortens its step away from it. Where a trial promises no more

@@ -126,7 +126,7 @@ class Harmonic(SumOfSquares):
 
     Notes
     -----
-    E(x) = sum (x[i, j + 1] - x[i, j])^2 + sum (x[i + 1, j] - x[i, j])^2. Lone known pixels stand out as spikes.
+    ``E(x) = sum (x[i, j + 1] - x[i, j])^2 + sum (x[i + 1, j] - x[i, j])^2``. Lone known pixels stand out as spikes.
 
     Examples
     --------
@@ -148,8 +148,8 @@ class Biharmonic(SumOfSquares):
 
     Notes
     -----
-    E(x) = sum dxx^2 + sum dyy^2 + 2 sum dxy^2, where dxx and dyy have the taps 1, -2, 1, dxy is the mixed difference of
-    2 x 2 pixels, and each sum runs over every place at which the difference fits into the image.
+    ``E(x) = sum dxx^2 + sum dyy^2 + 2 sum dxy^2``, where dxx and dyy have the taps 1, -2, 1, dxy is the mixed
+    difference of 2 x 2 pixels, and each sum runs over every place at which the difference fits into the image.
 
     Examples
     --------
@@ -179,8 +179,8 @@ class TotalVariation(Reweighted):
 
     Notes
     -----
-    E(x) = sum sqrt(epsilon^2 + Q) - epsilon over all pixels, where Q is half the sum of the squared differences to the
-    four neighbours, so that E does not change when the image is turned or flipped. It leaves plateaus around lone
+    ``E(x) = sum sqrt(epsilon^2 + Q) - epsilon`` over all pixels, where Q is half the sum of the squared differences to
+    the four neighbours, so that E does not change when the image is turned or flipped. It leaves plateaus around lone
     known pixels.
 
     References
@@ -212,8 +212,8 @@ class HessianTotalVariation(Reweighted):
 
     Notes
     -----
-    E(x) = sum sqrt(epsilon^2 + Q) - epsilon over all pixels, where Q = dxx^2 + dyy^2 + half the sum of the squared
-    mixed differences of the four 2 x 2 cells around the pixel; what does not fit into the image counts nothing.
+    ``E(x) = sum sqrt(epsilon^2 + Q) - epsilon`` over all pixels, where Q is ``dxx^2 + dyy^2`` and half the sum of the
+    squared mixed differences of the four 2 x 2 cells around the pixel; what does not fit into the image counts nothing.
 
     References
     ----------
@@ -240,7 +240,7 @@ class EdgeAligned(Differences):
     Parameters
     ----------
     edge_strength : float, default 0.002
-        With `contrast`, what counts as an edge. This one, `contrast` and `epsilon` are in units of the image; in
+        With ``contrast``, what counts as an edge. This one, ``contrast`` and ``epsilon`` are in units of the image; in
         `restore`, of the image's own range. All parameters are positive.
     contrast : float, default 0.02
         The gradient above which the tensor no longer grows with its square, but in proportion.
@@ -253,11 +253,12 @@ class EdgeAligned(Differences):
 
     Notes
     -----
-    E(x) = sum epsilon^2 (sqrt(1 + Q / epsilon^2) - 1) over the interior pixels, with
-    Q = uxx^2 + uyy^2 + 2 uxy^2 - z Hnn^2, plus the sum of mu/2 (|g|^2 - z (n.g)^2 + kappa/4 (2 - z) h^2) over the
-    cells of 2 x 2 pixels, of their mean differences g and mixed difference h. n is the tensor's normal, Hnn the second
-    derivative along it; z = s / (1 + s) with s = tr (d / tr)^4 / edge_strength^2 is near 1 on edges of one direction
-    and 0 where the image is flat or has no direction (tr is the tensor's trace, d the difference of its eigenvalues).
+    E(x) is the sum of ``epsilon^2 (sqrt(1 + Q / epsilon^2) - 1)`` over the interior pixels, with
+    ``Q = uxx^2 + uyy^2 + 2 uxy^2 - z Hnn^2``, plus the sum of ``mu/2 (|g|^2 - z (n.g)^2 + kappa/4 (2 - z) h^2)`` over
+    the cells of 2 x 2 pixels, of their mean differences g and mixed difference h. n is the tensor's normal, Hnn the
+    second derivative along it; ``z = s / (1 + s)`` with ``s = tr (d / tr)^4 / edge_strength^2`` is near 1 on edges of
+    one direction and 0 where the image is flat or has no direction (tr is the tensor's trace, d the difference of its
+    eigenvalues).
 
     The tensor is that of x itself, blurred by 4 pixels in `value` and `gradient`, and by more or less where fewer or
     more pixels are known in a restoration. `gradient` takes it as fixed: it does not descend through n and z.

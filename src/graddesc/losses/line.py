@@ -26,11 +26,11 @@ class LineSmoothness:
 
     Notes
     -----
-    With r running over all rows and all columns of the image,
+    With r running over all rows and all columns of the image::
 
         E(x) = sum_r ||diff(r)|| + ||diff(r[0::2])|| + ||diff(r[1::2])||
 
-    where the norms are L2 norms, not squared: E is convex and E(a x) = |a| E(x). A line too short for a difference adds
+    The norms are L2 norms, not squared: E is convex and ``E(a x) = |a| E(x)``. A line too short for a difference adds
     nothing; a constant line has norm 0, and the gradient of its term is taken as 0.
 
     `value` and `gradient` each read the image once or twice and allocate less than one image beside the result. In

@@ -37,10 +37,11 @@ class TextureAdaptive:
 
     Notes
     -----
-    E(x) = 1/2 sum_w sum_k log(1 + P_w(k) / noise^2), where P_w is the power spectrum of a window of 24 x 24 pixels,
-    each 8 pixels from the next, less its mean, under a taper h = sin sin, on a torus of 32 x 32:
-    P_w(k) = |DFT(sqrt(h) (x_w - mean))(k)|^2 / sum h. But for a constant it is minus the logarithm of the likelihood of
-    the windows as stationary Gaussian processes whose spectra are their own, and low where few frequencies say all.
+    ``E(x) = 1/2 sum_w sum_k log(1 + P_w(k) / noise^2)``, where P_w is the power spectrum of a window of 24 x 24 pixels,
+    each 8 pixels from the next, less its mean, under a taper ``h = sin sin``, on a torus of 32 x 32:
+    ``P_w(k) = |DFT(sqrt(h) (x_w - mean))(k)|^2 / sum h``. But for a constant it is minus the logarithm of the
+    likelihood of the windows as stationary Gaussian processes whose spectra are their own, and low where few
+    frequencies say all.
 
     `restore` does not descend it from one image to the next, which would end in the nearest of its many minima, but
     learns each window's spectrum from its known pixels alone, by expectation-maximisation [1]_ of the likelihood that
