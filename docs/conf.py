@@ -1,6 +1,5 @@
 """The settings of Sphinx: `python -m sphinx -W --keep-going -b html docs docs/_build/html` builds the site."""
 
-import os
 import pathlib
 import sys
 import warnings
@@ -38,10 +37,18 @@ warnings.filterwarnings("error", module="graddesc")
 
 root_doc = "index"
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "gallery", "tutorials", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+exclude_patterns = [
+    "_build",
+    "gallery",
+    "tutorials",
+    "**/sg_execution_times.rst",
+    "sg_execution_times.rst",
+]
 templates_path = ["_templates"]
 # What others document is not looked up, so that no network is needed.
-nitpick_ignore_regex = [(".*", r"(scipy|numpy|matplotlib|skimage|xarray|pandas|PIL)\..*")]
+nitpick_ignore_regex = [
+    (".*", r"(scipy|numpy|matplotlib|skimage|xarray|pandas|PIL)\..*")
+]
 default_role = "autolink"
 add_module_names = False
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
@@ -53,14 +60,25 @@ numpydoc_show_class_members = False  # the templates list them
 numpydoc_xref_param_type = False
 html_math_renderer = "mathml"
 
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block", "attrs_inline"]
+myst_enable_extensions = [
+    "dollarmath",
+    "amsmath",
+    "colon_fence",
+    "deflist",
+    "attrs_block",
+    "attrs_inline",
+]
 myst_heading_anchors = 3
 
 plot_html_show_formats = False
 plot_html_show_source_link = False
 plot_include_source = False
 plot_formats = [("png", 110)]
-plot_rcparams = {"figure.constrained_layout.use": True, "image.cmap": "gray", "savefig.facecolor": "white"}
+plot_rcparams = {
+    "figure.constrained_layout.use": True,
+    "image.cmap": "gray",
+    "savefig.facecolor": "white",
+}
 plot_apply_rcparams = True
 plot_working_directory = str(HERE)
 
@@ -80,8 +98,8 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "show_signature": False,
     "min_reported_time": 2,
-    "plot_gallery": os.environ.get("GRADDESC_DOCS_PLOTS", "1") != "0",
-    "image_srcset": ["2x"],
+    "image_scrapers": ("figures",),  # _ext
+    "capture_repr": (),  # what is printed is shown
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -99,7 +117,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }

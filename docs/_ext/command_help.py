@@ -10,7 +10,14 @@ from graddesc import cli
 
 def _subparsers(parser):
     """The parsers of a parser's commands, by name."""
-    return next((a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)), {})
+    return next(
+        (
+            a.choices
+            for a in parser._actions
+            if isinstance(a, argparse._SubParsersAction)
+        ),
+        {},
+    )
 
 
 class CommandHelp(SphinxDirective):
@@ -25,19 +32,32 @@ class CommandHelp(SphinxDirective):
         for name in (self.arguments or [""])[0].split():
             parser = _subparsers(parser)[name]
         usage = parser.format_usage()
-        made = [nodes.literal_block(usage, usage.removeprefix("usage: "), language="none")]
+        made = [
+            nodes.literal_block(usage, usage.removeprefix("usage: "), language="none")
+        ]
         formatter = parser._get_formatter()
         items = nodes.definition_list()
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
-                pairs = [(choice.dest, choice.help) for choice in action._choices_actions]
-            elif action.help is argparse.SUPPRESS or isinstance(action, argparse._HelpAction):
+                pairs = [
+                    (choice.dest, choice.help) for choice in action._choices_actions
+                ]
+            elif action.help is argparse.SUPPRESS or isinstance(
+                action, argparse._HelpAction
+            ):
                 continue
             else:
-                pairs = [(formatter._format_action_invocation(action), formatter._expand_help(action))]
+                pairs = [
+                    (
+                        formatter._format_action_invocation(action),
+                        formatter._expand_help(action),
+                    )
+                ]
             for term, text in pairs:
                 entry = nodes.term("", "", nodes.literal(term, term))
-                items += nodes.definition_list_item("", entry, nodes.definition("", nodes.paragraph(text, text)))
+                items += nodes.definition_list_item(
+                    "", entry, nodes.definition("", nodes.paragraph(text, text))
+                )
         if parser.epilog:
             made.append(nodes.paragraph(parser.epilog, parser.epilog))
         return [*made[:1], items, *made[1:]]

@@ -22,7 +22,9 @@ def _inline(translator, node):
 
 
 def _block(translator, node):
-    translator.body.append(f'<div class="math">{_converted(node, as_block=True)}</div>')
+    translator.body.append(
+        f'<div class="formula">{_converted(node, as_block=True)}</div>'
+    )
     raise nodes.SkipNode
 
 

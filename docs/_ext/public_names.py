@@ -17,7 +17,11 @@ def _wanted():
             module = importlib.import_module(f"graddesc.{name}")
             yield module.__name__
             # What the package offers by itself has its entry there.
-            yield from (f"graddesc.{name}.{inner}" for inner in module.__all__ if inner not in graddesc.__all__)
+            yield from (
+                f"graddesc.{name}.{inner}"
+                for inner in module.__all__
+                if inner not in graddesc.__all__
+            )
         elif not name.startswith("_"):
             yield f"graddesc.{name}"
 
@@ -26,7 +30,9 @@ def _check(app, env):
     entries = env.get_domain("py").objects
     for name in _wanted():
         if name not in entries:
-            logger.warning("%s has no entry in the reference", name, type="public_names")
+            logger.warning(
+                "%s has no entry in the reference", name, type="public_names"
+            )
 
 
 def setup(app):

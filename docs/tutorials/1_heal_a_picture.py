@@ -23,9 +23,11 @@ picture = graddesc.samples.ginkgo(192).mean(axis=2) / 255  # grey, from 0 to 1
 def show(**pictures):
     """Show pictures side by side, each under its name."""
     figure = plt.figure(figsize=(3.2 * len(pictures), 3.5), layout="constrained")
-    for axis, (name, shown) in zip(figure.subplots(1, len(pictures)), pictures.items(), strict=True):
+    for axis, (name, shown) in zip(
+        figure.subplots(1, len(pictures)), pictures.items(), strict=True
+    ):
         axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(name.replace("_", " "))
+        axis.set_title(name)
         axis.axis("off")
 
 
@@ -62,7 +64,9 @@ def parts(x):
 
 
 def loss(x):
-    return sum(np.linalg.norm(np.diff(lines, axis=1), axis=1).sum() for lines in parts(x))
+    return sum(
+        np.linalg.norm(np.diff(lines, axis=1), axis=1).sum() for lines in parts(x)
+    )
 
 
 print(f"original {loss(picture):.0f}, corrupt {loss(corrupt):.0f}")
@@ -103,14 +107,14 @@ print(f"measured {measured:.6f}, by the gradient {gradient(picture)[50, 60]:.6f}
 # shrink: :math:`1.5 / (k + 1)`, and never less than 0.015.
 
 x = corrupt.copy()
-stages, losses = {"corrupt": x.copy()}, []
+stages, losses = {}, []
 for k in range(500):
     step = max(1.5 / (k + 1), 0.015)
     x[mask] -= step * gradient(x)[mask]
     np.clip(x, 0, 1, out=x)
     losses.append(loss(x))
     if k + 1 in (20, 100, 500):
-        stages[f"step_{k + 1}"] = x.copy()
+        stages[f"step {k + 1}"] = x.copy()
 
 show(**stages)
 
@@ -123,8 +127,8 @@ def psnr(x):
     return 10 * np.log10(1 / np.mean((x - picture) ** 2))
 
 
-for name, stage in stages.items():
-    print(f"{name:9} loss {loss(stage):6.0f}   PSNR {psnr(stage):5.2f} dB")
+for name, stage in {"corrupt": corrupt, **stages}.items():
+    print(f"{name:9} loss {loss(stage):6.1f}   PSNR {psnr(stage):5.2f} dB")
 
 # %%
 # The same with the package
@@ -141,7 +145,9 @@ recipe, info = graddesc.restore(
     max_iter=500,
     full_output=True,
 )
-print(f"{info.nit} steps, loss {info.fun:.0f}; furthest from the loop by hand: {np.abs(recipe - x).max():.1e}")
+print(
+    f"{info.nit} steps, loss {info.fun:.1f}; furthest from the loop by hand: {np.abs(recipe - x).max():.1e}"
+)
 
 # %%
 # Without a schedule
@@ -151,10 +157,12 @@ print(f"{info.nit} steps, loss {info.fun:.0f}; furthest from the loop by hand: {
 # settled:
 
 settled, info = graddesc.restore(corrupt, mask, loss="line", full_output=True)
-print(f"{info.nit} iterations, loss {info.fun:.0f}, PSNR {psnr(settled):.2f} dB")
+print(f"{info.nit} iterations, loss {info.fun:.1f}, PSNR {psnr(settled):.2f} dB")
 print(info.message)
 
-figure = graddesc.plots.loss_history({"500 steps from the noise": losses, "solver": info.history})
+figure = graddesc.plots.loss_history(
+    {"500 steps from the noise": losses, "solver": info.history}
+)
 figure.set_size_inches(6.5, 3.6)
 figure.axes[0].set_xscale("log")
 

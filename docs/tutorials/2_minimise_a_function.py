@@ -42,9 +42,13 @@ figure = plt.figure(figsize=(9.6, 4.2), layout="constrained")
 left, right = figure.add_subplot(1, 2, 1, projection="3d"), figure.add_subplot(1, 2, 2)
 window = ((-1.2, 1.2), (-1.2, 1.2))
 plots.surface(f, Df, start, window=window, axes=left)
-plots.contour_path(f, [start], window=window, levels=np.geomspace(1, 10, 8), filled=False, axes=right)
+plots.contour_path(
+    f, [start], window=window, levels=np.geomspace(1, 10, 8), filled=False, axes=right
+)
 downhill = -Df(start) / np.linalg.norm(Df(start))
-right.annotate("", start + 0.7 * downhill, start, arrowprops={"arrowstyle": "-|>", "linewidth": 2})
+right.annotate(
+    "", start + 0.7 * downhill, start, arrowprops={"arrowstyle": "-|>", "linewidth": 2}
+)
 
 # %%
 # The ray
@@ -110,7 +114,9 @@ print(f"{steepest.nit} iterations, {steepest.nfev} values: {steepest.x}")
 figure, (whole, enlarged) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
 plots.contour_path(valley, steepest, window=((-5, 5), (-5, 5)), axes=whole)
 corner, levels = ((0.47, 0.53), (0.215, 0.275)), np.arange(0.22, 0.44, 0.02)
-plots.contour_path(valley, steepest, window=corner, levels=levels, filled=False, axes=enlarged)
+plots.contour_path(
+    valley, steepest, window=corner, levels=levels, filled=False, axes=enlarged
+)
 
 # %%
 # Do not search so hard
@@ -120,10 +126,19 @@ plots.contour_path(valley, steepest, window=corner, levels=levels, filled=False,
 # gradient has changed, and lets the value rise now and then, which breaks the zigzag.
 
 runs = {"exact": steepest}
-steps = {"backtracking": graddesc.Backtracking(), "Barzilai-Borwein": graddesc.BarzilaiBorwein()}
+steps = {
+    "backtracking": graddesc.Backtracking(),
+    "Barzilai-Borwein": graddesc.BarzilaiBorwein(),
+}
 for name, step in steps.items():
     runs[name] = graddesc.minimize(
-        valley, start, jac=valley.gradient, step=step, direction=graddesc.Steepest(), maxiter=20_000, history=True
+        valley,
+        start,
+        jac=valley.gradient,
+        step=step,
+        direction=graddesc.Steepest(),
+        maxiter=20_000,
+        history=True,
     )
 
 # %%
@@ -134,11 +149,20 @@ for name, step in steps.items():
 # curvature from its last steps. With a search under the strong conditions of Wolfe it is the
 # default of `graddesc.minimize`:
 
-directions = {"heavy ball": graddesc.HeavyBall(), "conjugate gradients": graddesc.ConjugateGradient()}
+directions = {
+    "heavy ball": graddesc.HeavyBall(),
+    "conjugate gradients": graddesc.ConjugateGradient(),
+}
 for name, direction in directions.items():
     step = graddesc.StrongWolfe(curvature=0.4)
     runs[name] = graddesc.minimize(
-        valley, start, jac=valley.gradient, step=step, direction=direction, maxiter=20_000, history=True
+        valley,
+        start,
+        jac=valley.gradient,
+        step=step,
+        direction=direction,
+        maxiter=20_000,
+        history=True,
     )
 runs["L-BFGS"] = graddesc.minimize(valley, start, jac=valley.gradient, history=True)
 
@@ -162,7 +186,12 @@ paths.get_legend().remove()
 import scipy.optimize
 
 result = scipy.optimize.minimize(
-    valley, start, jac=valley.gradient, bounds=[(-2, 0.5), (-2, 2)], method=graddesc.minimize, options={"gtol": 1e-8}
+    valley,
+    start,
+    jac=valley.gradient,
+    bounds=[(-2, 0.5), (-2, 2)],
+    method=graddesc.minimize,
+    options={"gtol": 1e-8},
 )
 print(result.x, result.message)
 
