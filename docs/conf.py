@@ -14,7 +14,7 @@ mpl.use("Agg")
 
 project = "graddesc"
 author = "the graddesc developers"
-copyright = f"2025, {author}"
+copyright = f"2026, {author}"
 version = release = graddesc.__version__
 
 extensions = [
@@ -80,7 +80,7 @@ plot_rcparams = {
     "savefig.facecolor": "white",
 }
 plot_apply_rcparams = True
-plot_working_directory = str(HERE)
+plot_basedir = str(HERE)
 
 sphinx_gallery_conf = {
     "examples_dirs": [str(HERE / "tutorials"), str(HERE / "gallery")],
