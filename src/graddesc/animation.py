@@ -1,13 +1,20 @@
 """The image healing step by step, as an animated WebP, GIF or PNG."""
 
+from __future__ import annotations
+
 import io
 import math
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from graddesc.arguments import as_image
 from graddesc.shades import eight_bits, shown_range
+
+if TYPE_CHECKING:
+    from graddesc.result import Result
 
 __all__ = ["Recorder"]
 
@@ -16,7 +23,7 @@ _GROWTH = 1.15  # of the iteration from frame to frame: 500 iterations make 35 f
 _FIRST, _EACH, _LAST = 1200, 90, 3000  # milliseconds
 _LEAST_WIDTH = 160  # pixels that a caption needs
 _COLOURS = 256
-_FORMATS = {
+_FORMATS: dict[str, dict[str, int]] = {
     "gif": {},
     "webp": {"quality": 80, "method": 0},
     "png": {"compress_level": 1},
@@ -62,27 +69,23 @@ class Recorder:
     b'GIF89a'
     """
 
-    def __init__(self, image, mask=None):
-        image = as_image(image)
-        if image.shape[2:] not in ((), (3,)) or image.ndim < 2:
-            raise ValueError(f"image must have shape (rows, cols) or (rows, cols, 3), got {image.shape}")
+    def __init__(self, image: ArrayLike, mask: ArrayLike | None = None) -> None:
+        pixels = as_image(image)
+        if pixels.shape[2:] not in ((), (3,)) or pixels.ndim < 2:
+            raise ValueError(f"image must have shape (rows, cols) or (rows, cols, 3), got {pixels.shape}")
         if mask is not None:
             flags = np.asarray(mask)
-            self._low, self._high = shown_range(image, flags)
-        elif image.dtype in (np.uint8, np.uint16):
-            self._low, self._high = 0, np.iinfo(image.dtype).max
+            self._low, self._high = shown_range(pixels, flags)
+        elif pixels.dtype in (np.uint8, np.uint16):
+            self._low, self._high = 0.0, float(np.iinfo(pixels.dtype).max)
         else:
-            finite = image[np.isfinite(image)]
-            floating = image.dtype.kind == "f"
-            ends = {"initial": 0} if floating else {}
-            self._low, self._high = (
-                float(finite.min(**ends)),
-                float(finite.max(initial=1) if floating else finite.max()),
-            )
+            finite = pixels[np.isfinite(pixels)]
+            ends = (0, 1) if pixels.dtype.kind == "f" else (finite[0], finite[0])
+            self._low, self._high = float(finite.min(initial=ends[0])), float(finite.max(initial=ends[1]))
         self.next_iteration = 1
-        self.frames = [self._frame(image, "corrupt")]
+        self.frames = [self._frame(pixels, "corrupt")]
 
-    def __call__(self, intermediate_result):
+    def __call__(self, intermediate_result: Result) -> None:
         """Keep a frame if one is due at this iteration.
 
         Parameters
@@ -97,7 +100,7 @@ class Recorder:
             self.frames.append(self._frame(intermediate_result.x, caption))
             self.next_iteration = math.ceil(nit * _GROWTH)
 
-    def encode(self, restored, kind="gif"):
+    def encode(self, restored: NDArray[Any], kind: Literal["gif", "webp", "png"] = "gif") -> bytes:
         """Return the bytes of the animation.
 
         Parameters
@@ -109,7 +112,7 @@ class Recorder:
 
         Returns
         -------
-        bytes-like
+        bytes
             The file's contents.
 
         Raises
@@ -124,13 +127,12 @@ class Recorder:
             frames = _with_one_palette(frames)
         duration = [_FIRST, *[_EACH] * (len(frames) - 2), _LAST]
         buffer = io.BytesIO()
-        settings = {"save_all": True, "append_images": frames[1:], "duration": duration, "loop": 0, **_FORMATS[kind]}
-        frames[0].save(buffer, kind, **settings)
+        settings = _FORMATS[kind]
+        frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=duration, loop=0, **settings)
         return buffer.getvalue()
 
-    def _frame(self, image, caption):
-        image = np.asarray(image)
-        image = eight_bits(image, self._low, self._high if self._high > self._low else self._low + 1)
+    def _frame(self, image: NDArray[Any], caption: str) -> Image.Image:
+        image = eight_bits(np.asarray(image), self._low, self._high if self._high > self._low else self._low + 1)
         frame = Image.fromarray(image)
         frame.thumbnail((_MAX_SIDE, _MAX_SIDE))
         if frame.width >= _LEAST_WIDTH:
@@ -138,7 +140,7 @@ class Recorder:
         return frame
 
 
-def _write(frame, text):
+def _write(frame: Image.Image, text: str) -> None:
     """Write text into the lower left corner of a frame, white on black."""
     draw = ImageDraw.Draw(frame)
     left, top, right, bottom = draw.textbbox((0, 0), text)
@@ -147,7 +149,7 @@ def _write(frame, text):
     draw.text((5 - left, frame.height - height + 3 - top), text, fill="white")
 
 
-def _with_one_palette(frames):
+def _with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
     """The frames in the colours of all together, which a palette for each would take twenty times as long to find."""
     some = [frames[0], frames[len(frames) // 2], frames[-1]]
     width, height = frames[0].size

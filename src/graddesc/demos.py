@@ -1,18 +1,37 @@
 """What the package can do, each shown by one function that needs no input."""
 
+from __future__ import annotations
+
+import math
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 import graddesc
 from graddesc import animation, images, masks, outputs, plots, samples
 from graddesc.arguments import as_floats, require_count, require_nonnegative
 from graddesc.shades import percent
 
+if TYPE_CHECKING:
+    from _typeshed import StrPath
+    from matplotlib.axes import Axes
+    from scipy.optimize import OptimizeResult
+
+    from graddesc.directions import _Direction
+    from graddesc.line_search.ray import _Search
+    from graddesc.result import Result
+    from graddesc.schedules import _Schedule
+
+    _Rule: TypeAlias = tuple[_Schedule | _Search, _Direction]
+
 __all__ = ["Report", "TwoLayerNetwork", "network", "quadratic", "restore", "rosenbrock"]
 
+_Vector: TypeAlias = NDArray[np.float64]
 
 _SHOWN_ITERATIONS = 100  # of a descent from the noise, after which nobody sees a change
 
@@ -29,11 +48,20 @@ class Report:
         The paths of the files.
     """
 
-    lines: tuple
-    files: tuple
+    lines: tuple[str, ...]
+    files: tuple[str, ...]
 
 
-def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=False, overwrite=False):
+def restore(
+    directory: StrPath = ".",
+    *,
+    size: int = 512,
+    missing: float = 0.9,
+    seed: int = 0,
+    threads: int = 1,
+    show: bool = False,
+    overwrite: bool = False,
+) -> Report:
     """Draw a ginkgo leaf, make most of its pixels black or white, and restore it.
 
     Writes ``ginkgo-corrupt.png``, ``ginkgo-restored.png``, ``ginkgo-comparison.png`` (corrupt, restored and original
@@ -88,8 +116,15 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=Fal
     # Once more for the animation: from the noise itself, which the solver's own better start never shows.
     recorder = animation.Recorder(corrupt)
     callback = recorder if live is None else _Both(recorder, live)
-    steps = {"init": "image", "max_iter": _SHOWN_ITERATIONS, "callback": callback}
-    graddesc.restore(corrupt, mask, channel_axis=-1, threads=threads, **steps)
+    graddesc.restore(
+        corrupt,
+        mask,
+        init="image",
+        max_iter=_SHOWN_ITERATIONS,
+        channel_axis=-1,
+        threads=threads,
+        callback=callback,
+    )
 
     comparison = _side_by_side(
         {
@@ -102,7 +137,7 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=Fal
         images.write(path, images.Picture(picture), overwrite=overwrite)
     outputs.write(files[-1], recorder.encode(restored, "webp"), overwrite=overwrite)
     lines = [
-        f"{size} x {size} pixels, {percent(np.count_nonzero(mask), mask.size)} of them corrupt",
+        f"{size} x {size} pixels, {percent(int(np.count_nonzero(mask)), mask.size)} of them corrupt",
         f"PSNR {_psnr(corrupt, truth):.2f} dB corrupt, {_psnr(restored, truth):.2f} dB restored",
         f"restored in {seconds:.3f} s",
     ]
@@ -111,7 +146,7 @@ def restore(directory=".", *, size=512, missing=0.9, seed=0, threads=1, show=Fal
     return Report(tuple(lines), files)
 
 
-def quadratic(directory=".", *, overwrite=False):
+def quadratic(directory: StrPath = ".", *, overwrite: bool = False) -> Report:
     """Minimise a quadratic function of two variables by steepest descent with exact line search.
 
     Writes ``quadratic.png``: the surface and the contours of ``f(x) = x1^2 + 7 x2^2 + 2 x1 + x2 + 2``, both with the
@@ -162,7 +197,7 @@ def quadratic(directory=".", *, overwrite=False):
     plots.surface(problem, gradient, start, window=window, axes=surface)
     plots.contour_path(problem, [start], window=window, levels=levels, filled=False, axes=contours)
     tip = start - 0.7 * gradient(start) / np.linalg.norm(gradient(start))
-    contours.annotate("", tip, start, arrowprops=plots._ARROW)
+    contours.annotate("", tuple(tip), tuple(start), arrowprops=plots._ARROW)
     plots.ray(problem, gradient, start, window=(-0.01, 2 / 15), axes=ray)
     plots.contour_path(problem, result.history, window=window, levels=levels, axes=path)
     outputs.write(files[0], plots.encode(files[0], figure), overwrite=overwrite)
@@ -176,7 +211,7 @@ def quadratic(directory=".", *, overwrite=False):
     )
 
 
-def rosenbrock(directory=".", *, maxiter=20_000, overwrite=False):
+def rosenbrock(directory: StrPath = ".", *, maxiter: int = 20_000, overwrite: bool = False) -> Report:
     """Minimise Rosenbrock's function by steepest descent with exact line search, and by better directions.
 
     Writes ``rosenbrock-zigzag.png``: the filled contours with the path of steepest descent from (-2, -2), and the
@@ -215,7 +250,7 @@ def rosenbrock(directory=".", *, maxiter=20_000, overwrite=False):
     files = _files(directory, ["rosenbrock-zigzag.png", "rosenbrock-comparison.png"], overwrite)
     from matplotlib.figure import Figure
 
-    methods = {
+    methods: dict[str, _Rule] = {
         "steepest descent": (graddesc.ExactLineSearch(), graddesc.Steepest()),
         "momentum": (graddesc.ExactLineSearch(), graddesc.HeavyBall()),
         "conjugate gradients": (graddesc.StrongWolfe(curvature=0.4), graddesc.ConjugateGradient()),
@@ -260,12 +295,12 @@ def rosenbrock(directory=".", *, maxiter=20_000, overwrite=False):
     return Report(_table(results), files)
 
 
-def _rosenbrock(x):
+def _rosenbrock(x: _Vector) -> float:
     """Rosenbrock's function as textbooks write it: in another order, rounding alone changes the 11990 iterations."""
-    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+    return float((1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2)
 
 
-def _rosenbrock_gradient(x):
+def _rosenbrock_gradient(x: _Vector) -> _Vector:
     return np.array([-2 * (1 - x[0]) + 100 * 2 * (x[1] - x[0] ** 2) * (-2 * x[0]), 100 * 2 * (x[1] - x[0] ** 2)])
 
 
@@ -312,12 +347,12 @@ class TwoLayerNetwork:
     array([-1.,  1.,  1., -1.])
     """
 
-    points: np.ndarray
-    labels: np.ndarray
+    points: _Vector
+    labels: _Vector
     hidden: int = 16
     decay: float = 1e-3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("points", "labels"):
             object.__setattr__(self, name, as_floats(name, getattr(self, name)))
         if self.points.ndim != 2 or self.points.shape[1] != 2 or len(self.points) == 0:
@@ -327,39 +362,39 @@ class TwoLayerNetwork:
         require_count("hidden", self.hidden)
         require_nonnegative("decay", self.decay)
 
-    def start(self, seed=0):
+    def start(self, seed: int = 0) -> _Vector:
         """Draw parameters to start from: an array of shape (4 hidden + 1,)."""
         require_count("seed", seed, least=0)
         return np.random.default_rng(seed).normal(size=4 * self.hidden + 1)
 
-    def score(self, parameters, points):
+    def score(self, parameters: _Vector, points: ArrayLike) -> _Vector:
         """Return the score of each point of an array of shape (..., 2), positive for class 1."""
         _, z = self._forward(parameters, points)
         return z
 
-    def __call__(self, parameters):
+    def __call__(self, parameters: _Vector) -> tuple[float, _Vector]:
         """Return the loss and its gradient."""
         _, _, w, _ = self._layers(parameters)
         h, z = self._forward(parameters, self.points)
         margin = self.labels * z
-        loss = np.mean(np.logaddexp(0, -margin)) + self.decay / 2 * parameters @ parameters
+        loss = float(np.mean(np.logaddexp(0, -margin)) + self.decay / 2 * parameters @ parameters)
 
         dz = -self.labels * np.exp(-np.logaddexp(0, margin)) / len(z)
         da = np.outer(dz, w) * (1 - h**2)  # through tanh, whose derivative is 1 - tanh^2
         gradient = np.concatenate([(da.T @ self.points).ravel(), da.sum(axis=0), h.T @ dz, [dz.sum()]])
         return loss, gradient + self.decay * parameters
 
-    def _layers(self, parameters):
+    def _layers(self, parameters: _Vector) -> tuple[_Vector, _Vector, _Vector, float]:
         n = self.hidden
         return parameters[: 2 * n].reshape(n, 2), parameters[2 * n : 3 * n], parameters[3 * n : 4 * n], parameters[-1]
 
-    def _forward(self, parameters, points):
+    def _forward(self, parameters: _Vector, points: ArrayLike) -> tuple[_Vector, _Vector]:
         U, c, w, b = self._layers(parameters)
-        h = np.tanh(points @ U.T + c)
+        h = np.tanh(np.asarray(points) @ U.T + c)
         return h, h @ w + b
 
 
-def network(directory=".", *, seed=0, overwrite=False):
+def network(directory: StrPath = ".", *, seed: int = 0, overwrite: bool = False) -> Report:
     """Train a small neural network to tell two interleaved half moons apart.
 
     Writes ``network.png``: the loss by iteration for three ways to minimise it, and the points with the boundary that
@@ -401,7 +436,7 @@ def network(directory=".", *, seed=0, overwrite=False):
     rng = np.random.default_rng(seed)
     net = TwoLayerNetwork(*_moons(200, rng))
     unseen, truth = _moons(1000, rng)
-    methods = {
+    methods: dict[str, _Rule] = {
         "steepest descent": (graddesc.Backtracking(), graddesc.Steepest()),
         "Adam": (graddesc.Constant(0.03), graddesc.Adam()),
         "L-BFGS": (graddesc.StrongWolfe(), graddesc.LBFGS()),
@@ -425,7 +460,7 @@ def network(directory=".", *, seed=0, overwrite=False):
     return Report((*_table(results), f"unseen points told apart: {accuracy}"), files)
 
 
-def _moons(count, rng):
+def _moons(count: int, rng: np.random.Generator) -> tuple[_Vector, NDArray[Any]]:
     """Draw points of two interleaved half moons, of radius 1, with noise; return points and labels."""
     labels = np.where(np.arange(count) % 2, 1, -1)
     angle = rng.uniform(0, np.pi, count)
@@ -434,7 +469,7 @@ def _moons(count, rng):
     return np.column_stack([x, y]) + rng.normal(scale=0.15, size=(count, 2)), labels
 
 
-def _draw_boundary(axes, net, parameters):
+def _draw_boundary(axes: Axes, net: TwoLayerNetwork, parameters: _Vector) -> None:
     """Draw the probability of class 1 over the plane, the boundary where it is a half, and the points."""
     from matplotlib.colors import ListedColormap
 
@@ -444,12 +479,18 @@ def _draw_boundary(axes, net, parameters):
     probability = 1 / (1 + np.exp(-net.score(parameters, grid)))
     bands = axes.contourf(x, y, probability, np.linspace(0, 1, 11), cmap="PuOr_r", vmin=-1, vmax=2)
     axes.contour(x, y, probability, [0.5], colors="black")
-    axes.scatter(*net.points.T, c=net.labels, cmap=ListedColormap(["#5e3c99", "#e66101"]), edgecolors="white")
+    axes.scatter(
+        net.points[:, 0],
+        net.points[:, 1],
+        c=net.labels,
+        cmap=ListedColormap(["#5e3c99", "#e66101"]),
+        edgecolors="white",
+    )
     axes.figure.colorbar(bands, ax=axes, label="probability of the orange class", location="bottom", ticks=[0, 0.5, 1])
     axes.set(xlabel="$u_1$", ylabel="$u_2$", aspect="equal")
 
 
-def _files(directory, names, overwrite):
+def _files(directory: StrPath, names: Iterable[str], overwrite: bool) -> tuple[str, ...]:
     """Return the paths of a demo's files, all of which can be written."""
     files = tuple(os.path.join(directory, name) for name in names)
     for path in files:
@@ -457,12 +498,12 @@ def _files(directory, names, overwrite):
     return files
 
 
-def _iterations(result):
+def _iterations(result: OptimizeResult) -> int:
     """Count the iterations as textbooks do, with the one that finds the gradient small."""
-    return result.nit + (result.status == 0)
+    return int(result.nit + (result.status == 0))
 
 
-def _table(results):
+def _table(results: dict[str, OptimizeResult]) -> tuple[str, ...]:
     """Return one line for each run, under a head."""
     lines = [f"{'':20} {'iterations':>10} {'values':>8} {'gradients':>9} {'f(x)':>9}"]
     for name, result in results.items():
@@ -474,20 +515,20 @@ def _table(results):
 class _Both:
     """A recorder and a window as one callback, which both have the same iterations."""
 
-    def __init__(self, recorder, live):
+    def __init__(self, recorder: animation.Recorder, live: plots.Live) -> None:
         self._callbacks = recorder, live
 
     @property
-    def next_iteration(self):
+    def next_iteration(self) -> int:
         return min(callback.next_iteration for callback in self._callbacks)
 
-    def __call__(self, intermediate_result):
+    def __call__(self, intermediate_result: Result) -> None:
         for callback in self._callbacks:
             if intermediate_result.nit >= callback.next_iteration:
                 callback(intermediate_result)
 
 
-def _side_by_side(pictures):
+def _side_by_side(pictures: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Pictures of one size side by side, their names over them where these fit."""
     from PIL import Image, ImageDraw
 
@@ -502,7 +543,7 @@ def _side_by_side(pictures):
     return np.asarray(whole)
 
 
-def _psnr(image, truth):
+def _psnr(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     """The peak signal-to-noise ratio of 8-bit images, in decibels."""
-    error = np.mean((image.astype(float) - truth) ** 2)
-    return 10 * np.log10(255**2 / error) if error else np.inf
+    error = float(np.mean((image.astype(float) - truth) ** 2))
+    return 10 * math.log10(255**2 / error) if error else math.inf

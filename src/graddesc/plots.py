@@ -4,24 +4,54 @@ Each function returns a `matplotlib.figure.Figure`, whose ``savefig`` writes it,
 their figure. No global state of pyplot is touched, but by `Live`, which opens a window.
 """
 
+from __future__ import annotations
+
 import base64
 import io
 import math
 import os
 import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from graddesc.arguments import as_floats, require, require_count, require_nonnegative
 from graddesc.outputs import extension
 from graddesc.shades import eight_bits, shown_range
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.patches import FancyArrowPatch
+    from scipy.optimize import OptimizeResult
+
+    from graddesc.result import Result
+
+    _Run: TypeAlias = ArrayLike | OptimizeResult | Result
 
 __all__ = ["Live", "contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, in the order that contrasts most.
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#56B4E9")
 _BLUE = "#0072B2"
-_ARROW = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 2, "color": _COLOURS[0], "shrinkA": 0, "shrinkB": 0}
+_Vector: TypeAlias = NDArray[np.float64]
+_Value: TypeAlias = Callable[[_Vector], SupportsFloat]
+_Gradient: TypeAlias = Callable[[_Vector], ArrayLike]
+_Interval: TypeAlias = tuple[float, float]
+_Window: TypeAlias = tuple[_Interval, _Interval]
+
+_ARROW: dict[str, Any] = {
+    "arrowstyle": "-|>",
+    "mutation_scale": 16,
+    "linewidth": 2,
+    "color": _COLOURS[0],
+    "shrinkA": 0,
+    "shrinkB": 0,
+}
 _HEIGHTS = "YlGnBu_r"  # dark where the function is low
 _MOST_DECADES = 12
 _FINEST = 10_000  # points of a grid a side
@@ -29,7 +59,7 @@ _HIGHEST = 1e200  # matplotlib takes what is beyond 1e250 for the end of all con
 _FEW = 60  # so many points of a line get markers of their own
 
 
-def require_matplotlib():
+def require_matplotlib() -> None:
     """Raise unless matplotlib is installed.
 
     Raises
@@ -81,22 +111,26 @@ class Live:
     >>> restored = graddesc.restore(corrupt, mask, channel_axis=-1, callback=live)  # doctest: +SKIP
     """
 
-    def __init__(self, pause=0.01, growth=1.15):
+    figure: Figure | None
+    next_iteration: int
+
+    def __init__(self, pause: float = 0.01, growth: float = 1.15) -> None:
         self._pause = require_nonnegative("pause", pause)
         self._growth = require("growth", growth, "a number of at least 1", lambda ratio: ratio >= 1)
         require_matplotlib()
         self.figure, self.next_iteration = None, 1
-        self._picture = self._display = None
+        self._picture: AxesImage | None = None
+        self._display: Any = None
         self._ends = 0.0, 1.0
 
     @property
-    def shows(self):
+    def shows(self) -> bool:
         """Whether there is a notebook or a display to show pictures."""
         from matplotlib import pyplot
 
         return _notebook_display() is not None or _opens_windows(pyplot.get_backend())
 
-    def __call__(self, intermediate_result):
+    def __call__(self, intermediate_result: Result) -> None:
         """Show the image as it stands.
 
         Parameters
@@ -114,62 +148,65 @@ class Live:
         if shown.ndim == 3 and shown.shape[-1] != 3:
             axis = int(np.argmin(shown.shape))
             shown = np.moveaxis(shown, axis, -1) if shown.shape[axis] == 3 else shown.mean(axis=axis).astype(np.uint8)
-        if self.figure is None:
-            self._open(shown)
+        if self.figure is None or self._picture is None:
+            self.figure, self._picture = self._open(shown)
         self._picture.set(data=shown, extent=(-0.5, shown.shape[1] - 0.5, shown.shape[0] - 0.5, -0.5))
         self._picture.axes.set_title(f"iteration {nit}, loss {intermediate_result.fun:.4g}")
-        self._draw()
+        self._draw(self.figure)
         self.next_iteration = max(math.ceil(nit * self._growth), nit + 1)
 
-    def _open(self, image):
+    def _open(self, image: NDArray[np.uint8]) -> tuple[Figure, AxesImage]:
         from matplotlib import pyplot
 
         notebook = _notebook_display()
         if notebook is not None or not self.shows:
             from matplotlib.figure import Figure
 
-            self.figure = Figure(layout="constrained")
+            figure = Figure(layout="constrained")
         else:
-            self.figure = pyplot.figure(layout="constrained")
-            self.figure.show()
-        axes = self.figure.add_subplot()
+            figure = pyplot.figure(layout="constrained")
+            figure.show()
+        axes = figure.add_subplot()
         axes.set_axis_off()
-        self._picture = axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+        picture = axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         if notebook is not None:
-            self._display = notebook(self._as_png(), raw=True, display_id=True)
+            self._display = notebook(_as_png(figure), raw=True, display_id=True)
+        return figure, picture
 
-    def _as_png(self):
-        """The picture as a notebook takes it, whatever it has loaded of matplotlib."""
-        return {"image/png": base64.b64encode(encode("live.png", self.figure)).decode()}
-
-    def _draw(self):
+    def _draw(self, figure: Figure) -> None:
         if self._display is not None:
-            self._display.update(self._as_png(), raw=True)
-        elif hasattr(self.figure.canvas, "manager") and self.figure.canvas.manager is not None:
-            self.figure.canvas.draw_idle()
+            self._display.update(_as_png(figure), raw=True)
+        elif figure.canvas.manager is not None:
+            figure.canvas.draw_idle()
             if self._pause > 0:
-                self.figure.canvas.start_event_loop(self._pause)
+                figure.canvas.start_event_loop(self._pause)
             else:
-                self.figure.canvas.flush_events()
+                figure.canvas.flush_events()
 
 
-def _notebook_display():
+def _as_png(figure: Figure) -> dict[str, str]:
+    """The picture as a notebook takes it, whatever it has loaded of matplotlib."""
+    return {"image/png": base64.b64encode(encode("live.png", figure)).decode()}
+
+
+def _notebook_display() -> Any:
     """What displays in the notebook at hand, or None where there is none."""
-    ipython = sys.modules.get("IPython")
+    ipython: Any = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     kernel = any(cls.__name__ == "ZMQInteractiveShell" for cls in type(shell).__mro__)
     return ipython.display.display if kernel else None
 
 
-def _opens_windows(backend):
+def _opens_windows(backend: str) -> bool:
     from matplotlib import backends
 
+    known: Any = backends  # whose registry has no types
     return backend.lower() in (
-        name.lower() for name in backends.backend_registry.list_builtin(backends.BackendFilter.INTERACTIVE)
+        name.lower() for name in known.backend_registry.list_builtin(known.BackendFilter.INTERACTIVE)
     )
 
 
-def encode(path, figure):
+def encode(path: StrPath, figure: Figure) -> bytes:
     """Return a figure as the bytes of an image file.
 
     Parameters
@@ -181,7 +218,7 @@ def encode(path, figure):
 
     Returns
     -------
-    bytes-like
+    bytes
         The file's contents.
 
     Examples
@@ -195,7 +232,9 @@ def encode(path, figure):
     return buffer.getvalue()
 
 
-def loss_history(history, *, minimum=None, axes=None):
+def loss_history(
+    history: _Run | Mapping[str, _Run], *, minimum: float | None = None, axes: Axes | None = None
+) -> Figure:
     """Plot the loss by iteration, of one run or of several.
 
     Parameters
@@ -241,7 +280,7 @@ def loss_history(history, *, minimum=None, axes=None):
     """
     axes = _axes(axes)
     runs = _named(history)
-    plotted = []
+    plotted: list[_Vector] = []
     for (name, run), colour in zip(runs.items(), _colours(runs), strict=True):
         first = 0 if hasattr(run, "fun") else 1
         losses = as_floats("history", getattr(run, "fun", run))
@@ -253,20 +292,29 @@ def loss_history(history, *, minimum=None, axes=None):
         plotted.append(losses)
         iterations = np.arange(first, first + len(losses))
         axes.plot(iterations, losses, color=colour, label=name, marker="." if len(losses) < _FEW else None)
-    plotted = np.concatenate(plotted)
-    if (plotted > 0).any() and not (plotted < 0).any():
+    heights = np.concatenate(plotted)
+    if (heights > 0).any() and not (heights < 0).any():
         axes.set_yscale("log")
-        if plotted.max() < 10 * plotted[plotted > 0].min():  # without a power of ten to label, 190 reads 1.9 x 10^2
+        if heights.max() < 10 * heights[heights > 0].min():  # without a power of ten to label, 190 reads 1.9 x 10^2
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("{x:g}")
     axes.set(xlabel="iteration", ylabel="loss" if minimum is None else "loss above the minimum")
     axes.grid(alpha=0.3)
     if None not in runs:
         axes.legend()
-    return axes.figure
+    return _figure(axes)
 
 
-def contour_path(problem, history, *, window=None, levels=None, filled=True, resolution=200, axes=None):
+def contour_path(
+    problem: _Value,
+    history: _Run | Mapping[str, _Run],
+    *,
+    window: _Window | None = None,
+    levels: ArrayLike | None = None,
+    filled: bool = True,
+    resolution: int = 200,
+    axes: Axes | None = None,
+) -> Figure:
     """Plot the contours of a function of two variables, and the paths of one run or of several over them.
 
     Parameters
@@ -338,10 +386,10 @@ def contour_path(problem, history, *, window=None, levels=None, filled=True, res
     sides = [high - low for low, high in window]
     axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=window[0], ylim=window[1])
     axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
-    return axes.figure
+    return _figure(axes)
 
 
-def ray(f, Df, x, *, window=None, axes=None):
+def ray(f: _Value, Df: _Gradient, x: ArrayLike, *, window: _Interval | None = None, axes: Axes | None = None) -> Figure:
     """Plot a function along its negative gradient, ``phi(alpha) = f(x - alpha Df(x))``.
 
     Marked are the start, the slope there, ``-Df(x).Df(x)``, and the minimum that
@@ -383,30 +431,40 @@ def ray(f, Df, x, *, window=None, axes=None):
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     ['slope at the start', 'start', 'minimum']
     """
-    x, g, step = _descent(f, Df, x)
+    start, g, step = _descent(f, Df, x)
     if window is None:
         reach = 1 / math.sqrt(g @ g) if step is None else step
         window = (min(reach, 0) - 0.1 * abs(reach), max(reach, 0) + 1.1 * abs(reach))
     (low, high) = _interval("window", window)
     axes = _axes(axes)
 
-    def phi(alpha):
-        return f(x - alpha * g)
+    def phi(alpha: float) -> float:
+        return float(f(start - alpha * g))
 
     alphas = np.linspace(low, high, 401)
     axes.plot(alphas, [_evaluate(phi, alpha) for alpha in alphas], color=_BLUE, linewidth=2)
     axes.set(xlim=(low, high), ylim=axes.get_ylim())
-    axes.axline((0, phi(0)), slope=-(g @ g), color=_COLOURS[0], linestyle="--", label="slope at the start")
+    axes.axline((0, phi(0)), slope=-float(g @ g), color=_COLOURS[0], linestyle="--", label="slope at the start")
     _mark(axes, 0, phi(0), "o", "start")
     if step is not None:
         _mark(axes, step, phi(step), "*", "minimum")
     axes.set(xlabel=r"step $\alpha$", ylabel=r"$\varphi(\alpha) = f(x - \alpha \nabla f(x))$")
     axes.grid(alpha=0.3)
     axes.legend()
-    return axes.figure
+    return _figure(axes)
 
 
-def surface(f, Df, x, *, window=None, elevation=20, azimuth=45, resolution=80, axes=None):
+def surface(
+    f: _Value,
+    Df: _Gradient,
+    x: ArrayLike,
+    *,
+    window: _Window | None = None,
+    elevation: float = 20,
+    azimuth: float = 45,
+    resolution: int = 80,
+    axes: Any = None,
+) -> Figure:
     """Plot the surface of a function of two variables, with a start and the negative gradient there.
 
     Parameters
@@ -452,11 +510,11 @@ def surface(f, Df, x, *, window=None, elevation=20, azimuth=45, resolution=80, a
     >>> figure.axes[0].get_zlabel()
     'f(x)'
     """
-    x, g, step = _descent(f, Df, x)
-    if x.shape != (2,):
-        raise ValueError(f"x must have shape (2,), got {x.shape}")
+    start, g, step = _descent(f, Df, x)
+    if start.shape != (2,):
+        raise ValueError(f"x must have shape (2,), got {start.shape}")
     if window is None:
-        window = _around(np.array([x, x - (step or 0) * g]))
+        window = _around(np.array([start, start - (step or 0) * g]))
     window = _window(window)
     axes = _axes(axes, (6.4, 5.4), "3d")
     if not hasattr(axes, "plot_surface"):
@@ -468,21 +526,21 @@ def surface(f, Df, x, *, window=None, elevation=20, azimuth=45, resolution=80, a
     )
     slope = math.sqrt(g @ g)
     length = 0.4 * min(high - low for low, high in window)
-    height, floor = float(f(x.copy())), float(np.nanmin(heights))
+    height, floor = float(f(start.copy())), float(np.nanmin(heights))
     # No further than the plane takes to the floor.
     run = min(length, (height - floor) / slope) if height > floor else length
-    shadow = np.array([x, x - length / slope * g])
+    shadow = np.array([start, start - length / slope * g])
     axes.plot(*shadow.T, [floor, floor], color="black", alpha=0.4, linewidth=2)
-    axes.add_artist(_arrow((*x, height), (*(x - run / slope * g), height - run * slope)))
-    axes.plot(*x, height, "o", color=_COLOURS[0], markeredgecolor="white", markersize=8)
+    axes.add_artist(_arrow((*start, height), (*(start - run / slope * g), height - run * slope)))
+    axes.plot(*start, height, "o", color=_COLOURS[0], markeredgecolor="white", markersize=8)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="f(x)", xlim=window[0], ylim=window[1])
     axes.view_init(elevation, azimuth)
     axes.set_box_aspect((4, 4, 3), zoom=0.95)
     axes.locator_params(nbins=5)
-    return axes.figure
+    return _figure(axes)
 
 
-def _axes(axes, figsize=(6.4, 4.0), projection=None):
+def _axes(axes: Any, figsize: tuple[float, float] = (6.4, 4.0), projection: str | None = None) -> Any:
     """Return the axes, those of a new figure if there are none."""
     require_matplotlib()
     if axes is not None:
@@ -492,7 +550,12 @@ def _axes(axes, figsize=(6.4, 4.0), projection=None):
     return Figure(figsize, layout="constrained").add_subplot(projection=projection)
 
 
-def _named(history):
+def _figure(axes: Any) -> Figure:
+    figure: Figure = axes.figure
+    return figure
+
+
+def _named(history: Any) -> dict[Any, Any]:
     """Return {name: history}; the name of a single one is None. An OptimizeResult is a dict, but no dict of runs."""
     runs = history if isinstance(history, dict) and not hasattr(history, "x") else {None: history}
     if not runs:
@@ -500,33 +563,34 @@ def _named(history):
     return {name: _kept(run) for name, run in runs.items()}
 
 
-def _kept(run):
+def _kept(run: Any) -> Any:
     """Return the history of a run, which may be given as its result."""
     if hasattr(run, "nit") and not hasattr(run, "history"):
         raise ValueError("history must be kept: the result is of a run without history=True")
     return getattr(run, "history", run)
 
 
-def _colours(runs):
+def _colours(runs: Mapping[Any, Any]) -> list[str]:
     return [_COLOURS[i % len(_COLOURS)] for i in range(len(runs))]
 
 
-def _path(history):
+def _path(history: Any) -> _Vector:
     path = as_floats("history", getattr(history, "x", history))
     if path.ndim != 2 or path.shape[1] != 2 or len(path) == 0 or not np.isfinite(path).all():
         raise ValueError(f"history must be finite points, of shape (k, 2), got {path.shape}")
     return path
 
 
-def _around(*paths):
+def _around(*paths: _Vector) -> _Window:
     """Return the square window around paths."""
     points = np.concatenate(paths)
     low, high = points.min(axis=0), points.max(axis=0)
     middle, reach = (low + high) / 2, 0.6 * (high - low).max() or 1.0
-    return tuple((float(m - reach), float(m + reach)) for m in middle)
+    x, y = ((float(m - reach), float(m + reach)) for m in middle)
+    return x, y
 
 
-def _interval(name, interval):
+def _interval(name: str, interval: Any) -> _Interval:
     try:
         low, high = map(float, interval)
     except (TypeError, ValueError, OverflowError):
@@ -536,20 +600,21 @@ def _interval(name, interval):
     return low, high
 
 
-def _window(window):
+def _window(window: Any) -> _Window:
     if np.ndim(window) == 0 or len(window) != 2:
         raise ValueError(f"window must be ((x_low, x_high), (y_low, y_high)), got {window!r}")
-    return tuple(_interval("each axis of window", interval) for interval in window)
+    x, y = (_interval("each axis of window", interval) for interval in window)
+    return x, y
 
 
-def _evaluate(f, x):
+def _evaluate(f: Callable[[Any], SupportsFloat], x: Any) -> float:
     """Return the value, nan where it is not finite or too high to be drawn: far away, functions may overflow."""
     with np.errstate(all="ignore"):
         value = float(f(x))
     return value if abs(value) < _HIGHEST else math.nan
 
 
-def _heights(f, window, resolution):
+def _heights(f: _Value, window: _Window, resolution: int) -> tuple[_Vector, _Vector, Any]:
     """Return the coordinates of a grid and the values there, shape (rows, cols), masked where they are not finite."""
     if require_count("resolution", resolution) > _FINEST:
         raise ValueError(f"resolution must be at most {_FINEST}, got {resolution}")
@@ -560,14 +625,14 @@ def _heights(f, window, resolution):
     return x, y, np.ma.masked_invalid(heights)
 
 
-def _increasing(levels):
-    levels = as_floats("levels", levels)
-    if levels.ndim != 1 or len(levels) < 2 or not (np.diff(levels) > 0).all():
-        raise ValueError(f"levels must be at least two increasing numbers, got {levels}")
-    return levels
+def _increasing(levels: ArrayLike) -> _Vector:
+    heights = as_floats("levels", levels)
+    if heights.ndim != 1 or len(heights) < 2 or not (np.diff(heights) > 0).all():
+        raise ValueError(f"levels must be at least two increasing numbers, got {heights}")
+    return heights
 
 
-def _decades(heights):
+def _decades(heights: Any) -> _Vector:
     """Return 1, 2 and 5 times the powers of ten that the heights span above a base: 0 if the lowest is about that."""
     low, high = float(heights.min()), float(heights.max())
     base = 0.0 if 0 <= low <= high / 100 else low
@@ -582,7 +647,7 @@ def _decades(heights):
     return base + levels[: np.searchsorted(levels, above.max(), "right") + 1]
 
 
-def _number(value, position=None):
+def _number(value: float, position: object = None) -> str:
     """Write a level: 0.05, 20, 5·10⁴."""
     text = f"{value:.3g}"
     if "e" not in text:
@@ -592,7 +657,7 @@ def _number(value, position=None):
     return f"${factor}10^{{{int(exponent)}}}$"
 
 
-def _draw_paths(axes, paths, window):
+def _draw_paths(axes: Axes, paths: dict[Any, _Vector], window: _Window) -> None:
     from matplotlib.patheffects import withStroke
 
     (left, right), (bottom, top) = window
@@ -609,36 +674,37 @@ def _draw_paths(axes, paths, window):
         axes.legend()
 
 
-def _mark(axes, x, y, symbol, label=None, colour=_COLOURS[0]):
+def _mark(axes: Axes, x: float, y: float, symbol: str, label: str | None = None, colour: str = _COLOURS[0]) -> None:
     size = 13 if symbol == "*" else 8
     axes.plot(x, y, symbol, color=colour, markersize=size, markeredgecolor="white", label=label, zorder=3)
 
 
-def _arrow(tail, tip):
+def _arrow(tail: tuple[float, ...], tip: tuple[float, ...]) -> FancyArrowPatch:
     """Return an arrow in three dimensions; the head of matplotlib's own is as flat as the axes differ in scale."""
     from matplotlib.patches import FancyArrowPatch
-    from mpl_toolkits.mplot3d.proj3d import proj_transform
+    from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
 
-    class Arrow(FancyArrowPatch):
+    class _Arrow(FancyArrowPatch):
         ends = np.array([tail, tip])
 
-        def do_3d_projection(self):
-            x, y, depth = proj_transform(*self.ends.T, self.axes.M)
+        def do_3d_projection(self) -> float:
+            space: Any = self.axes
+            x, y, depth = proj_transform(*self.ends.T, space.M)
             self.set_positions((x[0], y[0]), (x[1], y[1]))
-            return depth.min()
+            return float(depth.min())
 
-    return Arrow((0, 0), (0, 0), **_ARROW)
+    return _Arrow((0, 0), (0, 0), **_ARROW)
 
 
-def _descent(f, Df, x):
+def _descent(f: _Value, Df: _Gradient, x: ArrayLike) -> tuple[_Vector, _Vector, float | None]:
     """Return a point, the gradient there, and the step to the minimum along the ray, None if there is none."""
     from graddesc import ExactLineSearch, Steepest, minimize
 
-    x = as_floats("x", x)
-    result = minimize(f, x, jac=Df, step=ExactLineSearch(), direction=Steepest(), tol=0, maxiter=1, history=True)
+    start = as_floats("x", x)
+    result = minimize(f, start, jac=Df, step=ExactLineSearch(), direction=Steepest(), tol=0, maxiter=1, history=True)
     if not math.isfinite(result.fun):
-        raise ValueError(f"the function must be finite at x, got {result.fun} at {x}")
+        raise ValueError(f"the function must be finite at x, got {result.fun} at {start}")
     if not result.history.gradient_norm[0] > 0:
-        raise ValueError(f"the gradient must not be zero, got {result.jac} at {x}")
+        raise ValueError(f"the gradient must not be zero, got {result.jac} at {start}")
     step = result.history.step
-    return x, np.array(Df(x.copy()), dtype=float), step[0] if len(step) else None
+    return start, np.array(Df(start.copy()), dtype=float), step[0] if len(step) else None

@@ -4,13 +4,28 @@ All shapes live in the unit square (x to the right, y downwards), so that a pict
 numbers that are not explained are a painter's choices.
 """
 
+from __future__ import annotations
+
 import itertools
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from graddesc.arguments import require_count
 
 __all__ = ["ginkgo"]
+
+_Array: TypeAlias = NDArray[np.floating[Any]]  # float32, but for a few of float64
+
+
+class _Leaf(NamedTuple):
+    seed: int
+    end: tuple[float, float]
+    turn: float
+    length: float
+    ripeness: float
+
 
 _LARGEST = 2**15
 _SEED = 11  # of the ground; each leaf adds its own
@@ -24,12 +39,12 @@ _VEIN, _STALK = (0.99, 0.90, 0.50), (0.74, 0.62, 0.20)
 
 # Where the stalks end, the turns to the right in radians, the lengths of the leaves; painted in this order.
 _LEAVES = (
-    {"seed": 5, "end": (0.37, 0.89), "turn": -1.2, "length": 0.38, "ripeness": 0.2},
-    {"seed": 2, "end": (0.53, 0.90), "turn": 0.06, "length": 0.635, "ripeness": 1.0},
+    _Leaf(seed=5, end=(0.37, 0.89), turn=-1.2, length=0.38, ripeness=0.2),
+    _Leaf(seed=2, end=(0.53, 0.90), turn=0.06, length=0.635, ripeness=1.0),
 )
 
 
-def ginkgo(size=512):
+def ginkgo(size: int = 512) -> NDArray[np.uint8]:
     """Draw two ginkgo leaves on slate: forking veins, relief, soft shadows, fine grain.
 
     Parameters
@@ -63,11 +78,11 @@ def ginkgo(size=512):
     y, x = np.meshgrid(centres, centres, indexing="ij")
     picture = _ground(x, y)
     for leaf in _LEAVES:
-        picture = _lay(picture, x, y, **leaf)
+        picture = _lay(picture, x, y, leaf)
     return np.round(np.clip(picture * 255, 1, 254)).astype(np.uint8)
 
 
-def _ground(x, y):
+def _ground(x: _Array, y: _Array) -> _Array:
     """Slate: thin layers broken off in steps, fine grain, a little rust."""
     rng = np.random.default_rng(_SEED)
     warped_x = x + 0.06 * _noise(rng, x, y, 3, octaves=4)
@@ -82,11 +97,13 @@ def _ground(x, y):
     colour = _mix(np.array(_SLATE_DARK, np.float32), _SLATE, tone)
     colour = _mix(colour, _RUST, 0.45 * _smoothstep(0.15, 0.9, _noise(rng, x, y, 4, octaves=5)))
     vignette = 1.08 - 0.55 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
-    return colour * (np.clip(0.35 + 0.65 * shade, 0, 1.7) * vignette)[..., None]
+    light: _Array = np.clip(0.35 + 0.65 * shade, 0, 1.7) * vignette
+    return colour * light[..., None]
 
 
-def _lay(picture, x, y, *, seed, end, turn, length, ripeness):
+def _lay(picture: _Array, x: _Array, y: _Array, leaf: _Leaf) -> _Array:
     """Lay a leaf and its shadow on the picture."""
+    seed, end, turn, length, ripeness = leaf
     rng = np.random.default_rng([_SEED, seed])
     pixel = 1 / (len(x) * length)  # in units of the leaf's length, as are all distances below
 
@@ -124,7 +141,7 @@ def _lay(picture, x, y, *, seed, end, turn, length, ripeness):
     return _mix(picture * (1 - shadow)[..., None], colour, cover)
 
 
-def _margin(rng, fan, radius):
+def _margin(rng: np.random.Generator, fan: _Array, radius: _Array) -> _Array:
     """The radius at which the blade ends: a shallow arc with a deep notch, lobes and small waves."""
     waves = rng.uniform(-1, 1, 9)
     margin = 0.80 - 0.10 * fan**2 + 0.022 * np.interp(fan, np.linspace(-1.1, 1.1, 9), waves).astype(np.float32)
@@ -136,7 +153,18 @@ def _margin(rng, fan, radius):
     return margin
 
 
-def _blade_colour(rng, across, along, radius, opening, fan, outwards, inside, pixel, ripeness):
+def _blade_colour(
+    rng: np.random.Generator,
+    across: _Array,
+    along: _Array,
+    radius: _Array,
+    opening: _Array,
+    fan: _Array,
+    outwards: _Array,
+    inside: _Array,
+    pixel: float,
+    ripeness: float,
+) -> _Array:
     gap = _gap_to_veins(rng, outwards, fan) * opening * radius
     vein_width = 0.0022 + 0.0028 * (1 - np.clip(outwards, 0, 1)) ** 1.5
     pleats = np.sin(23 * fan + 3 * _noise(rng, across, along, 2)) * _smoothstep(0.1, 0.8, outwards)
@@ -159,10 +187,11 @@ def _blade_colour(rng, across, along, radius, opening, fan, outwards, inside, pi
     colour = _mix(colour, _BROWN, 0.55 * rim * _smoothstep(0.3, 0.8, outwards))
     specks = _smoothstep(0.68, 0.95, _noise(rng, across, along, 21, octaves=4))
     colour = _mix(colour, _BROWN, 0.6 * specks * _smoothstep(-0.1, 0.6, _noise(rng, across, along, 5)))
-    return colour * (np.clip(0.30 + 0.70 * shade, 0, 1.5) * (1 + 0.05 * tissue))[..., None]
+    light: _Array = np.clip(0.30 + 0.70 * shade, 0, 1.5) * (1 + 0.05 * tissue)
+    return colour * light[..., None]
 
 
-def _gap_to_veins(rng, outwards, fan):
+def _gap_to_veins(rng: np.random.Generator, outwards: _Array, fan: _Array) -> _Array:
     """The distance in the fan's angle to the nearest vein."""
     rows, columns, edge = 400, 4096, 1.2
     angles = np.linspace(-edge, edge, columns)
@@ -177,14 +206,14 @@ def _gap_to_veins(rng, outwards, fan):
     return _bilinear(table, i0, i0 + 1, j0, j0 + 1, i - i0, j - j0)
 
 
-def _veins(rng, rows):
+def _veins(rng: np.random.Generator, rows: int) -> _Array:
     """The angles of the veins at so many distances from foot to margin, shape (rows, tips).
 
     Each vein forks again and again, and the two halves draw apart until they fill the room of the whole.
     """
     distance = np.linspace(0, 1, rows)
 
-    def grow(low, high, start, path, forks):
+    def grow(low: float, high: float, start: float, path: _Array, forks: int) -> list[_Array]:
         drawn = _smoothstep(start, start + 0.55 * (1.05 - start), distance)
         path = path + ((low + high) / 2 - path) * drawn
         if forks == 0:
@@ -194,13 +223,15 @@ def _veins(rng, rows):
         return grow(low, cut, fork, path, forks - 1) + grow(cut, high, fork, path, forks - 1)
 
     sides = np.linspace(-1, 1, 13)
-    tips = []
+    tips: list[_Array] = []
     for low, high in itertools.pairwise(sides):
         tips += grow(low, high, 0.02, np.full(rows, (low + high) / 2), 4)
     return np.array(tips).T
 
 
-def _noise(rng, x, y, frequency, *, octaves=1, gain=0.5):
+def _noise(
+    rng: np.random.Generator, x: _Array, y: _Array, frequency: float, *, octaves: int = 1, gain: float = 0.5
+) -> _Array:
     """Smooth noise in about [-1, 1]: random values on a lattice, blended; each octave is twice as fine."""
     n = 64  # a power of two
     total = np.zeros_like(x)
@@ -218,7 +249,15 @@ def _noise(rng, x, y, frequency, *, octaves=1, gain=0.5):
     return total
 
 
-def _bilinear(table, i0, i1, j0, j1, a, b):
+def _bilinear(
+    table: NDArray[np.float32],
+    i0: NDArray[np.int32],
+    i1: NDArray[np.int32],
+    j0: NDArray[np.int32],
+    j1: NDArray[np.int32],
+    a: _Array,
+    b: _Array,
+) -> NDArray[np.float32]:
     flat, width = table.ravel(), np.intp(table.shape[1])
     upper_row, lower_row = i0 * width, i1 * width
     upper = flat.take(upper_row + j0) * (1 - b) + flat.take(upper_row + j1) * b
@@ -226,14 +265,16 @@ def _bilinear(table, i0, i1, j0, j1, a, b):
     return (upper * (1 - a) + lower * a).astype(np.float32)
 
 
-def _shade(height, spacing):
+def _shade(height: _Array, spacing: float) -> _Array:
     """Lambert's shade of a height field, 1 where it is level."""
     along_y, along_x = np.gradient(height, np.float32(spacing))
     to_x, to_y, to_z = _LIGHT
-    return np.maximum(to_z - along_x * to_x - along_y * to_y, 0) / (to_z * np.sqrt(along_x**2 + along_y**2 + 1))
+    lit: _Array = np.maximum(to_z - along_x * to_x - along_y * to_y, 0)
+    lit /= to_z * np.sqrt(along_x**2 + along_y**2 + 1)
+    return lit
 
 
-def _blur(image, deviation):
+def _blur(image: _Array, deviation: float) -> _Array:
     """Blur by three moving means along each axis, which is nearly a Gaussian of this standard deviation in pixels."""
     half = max(round(deviation), 1)
     width = 2 * half + 1
@@ -247,10 +288,10 @@ def _blur(image, deviation):
     return image
 
 
-def _smoothstep(low, high, value):
-    t = np.clip((value - low) / (high - low), 0, 1)
+def _smoothstep(low: float, high: float, value: _Array) -> _Array:
+    t: _Array = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _mix(first, second, weight):
+def _mix(first: _Array, second: ArrayLike, weight: _Array) -> _Array:
     return first + (np.asarray(second, np.float32) - first) * weight[..., None]
