@@ -181,9 +181,12 @@ def test_promises_hold_whatever_happens(problem, step, direction):
     history = result.history
     assert history.x.shape == (result.nit + 1, problem.n)
     assert history.step.shape == (result.nit,)
-    for x, f, size in zip(history.x, history.fun, history.gradient_norm, strict=True):
+    for x, f, size, nfev in zip(history.x, history.fun, history.gradient_norm, history.nfev, strict=True):
         assert f == problem(x)
         assert size == np.abs(problem.gradient(x)).max()
+        assert any(np.array_equal(x, tried) for tried in counted.points[:nfev])
+    assert history.nfev[0] == 1
+    assert history.nfev[-1] <= result.nfev
     if isinstance(step, (ExactLineSearch, Backtracking, StrongWolfe)):
         # Where a step promises less than the rounding of the value, that may rise by as much.
         assert (np.diff(history.fun) <= 2e-15 * np.abs(history.fun[:-1])).all()
@@ -782,6 +785,7 @@ def test_the_history_of_a_run_that_ends_at_its_start_holds_the_start(value, max_
     np.testing.assert_array_equal(result.history.x, [x0])
     np.testing.assert_array_equal(result.history.fun, [value])
     np.testing.assert_array_equal(result.history.gradient_norm, [result.optimality])
+    np.testing.assert_array_equal(result.history.nfev, [result.nfev])
     assert result.history.step.shape == (0,)
 
 

@@ -235,8 +235,8 @@ def minimize(
         ``nit``: completed iterations, that is, steps taken; ``nfev``, ``njev``: evaluations of the value and of the
         gradient; ``optimality``: the largest component of the projected gradient; ``success``, ``status`` and
         ``message``; after `LBFGS` also ``hess_inv``, its inverse Hessian as a linear operator. With ``history``, also
-        ``history``, an OptimizeResult with ``x`` of shape (nit + 1, n), ``fun`` and ``gradient_norm`` (of the
-        projected gradient) of shape (nit + 1,), and ``step`` of shape (nit,).
+        ``history``, an OptimizeResult with ``x`` of shape (nit + 1, n), ``fun``, ``gradient_norm`` (of the projected
+        gradient) and ``nfev`` (so far) of shape (nit + 1,), and ``step`` of shape (nit,).
 
         =======  =====================================================================
         status   why the run ended
@@ -498,6 +498,7 @@ class _Log:
         self._values: list[float] = []
         self._scales: list[float] = []
         self._steps: list[float] = []
+        self._evaluations: list[int] = []
 
     def arrive(
         self, x: _Vector, f: float, g: _Vector, scale: float, alpha: float, nit: int, nfev: int, njev: int
@@ -508,6 +509,7 @@ class _Log:
         if self._keep:
             self._values.append(f)
             self._scales.append(scale)
+            self._evaluations.append(nfev)
             if nit:
                 self._steps.append(alpha)
         if self._callback is None or nit == 0:
@@ -527,10 +529,13 @@ class _Log:
                 x=result.x[np.newaxis].copy(),
                 fun=np.array([result.fun]),
                 gradient_norm=np.array([result.optimality]),
+                nfev=np.array([result.nfev]),
                 step=np.empty(0),
             )
-        x, fun, gradient_norm, step = map(np.array, (self.points, self._values, self._scales, self._steps))
-        return _result(x=x, fun=fun, gradient_norm=gradient_norm, step=step)
+        x, fun, gradient_norm, nfev, step = map(
+            np.array, (self.points, self._values, self._scales, self._evaluations, self._steps)
+        )
+        return _result(x=x, fun=fun, gradient_norm=gradient_norm, nfev=nfev, step=step)
 
 
 def _many(
