@@ -1,9 +1,11 @@
-"""The image healing step by step, as an animated WebP, GIF or PNG."""
+"""Animations as WebP, GIF or PNG: an image that heals step by step, a figure of which some parts move."""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,13 +16,17 @@ from graddesc.arguments import as_image
 from graddesc.shades import eight_bits, shown_range
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
     from graddesc.result import Result
 
-__all__ = ["Recorder"]
+__all__ = ["Animation", "Recorder", "film", "spaced"]
 
 _MAX_SIDE = 480  # pixels; frames of larger images are reduced, which bounds the memory and the file
 _GROWTH = 1.15  # of the iteration from frame to frame: 500 iterations make 35 frames
 _FIRST, _EACH, _LAST = 1200, 90, 3000  # milliseconds
+_FILM, _SLOWEST = 6000, 600  # milliseconds: of the frames between first and last, and of each at most
 _LEAST_WIDTH = 160  # pixels that a caption needs
 _COLOURS = 256
 _FORMATS: dict[str, dict[str, int]] = {
@@ -28,6 +34,136 @@ _FORMATS: dict[str, dict[str, int]] = {
     "webp": {"quality": 80, "method": 0},
     "png": {"compress_level": 1},
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Animation:
+    """Frames and how long each is shown, again and again. Notebooks show it.
+
+    Parameters
+    ----------
+    frames : sequence of PIL.Image.Image
+        The frames, all of one size.
+    durations : sequence of int
+        For how many milliseconds each is shown.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from graddesc.animation import Animation
+    >>> blink = Animation([Image.new("L", (8, 8), shade) for shade in (0, 255)], [500, 500])
+    >>> bytes(blink.encode("gif")[:6])
+    b'GIF89a'
+    """
+
+    frames: Sequence[Image.Image]
+    durations: Sequence[int]
+
+    def encode(self, kind: Literal["gif", "webp", "png"] = "gif") -> bytes:
+        """Return the bytes of a file.
+
+        Parameters
+        ----------
+        kind : {"gif", "webp", "png"}, default "gif"
+            The format. WebP is a third of a GIF, in as much time, and in all colours; an animated PNG is exact.
+
+        Returns
+        -------
+        bytes
+            The file's contents.
+
+        Raises
+        ------
+        ValueError
+            If the format is another.
+        """
+        if kind not in _FORMATS:
+            raise ValueError(f"kind must be one of {', '.join(_FORMATS)}, got {kind!r}")
+        frames = list(self.frames)
+        if kind == "gif" and frames[0].mode == "RGB":
+            frames = _with_one_palette(frames)
+        buffer = io.BytesIO()
+        options = {"append_images": frames[1:], "duration": list(self.durations), "loop": 0, **_FORMATS[kind]}
+        frames[0].save(buffer, kind, save_all=True, **options)
+        return buffer.getvalue()
+
+    def _repr_png_(self) -> bytes:
+        return self.encode("png")
+
+
+def spaced(first: int, last: int) -> Iterator[int]:
+    """Yield whole numbers from first to last, ever farther apart: at a constant ratio, once they are large.
+
+    Parameters
+    ----------
+    first, last : int
+        The first number, not negative, and the last.
+
+    Yields
+    ------
+    int
+        The numbers, `first` and `last` among them.
+
+    Examples
+    --------
+    >>> from graddesc.animation import spaced
+    >>> list(spaced(0, 16))
+    [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 16]
+    """
+    while first < last:
+        yield first
+        first = max(math.ceil(first * _GROWTH), first + 1)
+    yield last
+
+
+def film(figure: Figure, moving: Sequence[Artist], moments: Sequence[int], show: Callable[[int], object]) -> Animation:
+    """Draw a figure of matplotlib once, and what moves in it for each moment.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure, whose layout is that of the last moment.
+    moving : sequence of matplotlib.artist.Artist
+        What is drawn anew in each frame, over all else, in this order.
+    moments : sequence of int
+        When to draw.
+    show : callable
+        ``show(moment)`` sets what moves.
+
+    Returns
+    -------
+    Animation
+        One frame for each moment. First and last are held.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from graddesc.animation import film
+    >>> figure = Figure((2, 2))
+    >>> (dot,) = figure.add_subplot(xlim=(0, 3)).plot([0], [0], "o")
+    >>> len(film(figure, [dot], [0, 1, 2, 3], lambda moment: dot.set_xdata([moment])).frames)
+    4
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)  # of whose methods few have types
+    show(moments[-1])
+    for _ in range(2):  # the layout needs the axes' sizes, which the first gives them
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for artist in moving:
+        artist.set_animated(True)  # then it is left out of the figure
+    canvas.draw()
+    still = canvas.copy_from_bbox(figure.bbox)
+    frames = []
+    for moment in moments:
+        show(moment)
+        canvas.restore_region(still)
+        for artist in moving:
+            artist.draw(canvas.get_renderer())
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+    each = min(max(_FILM // len(frames), _EACH), _SLOWEST)
+    return Animation(frames, [_FIRST, *[each] * (len(frames) - 2), _LAST][-len(frames) :])
 
 
 class Recorder:
@@ -108,7 +244,7 @@ class Recorder:
         restored : numpy.ndarray
             The restored image, which is the last frame.
         kind : {"gif", "webp", "png"}, default "gif"
-            The format. WebP is a third of a GIF, in as much time, and in all colours; an animated PNG is exact.
+            The format, as in `Animation.encode`.
 
         Returns
         -------
@@ -120,16 +256,8 @@ class Recorder:
         ValueError
             If the format is another.
         """
-        if kind not in _FORMATS:
-            raise ValueError(f"kind must be one of {', '.join(_FORMATS)}, got {kind!r}")
         frames = [*self.frames, self._frame(restored, "restored")]
-        if kind == "gif" and frames[0].mode == "RGB":
-            frames = _with_one_palette(frames)
-        duration = [_FIRST, *[_EACH] * (len(frames) - 2), _LAST]
-        buffer = io.BytesIO()
-        settings = _FORMATS[kind]
-        frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=duration, loop=0, **settings)
-        return buffer.getvalue()
+        return Animation(frames, [_FIRST, *[_EACH] * (len(frames) - 2), _LAST]).encode(kind)
 
     def _frame(self, image: NDArray[Any], caption: str) -> Image.Image:
         image = eight_bits(np.asarray(image), self._low, self._high if self._high > self._low else self._low + 1)

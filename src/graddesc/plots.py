@@ -1,43 +1,58 @@
 """Pictures of functions and of runs, drawn with matplotlib, which the extra ``plot`` installs.
 
 Each function returns a `matplotlib.figure.Figure`, whose ``savefig`` writes it, or draws into given axes and returns
-their figure. No global state of pyplot is touched, but by `Live`, which opens a window.
+their figure; `animate_path` returns an animation. `encode` makes files of both. No global state of pyplot is touched,
+but by `Live`, which opens a window.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import itertools
 import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graddesc.arguments import as_floats, require, require_count, require_nonnegative
+from graddesc import animation
+from graddesc.arguments import as_floats, require, require_callable, require_count, require_nonnegative
 from graddesc.outputs import extension
 from graddesc.shades import eight_bits, shown_range
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
     from matplotlib.patches import FancyArrowPatch
+    from matplotlib.text import Annotation
     from scipy.optimize import OptimizeResult
 
     from graddesc.result import Result
 
     _Run: TypeAlias = ArrayLike | OptimizeResult | Result
 
-__all__ = ["Live", "contour_path", "encode", "loss_history", "ray", "require_matplotlib", "surface"]
+__all__ = [
+    "Live",
+    "animate_path",
+    "contour_path",
+    "encode",
+    "loss_history",
+    "ray",
+    "require_matplotlib",
+    "surface",
+]
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, in the order that contrasts most.
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#56B4E9")
 _BLUE = "#0072B2"
+_SYMBOLS = "osD^vP"  # of the runs in a race, for whom colours are not enough
 _Vector: TypeAlias = NDArray[np.float64]
 _Value: TypeAlias = Callable[[_Vector], SupportsFloat]
 _Gradient: TypeAlias = Callable[[_Vector], ArrayLike]
@@ -56,6 +71,7 @@ _HEIGHTS = "YlGnBu_r"  # dark where the function is low
 _MOST_DECADES = 12
 _FINEST = 10_000  # points of a grid a side
 _HIGHEST = 1e200  # matplotlib takes what is beyond 1e250 for the end of all contours
+_ARROW_LENGTH = 0.11  # of the window
 _FEW = 60  # so many points of a line get markers of their own
 
 
@@ -206,15 +222,15 @@ def _opens_windows(backend: str) -> bool:
     )
 
 
-def encode(path: StrPath, figure: Figure) -> bytes:
-    """Return a figure as the bytes of an image file.
+def encode(path: StrPath, picture: Figure | animation.Animation) -> bytes:
+    """Return a figure or an animation as the bytes of an image file.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file's name, whose extension tells the format: .png, .svg, .pdf.
-    figure : matplotlib.figure.Figure
-        The figure.
+        The file's name, whose extension tells the format: .png, .svg, .pdf; of an animation .webp, .gif, .png.
+    picture : matplotlib.figure.Figure or graddesc.animation.Animation
+        The figure or the animation.
 
     Returns
     -------
@@ -227,15 +243,22 @@ def encode(path: StrPath, figure: Figure) -> bytes:
     >>> bytes(plots.encode("loss.png", plots.loss_history([9.0, 3.0, 2.5]))[1:4])
     b'PNG'
     """
+    kind: Any = extension(os.fspath(path))[1:]
+    if isinstance(picture, animation.Animation):
+        return picture.encode(kind)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=extension(os.fspath(path))[1:], dpi=150)
+    picture.savefig(buffer, format=kind, dpi=150)
     return buffer.getvalue()
 
 
 def loss_history(
-    history: _Run | Mapping[str, _Run], *, minimum: float | None = None, axes: Axes | None = None
+    history: _Run | Mapping[str, _Run],
+    *,
+    by: Literal["iterations", "evaluations"] = "iterations",
+    minimum: float | None = None,
+    axes: Axes | None = None,
 ) -> Figure:
-    """Plot the loss by iteration, of one run or of several.
+    """Plot the loss by iteration or by evaluation, of one run or of several.
 
     Parameters
     ----------
@@ -243,6 +266,8 @@ def loss_history(
         The losses after each iteration, as in ``info.history`` of :func:`graddesc.restore`; or what
         :func:`graddesc.minimize` returns with ``history=True``, which begins at iteration 0; or a dict from names to
         either.
+    by : {"iterations", "evaluations"}, default "iterations"
+        What to count; evaluations of the function are known of :func:`graddesc.minimize` only.
     minimum : float, optional
         The least value possible: what is above it is plotted. Default: the losses themselves.
     axes : matplotlib.axes.Axes, optional
@@ -258,7 +283,7 @@ def loss_history(
     ImportError
         If matplotlib is not installed.
     ValueError
-        If a history is not one-dimensional, or a dict is empty.
+        If a history is not one-dimensional, or does not tell the evaluations that `by` asks for; if a dict is empty.
 
     Examples
     --------
@@ -282,7 +307,6 @@ def loss_history(
     runs = _named(history)
     plotted: list[_Vector] = []
     for (name, run), colour in zip(runs.items(), _colours(runs), strict=True):
-        first = 0 if hasattr(run, "fun") else 1
         losses = as_floats("history", getattr(run, "fun", run))
         if losses.ndim != 1:
             raise ValueError(f"history must have shape (iterations,), got {losses.shape}")
@@ -290,15 +314,20 @@ def loss_history(
             minimum = require("minimum", minimum, "a finite number", lambda loss: True)
             losses = np.maximum(losses - minimum, 0)
         plotted.append(losses)
-        iterations = np.arange(first, first + len(losses))
-        axes.plot(iterations, losses, color=colour, label=name, marker="." if len(losses) < _FEW else None)
+        axes.plot(
+            _clock(run, len(losses), by, 0 if hasattr(run, "fun") else 1),
+            losses,
+            color=colour,
+            label=name,
+            marker="." if len(losses) < _FEW else None,
+        )
     heights = np.concatenate(plotted)
     if (heights > 0).any() and not (heights < 0).any():
         axes.set_yscale("log")
         if heights.max() < 10 * heights[heights > 0].min():  # without a power of ten to label, 190 reads 1.9 x 10^2
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("{x:g}")
-    axes.set(xlabel="iteration", ylabel="loss" if minimum is None else "loss above the minimum")
+    axes.set(xlabel=by[:-1], ylabel="loss" if minimum is None else "loss above the minimum")
     axes.grid(alpha=0.3)
     if None not in runs:
         axes.legend()
@@ -312,6 +341,7 @@ def contour_path(
     window: _Window | None = None,
     levels: ArrayLike | None = None,
     filled: bool = True,
+    gradient: bool | _Gradient = False,
     resolution: int = 200,
     axes: Axes | None = None,
 ) -> Figure:
@@ -332,6 +362,9 @@ def contour_path(
     filled : bool, default True
         Whether to fill between the contours, and add a colour bar. Otherwise the lines are labelled, or every few of
         them if there are more than ten.
+    gradient : bool or callable, default False
+        Whether to draw arrows of the negative gradient along the paths; or the gradient, ``gradient(x) -> array of
+        shape (2,)``, where ``problem.gradient`` is none.
     resolution : int, default 200
         The function is evaluated on so many points for each axis.
     axes : matplotlib.axes.Axes, optional
@@ -341,17 +374,19 @@ def contour_path(
     -------
     matplotlib.figure.Figure
         The figure. Each path begins at a circle and ends at a star. Both axes have the same scale, so that right angles
-        look right, unless the window is four times as long as wide.
+        look right, unless the window is four times as long as wide. Arrows tell directions: all are of one length,
+        whatever that of the gradient. They begin at points of the path so far apart that they can be told from one
+        another; there is none at its end, where the gradient may be all rounding.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
     TypeError
-        If ``resolution`` is not an integer.
+        If ``resolution`` is not an integer, or ``gradient`` no function.
     ValueError
-        If a path, the window, the levels or the resolution are not as above, or the function is nowhere finite in the
-        window.
+        If a path, the window, the levels or the resolution are not as above; if the gradient has another shape; if the
+        function is nowhere finite in the window.
 
     Examples
     --------
@@ -359,15 +394,116 @@ def contour_path(
     >>> from graddesc.problems import Booth
     >>> problem = Booth()
     >>> result = minimize(problem, problem.start, jac=problem.gradient, history=True)
-    >>> figure = plots.contour_path(problem, result.history)
+    >>> figure = plots.contour_path(problem, result, gradient=True)
     >>> path = figure.axes[0].lines[0]
     >>> path.get_xydata().shape == result.history.x.shape
     True
     """
+    paths = {name: _path(run) for name, run in _named(history).items()}
+    slope = _slope(problem, gradient)
+    window = _around(*paths.values(), arrows=slope is not None) if window is None else _window(window)
+    axes = _axes(axes, (6.4, 5.4))
+    _draw_contours(axes, problem, window, levels, filled, resolution)
+    _draw_paths(axes, paths, window)
+    if slope is not None:
+        for path, colour in zip(paths.values(), _colours(paths), strict=True):
+            for tail in _apart(path, window):
+                tip = _tip(slope, tail, window)
+                if tip is not None:
+                    _draw_arrow(axes, tail, tip, colour)
+    return _figure(axes)
+
+
+def animate_path(
+    problem: _Value,
+    history: _Run | Mapping[str, _Run],
+    *,
+    by: Literal["iterations", "evaluations"] = "iterations",
+    window: _Window | None = None,
+    levels: ArrayLike | None = None,
+    gradient: bool | _Gradient = False,
+    resolution: int = 200,
+) -> animation.Animation:
+    """Show one run or several as they go their ways over the contours of a function of two variables.
+
+    Several are a race: all have taken as many iterations, or evaluations, in each frame.
+
+    Parameters
+    ----------
+    problem, history, window, levels, resolution
+        As for `contour_path`.
+    by : {"iterations", "evaluations"}, default "iterations"
+        What the frames count; evaluations of the function are known of :func:`graddesc.minimize` only.
+    gradient : bool or callable, default False
+        Whether to draw the direction of the negative gradient where each run is; or the gradient, as for
+        `contour_path`.
+
+    Returns
+    -------
+    graddesc.animation.Animation
+        The animation; `encode` makes a file of it, and notebooks show it. Its frames lie ever farther apart: the first
+        iterations are all shown, later ones at a constant ratio. A star marks where a run has ended.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError, ValueError
+        As `contour_path`, and if a history does not tell the evaluations that `by` asks for.
+
+    Examples
+    --------
+    >>> from graddesc import LBFGS, Steepest, minimize, plots
+    >>> from graddesc.problems import Booth
+    >>> problem = Booth()
+    >>> race = {
+    ...     type(rule).__name__: minimize(problem, problem.start, jac=problem.gradient, direction=rule, history=True)
+    ...     for rule in (Steepest(), LBFGS())
+    ... }
+    >>> animation = plots.animate_path(problem, race, by="evaluations")
+    >>> bytes(plots.encode("race.webp", animation)[8:12])
+    b'WEBP'
+    """
     runs = _named(history)
     paths = {name: _path(run) for name, run in runs.items()}
-    window = _around(*paths.values()) if window is None else _window(window)
-    axes = _axes(axes, (6.4, 5.4))
+    clocks = [_clock(run, len(path), by) for run, path in zip(runs.values(), paths.values(), strict=True)]
+    slope = _slope(problem, gradient)
+    window = _around(*paths.values(), arrows=slope is not None) if window is None else _window(window)
+    race = None not in runs
+    axes = _axes(None, (6.4, 5.4 + (0.2 * len(runs) if race else 0)))
+    _draw_contours(axes, problem, window, levels, True, resolution)
+    # Colours alone would not tell them apart for all readers.
+    looks = zip(_colours(paths), itertools.cycle(_SYMBOLS), strict=False)
+    runners = [
+        _Runner(axes, path, clock, slope, *look)
+        for path, clock, look in zip(paths.values(), clocks, looks, strict=False)
+    ]
+    # Who is last lies over the others, and all that runs over all that is drawn.
+    layers = zip(*(runner.layers for runner in sorted(runners, key=lambda runner: runner.ends)), strict=True)
+    moving: list[Artist] = [axes.title, *itertools.chain.from_iterable(layers)]
+    legend: Any = None
+    if race:
+        heads = [runner.head for runner in runners]
+        legend = axes.figure.legend(heads, paths, loc="outside lower left", frameon=False, handlelength=3)
+        moving.append(legend)
+
+    def show(moment: int) -> None:
+        values = [f"{_evaluate(problem, runner.show(moment)):.3g}" for runner in runners]
+        axes.set_title(f"after {_counted(moment, by)}" + ("" if race else f", f(x) = {values[0]}"))
+        for k, name in enumerate(paths if race else ()):
+            done = "done after " if moment >= runners[k].ends else ""
+            legend.get_texts()[k].set_text(f"{name}: {done}{_counted(runners[k].count, by)}, f(x) = {values[k]}")
+
+    first, last = int(min(clock[0] for clock in clocks)), max(runner.ends for runner in runners)
+    every = range(first, last + 1)
+    return animation.film(
+        _figure(axes), moving, every if len(every) < _FEW else list(animation.spaced(first, last)), show
+    )
+
+
+def _draw_contours(
+    axes: Axes, problem: _Value, window: _Window, levels: ArrayLike | None, filled: bool, resolution: int
+) -> None:
     x, y, heights = _heights(problem, window, resolution)
     levels = _decades(heights) if levels is None else _increasing(levels)
     told = levels[:: 1 if len(levels) <= 10 else 3 * math.ceil(len(levels) / 30)]  # of decades the powers of ten
@@ -382,11 +518,8 @@ def contour_path(
     else:
         lines = axes.contour(x, y, heights, levels, colors=_BLUE, linewidths=0.8, alpha=0.6)
         axes.clabel(lines, told, fmt=_number, fontsize="small")
-    _draw_paths(axes, paths, window)
-    sides = [high - low for low, high in window]
     axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=window[0], ylim=window[1])
-    axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
-    return _figure(axes)
+    axes.set_aspect("equal" if _is_square(window) else "auto")
 
 
 def ray(f: _Value, Df: _Gradient, x: ArrayLike, *, window: _Interval | None = None, axes: Axes | None = None) -> Figure:
@@ -574,6 +707,22 @@ def _colours(runs: Mapping[Any, Any]) -> list[str]:
     return [_COLOURS[i % len(_COLOURS)] for i in range(len(runs))]
 
 
+def _clock(run: Any, count: int, by: str, first: int = 0) -> NDArray[np.integer[Any]]:
+    """Return how many iterations, or evaluations of the function, each of so many entries of a run has taken."""
+    if by not in ("iterations", "evaluations"):
+        raise ValueError(f"by must be 'iterations' or 'evaluations', got {by!r}")
+    if by == "iterations":
+        return np.arange(first, first + count)
+    clock = getattr(run, "nfev", None)
+    if clock is None or np.shape(clock) != (count,):
+        raise ValueError("history must have nfev by iteration, as that of minimize has, where by is 'evaluations'")
+    return np.asarray(clock)
+
+
+def _counted(count: int, things: str) -> str:
+    return f"{count} {things[:-1] if count == 1 else things}"
+
+
 def _path(history: Any) -> _Vector:
     path = as_floats("history", getattr(history, "x", history))
     if path.ndim != 2 or path.shape[1] != 2 or len(path) == 0 or not np.isfinite(path).all():
@@ -581,11 +730,11 @@ def _path(history: Any) -> _Vector:
     return path
 
 
-def _around(*paths: _Vector) -> _Window:
-    """Return the square window around paths."""
+def _around(*paths: _Vector, arrows: bool = False) -> _Window:
+    """Return the square window around paths, with room for arrows that begin on them."""
     points = np.concatenate(paths)
     low, high = points.min(axis=0), points.max(axis=0)
-    middle, reach = (low + high) / 2, 0.6 * (high - low).max() or 1.0
+    middle, reach = (low + high) / 2, (0.65 if arrows else 0.6) * (high - low).max() or 1.0
     x, y = ((float(m - reach), float(m + reach)) for m in middle)
     return x, y
 
@@ -658,20 +807,121 @@ def _number(value: float, position: object = None) -> str:
 
 
 def _draw_paths(axes: Axes, paths: dict[Any, _Vector], window: _Window) -> None:
-    from matplotlib.patheffects import withStroke
-
     (left, right), (bottom, top) = window
     for (name, path), colour in zip(paths.items(), _colours(paths), strict=True):
         x, y = path.T
         seen = np.count_nonzero((left <= x) & (x <= right) & (bottom <= y) & (y <= top))
-        outline = [withStroke(linewidth=3.5, foreground="white")]
         marker = "." if seen < _FEW else None
-        axes.plot(x, y, color=colour, marker=marker, linewidth=1.5, label=name, path_effects=outline)
+        axes.plot(x, y, color=colour, marker=marker, linewidth=1.5, label=name, path_effects=_outline(3.5))
         _mark(axes, x[0], y[0], "o", colour=colour)
         if len(path) > 1:
             _mark(axes, x[-1], y[-1], "*", colour=colour)
     if None not in paths:
         axes.legend()
+
+
+class _Runner:
+    """One run of an animation: its path so far, and where it is."""
+
+    def __init__(
+        self,
+        axes: Axes,
+        path: _Vector,
+        clock: NDArray[np.integer[Any]],
+        slope: _Gradient | None,
+        colour: str,
+        symbol: str,
+    ) -> None:
+        self._path, self._clock, self._slope = path, clock, slope
+        self._window = axes.get_xlim(), axes.get_ylim()
+        self.count, self.ends = 0, int(clock[-1])
+        marker = "." if len(path) < _FEW else None
+        (self._trail,) = axes.plot([], [], color=colour, marker=marker, linewidth=1.5, path_effects=_outline(3.5))
+        (self.head,) = axes.plot([], [], symbol + "-", color=colour, markersize=9, markeredgecolor="white")
+        (self._end,) = axes.plot(*path[-1], "*", color=colour, markersize=16, markeredgecolor="white")
+        self._arrow = _draw_arrow(axes, path[0], (0.0, 0.0), colour)
+        self.layers = self._trail, self._end, self._arrow, self.head
+
+    def show(self, moment: int) -> _Vector:
+        """Move to where the run is at this moment, which is returned."""
+        reached = max(int(np.searchsorted(self._clock, moment, "right")), 1)
+        x: _Vector = self._path[reached - 1]
+        self.count = int(self._clock[reached - 1])
+        ended = reached == len(self._path)
+        self._trail.set_data(*self._path[:reached].T)
+        self.head.set_data(x[:1], x[1:])
+        self.head.set_visible(not ended)
+        self._end.set_visible(ended)
+        tip = None if ended or self._slope is None else _tip(self._slope, x, self._window)
+        self._arrow.set_visible(tip is not None)
+        if tip is not None:
+            self._arrow.set_position((float(x[0]), float(x[1])))
+            self._arrow.xy = tip
+        return x
+
+
+def _is_square(window: _Window) -> bool:
+    """Whether both axes have the same scale: where one is much longer, the other would be a line."""
+    sides = [high - low for low, high in window]
+    return max(sides) < 4 * min(sides)
+
+
+def _units(window: _Window) -> _Vector:
+    """Return what is equally long along each axis as it is drawn."""
+    sides = np.array([high - low for low, high in window])
+    return np.full(2, sides.max()) if _is_square(window) else sides
+
+
+def _slope(problem: _Value, gradient: Any) -> _Gradient | None:
+    """Return the gradient of which arrows are to be drawn."""
+    if isinstance(gradient, bool | np.bool_):
+        if not gradient:
+            return None
+        gradient = getattr(problem, "gradient", None)
+        if gradient is None:
+            raise ValueError("gradient must be a function where problem.gradient is none, got True")
+    require_callable("gradient", gradient, "a bool or a function")
+    slope: _Gradient | None = gradient
+    return slope
+
+
+def _tip(slope: _Gradient, tail: _Vector, window: _Window) -> tuple[float, float] | None:
+    """Return where the arrow of the negative gradient ends, None where that has no direction."""
+    with np.errstate(all="ignore"):
+        g = as_floats("gradient", slope(tail.copy()), "return")
+    if g.shape != (2,):
+        raise ValueError(f"gradient must return an array of shape (2,), got {g.shape}")
+    if not np.isfinite(g).all() or not g.any():
+        return None
+    g /= np.abs(g).max()
+    x, y = tail - _ARROW_LENGTH * g / np.linalg.norm(g / _units(window))
+    return float(x), float(y)
+
+
+def _apart(path: _Vector, window: _Window) -> list[_Vector]:
+    """Return points of the path within the window, no two of which, nor the end, are nearer than an arrow is long."""
+    low, high = np.transpose(window)
+    units = _units(window)
+    kept: list[_Vector] = [path[-1]] if len(path) > 1 else []
+    first = len(kept)
+    for x in path:
+        if (low <= x).all() and (x <= high).all():
+            distances = [np.linalg.norm((x - other) / units) for other in kept]
+            if min(distances, default=math.inf) > _ARROW_LENGTH:
+                kept.append(x)
+    return kept[first:]
+
+
+def _draw_arrow(axes: Axes, tail: _Vector, tip: tuple[float, float], colour: str) -> Annotation:
+    look = {**_ARROW, "color": colour, "mutation_scale": 13, "path_effects": _outline(4)}
+    # It belongs to its tail, which is in the window.
+    return axes.annotate("", tip, (float(tail[0]), float(tail[1])), arrowprops=look, annotation_clip=False, zorder=2.5)
+
+
+def _outline(width: float) -> list[Any]:
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=width, foreground="white")]
 
 
 def _mark(axes: Axes, x: float, y: float, symbol: str, label: str | None = None, colour: str = _COLOURS[0]) -> None:
