@@ -23,7 +23,11 @@ mask[0::2, 1::2, GREEN] = mask[1::2, 0::2, GREEN] = False
 mask[1::2, 1::2, BLUE] = False
 mosaic = np.where(mask, 0, truth)
 print(
-    "known:", ", ".join(f"{1 - mask[..., c].mean():.0%} of {name}" for c, name in enumerate(("red", "green", "blue")))
+    "known:",
+    ", ".join(
+        f"{1 - mask[..., c].mean():.0%} of {name}"
+        for c, name in enumerate(("red", "green", "blue"))
+    ),
 )
 
 # %%
@@ -36,12 +40,18 @@ whole = graddesc.restore(mosaic, mask, channel_axis=-1)
 # known best; then fill the differences red - green and blue - green, and add green again. Differences are floats of
 # both signs, so they have no bounds.
 
-green = graddesc.restore(mosaic[..., GREEN].astype(np.float32), mask[..., GREEN], bounds=(0, 255))
+green = graddesc.restore(
+    mosaic[..., GREEN].astype(np.float32), mask[..., GREEN], bounds=(0, 255)
+)
 by_differences = np.stack([green] * 3, axis=-1)
 for channel in (RED, BLUE):
     difference = mosaic[..., channel] - green
-    by_differences[..., channel] += graddesc.restore(difference, mask[..., channel], bounds=(None, None))
-by_differences = np.where(mask, np.round(np.clip(by_differences, 0, 255)).astype(np.uint8), mosaic)
+    by_differences[..., channel] += graddesc.restore(
+        difference, mask[..., channel], bounds=(None, None)
+    )
+by_differences = np.where(
+    mask, np.round(np.clip(by_differences, 0, 255)).astype(np.uint8), mosaic
+)
 
 # %%
 # For comparison, what the simplest cameras do: the mean of the nearest neighbours that have the colour.
@@ -54,13 +64,22 @@ def bilinear(channel):
     padded = [np.pad(plane.astype(float), 1) for plane in (mosaic[..., channel], known)]
     rows, cols = known.shape
     sums = [
-        sum(kernel[i, j] * plane[i : i + rows, j : j + cols] for i in range(3) for j in range(3)) for plane in padded
+        sum(
+            kernel[i, j] * plane[i : i + rows, j : j + cols]
+            for i in range(3)
+            for j in range(3)
+        )
+        for plane in padded
     ]
-    return np.where(known, mosaic[..., channel], np.round(sums[0] / sums[1])).astype(np.uint8)
+    return np.where(known, mosaic[..., channel], np.round(sums[0] / sums[1])).astype(
+        np.uint8
+    )
 
 
 results = {
-    "bilinear": np.stack([bilinear(channel) for channel in (RED, GREEN, BLUE)], axis=-1),
+    "bilinear": np.stack(
+        [bilinear(channel) for channel in (RED, GREEN, BLUE)], axis=-1
+    ),
     "restore(mosaic, mask)": whole,
     "green, then differences": by_differences,
 }
@@ -85,7 +104,9 @@ crop = np.s_[40:80, 92:132]
 figure, axes = plt.subplots(2, 5, figsize=(13, 5.8), layout="compressed")
 for (above, below), (title, picture) in zip(axes.T, pictures.items(), strict=True):
     above.imshow(picture)
-    above.add_patch(plt.Rectangle((92, 40), 40, 40, fill=False, edgecolor="white", linewidth=1.5))
+    above.add_patch(
+        plt.Rectangle((92, 40), 40, 40, fill=False, edgecolor="white", linewidth=1.5)
+    )
     above.set_title(title)
     below.imshow(picture[crop], interpolation="nearest")
     above.set_axis_off()

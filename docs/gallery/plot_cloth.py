@@ -32,12 +32,21 @@ def twill(rng, size=7.0, turn=0.28):
     tone = 1 + 0.08 * rng.normal(size=200)
     warp = (0.35 + 0.45 * round_warp) * tone[column]
     weft = (0.15 + 0.30 * round_weft) * tone[row + 100]
-    light = 1 + 0.25 * np.cos(np.pi * (u - column)) * over + 0.25 * np.cos(np.pi * (v - row)) * ~over
+    light = (
+        1
+        + 0.25 * np.cos(np.pi * (u - column)) * over
+        + 0.25 * np.cos(np.pi * (v - row)) * ~over
+    )
     fold = 0.85 + 0.15 * np.sin(i / 40 + j / 65)
-    return np.rint(255 * np.clip(np.where(over, warp, weft) * light * fold, 0, 1)).astype(np.uint8)
+    return np.rint(
+        255 * np.clip(np.where(over, warp, weft) * light * fold, 0, 1)
+    ).astype(np.uint8)
 
 
-truths = {"cloth": twill(np.random.default_rng(2)), "brick": skimage.data.brick()[40 : 40 + SIDE, 70 : 70 + SIDE]}
+truths = {
+    "cloth": twill(np.random.default_rng(2)),
+    "brick": skimage.data.brick()[40 : 40 + SIDE, 70 : 70 + SIDE],
+}
 losses = ("biharmonic", "edge", "texture")
 
 
@@ -57,7 +66,9 @@ for name, truth in truths.items():
         restored = graddesc.restore(corrupt, mask, loss=loss)
         seconds = time.process_time() - start
         pictures[name][f'"{loss}", {decibels(restored, truth):.1f} dB'] = restored
-        print(f"{name:6} {loss:11} {decibels(restored, truth):6.2f} dB {seconds:7.3f} s")
+        print(
+            f"{name:6} {loss:11} {decibels(restored, truth):6.2f} dB {seconds:7.3f} s"
+        )
     pictures[name]["the truth"] = truth
 
 # %%

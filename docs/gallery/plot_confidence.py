@@ -32,7 +32,10 @@ print(info.message)
 error = np.abs(restored - truth)
 scale = {"cmap": "viridis", "vmin": 0, "vmax": 50}
 panels = {
-    "corrupt; lost in black": (np.nan_to_num(corrupt), {"cmap": "gray", "vmin": 0, "vmax": 255}),
+    "corrupt; lost in black": (
+        np.nan_to_num(corrupt),
+        {"cmap": "gray", "vmin": 0, "vmax": 255},
+    ),
     "restored": (restored, {"cmap": "gray", "vmin": 0, "vmax": 255}),
     "confidence": (info.confidence, {"cmap": "cividis", "vmin": 0, "vmax": 1}),
     "error to expect": (info.error, scale),
@@ -45,7 +48,9 @@ for ax, (title, (picture, settings)) in zip(axes.flat, panels.items(), strict=Fa
     ax.set_axis_off()
     if settings["cmap"] != "gray":
         figure.colorbar(
-            shown, cax=ax.inset_axes([1.03, 0, 0.04, 1]), label="" if settings["vmax"] == 1 else "grey levels"
+            shown,
+            cax=ax.inset_axes([1.03, 0, 0.04, 1]),
+            label="" if settings["vmax"] == 1 else "grey levels",
         )
 
 # Sort the lost pixels by the error to expect, and take the root mean square in classes of as many pixels.
@@ -55,11 +60,28 @@ says = np.array([np.sqrt(np.mean(expected[some] ** 2)) for some in order])
 was = np.array([np.sqrt(np.mean(actual[some] ** 2)) for some in order])
 ax = axes[1, 2]
 ax.plot(
-    [says.min(), says.max()], [says.min(), says.max()], color="black", linewidth=1, linestyle="--", label="as it says"
+    [says.min(), says.max()],
+    [says.min(), says.max()],
+    color="black",
+    linewidth=1,
+    linestyle="--",
+    label="as it says",
 )
 ax.plot(says, was, "o", color="#D55E00", label=f"{len(order[0])} lost pixels each")
-ax.set(xscale="log", yscale="log", xlabel="error to expect", ylabel="error", title="Is it true?", box_aspect=1)
-ax.set(xticks=(3, 10, 30), xticklabels=(3, 10, 30), yticks=(3, 10, 30), yticklabels=(3, 10, 30))
+ax.set(
+    xscale="log",
+    yscale="log",
+    xlabel="error to expect",
+    ylabel="error",
+    title="Is it true?",
+    box_aspect=1,
+)
+ax.set(
+    xticks=(3, 10, 30),
+    xticklabels=(3, 10, 30),
+    yticks=(3, 10, 30),
+    yticklabels=(3, 10, 30),
+)
 ax.minorticks_off()
 ax.grid(alpha=0.3)
 ax.legend(frameon=False, fontsize="small")

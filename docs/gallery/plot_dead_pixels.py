@@ -55,25 +55,36 @@ def timed(restore, rounds=3):
 
 
 results = {
-    "median of 3 x 3": timed(lambda: np.where(mask, ndimage.median_filter(exposure, 3), exposure)),
-    "scikit-image, biharmonic": timed(lambda: inpaint_biharmonic(exposure / 255, mask) * 255),
+    "median of 3 x 3": timed(
+        lambda: np.where(mask, ndimage.median_filter(exposure, 3), exposure)
+    ),
+    "scikit-image, biharmonic": timed(
+        lambda: inpaint_biharmonic(exposure / 255, mask) * 255
+    ),
     "graddesc": timed(lambda: graddesc.restore(exposure, mask)),
 }
 for name, (restored, seconds) in results.items():
     error = restored[mask] - truth[mask].astype(float)
-    print(f"{name:26} {1000 * seconds:8.1f} ms, error of the dead pixels {np.sqrt(np.mean(error**2)):5.2f} grey levels")
+    print(
+        f"{name:26} {1000 * seconds:8.1f} ms, error of the dead pixels {np.sqrt(np.mean(error**2)):5.2f} grey levels"
+    )
 
 # %%
 # The median takes what most pixels of its window say, so it fails where most of them are dead; and it flattens what
 # is fine. The default loss, "edge", carries edges across. All pictures have the same scale of grey.
 
-pictures = {"the exposure": exposure, **{name: restored for name, (restored, _) in results.items()}}
+pictures = {
+    "the exposure": exposure,
+    **{name: restored for name, (restored, _) in results.items()},
+}
 face, glass = np.s_[60:220, 190:350], np.s_[130:178, 296:344]
 
 figure, axes = plt.subplots(2, 4, figsize=(12, 6.3), layout="compressed")
 for (above, below), (name, picture) in zip(axes.T, pictures.items(), strict=True):
     above.imshow(picture[face], cmap="gray", vmin=0, vmax=255)
-    above.add_patch(plt.Rectangle((106, 70), 48, 48, fill=False, edgecolor="#E69F00", linewidth=2))
+    above.add_patch(
+        plt.Rectangle((106, 70), 48, 48, fill=False, edgecolor="#E69F00", linewidth=2)
+    )
     above.set_title(name)
     below.imshow(picture[glass], cmap="gray", vmin=0, vmax=255)
     for ax in (above, below):
@@ -86,4 +97,6 @@ for (above, below), (name, picture) in zip(axes.T, pictures.items(), strict=True
 film = [(exposure * light).astype(np.uint8) for light in np.linspace(1, 0.3, 100)]
 plan = graddesc.Plan(mask, loss="biharmonic")
 _, seconds = timed(lambda: [plan(frame) for frame in film])
-print(f"{rows} x {cols} pixels: {len(film) / seconds:.0f} frames in a second, of one processor")
+print(
+    f"{rows} x {cols} pixels: {len(film) / seconds:.0f} frames in a second, of one processor"
+)

@@ -20,15 +20,21 @@ SIDE, SPACING = 384, 30.0  # pixels, metres
 
 
 def mountains(rng):
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.rfftfreq(SIDE), indexing="ij"))
+    frequency = np.hypot(
+        *np.meshgrid(np.fft.fftfreq(SIDE), np.fft.rfftfreq(SIDE), indexing="ij")
+    )
     spectrum = rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)
 
     def noise(power, widest):
-        amplitude = np.where(frequency > 1 / widest, np.maximum(frequency, 1 / SIDE) ** -power, 0)
+        amplitude = np.where(
+            frequency > 1 / widest, np.maximum(frequency, 1 / SIDE) ** -power, 0
+        )
         layer = np.fft.irfft2(spectrum * amplitude, (SIDE, SIDE))
         return layer / layer.std()
 
-    ridges = 1 - np.abs(noise(2.6, widest=200))  # where the noise is zero it has a crease
+    ridges = 1 - np.abs(
+        noise(2.6, widest=200)
+    )  # where the noise is zero it has a crease
     return 1500 + 330 * ridges + 35 * noise(2.0, widest=80)
 
 
@@ -41,13 +47,17 @@ def radar_shadow(height, slope):
 truth = mountains(np.random.default_rng(8))
 voids = radar_shadow(truth, slope=0.36)
 model = np.where(voids, np.nan, truth)
-print(f"heights from {truth.min():.0f} to {truth.max():.0f} m; {voids.mean():.1%} of the pixels are voids")
+print(
+    f"heights from {truth.min():.0f} to {truth.max():.0f} m; {voids.mean():.1%} of the pixels are voids"
+)
 
 # %%
 # No mask is needed, as NaN tells. ``bounds=(None, None)`` lets a valley floor be deeper than what the radar saw of
 # it.
 
-filled, info = graddesc.restore(model, bounds=(None, None), full_output=True, confidence=True)
+filled, info = graddesc.restore(
+    model, bounds=(None, None), full_output=True, confidence=True
+)
 print(info.message)
 
 error = np.abs(filled - truth)[voids]
@@ -91,7 +101,12 @@ figure.colorbar(shown, ax=axes[1, 1], label="m", shrink=0.8)
 # %%
 # A profile across the widest void, from west to east. The band is twice the expected error on either side.
 
-widths = np.array([max(len(run) for run in "".join("x" if v else " " for v in row).split(" ")) for row in voids])
+widths = np.array(
+    [
+        max(len(run) for run in "".join("x" if v else " " for v in row).split(" "))
+        for row in voids
+    ]
+)
 row = int(widths.argmax())
 distance = np.arange(SIDE) * SPACING / 1000
 
@@ -106,8 +121,21 @@ ax.fill_between(
     linewidth=0,
     label="filled, and twice the expected error",
 )
-ax.plot(distance, truth[row], color="black", linewidth=1, linestyle="--", label="the truth")
+ax.plot(
+    distance, truth[row], color="black", linewidth=1, linestyle="--", label="the truth"
+)
 ax.plot(distance, model[row], color="black", linewidth=2, label="what the radar saw")
-ax.plot(distance, np.where(voids, filled, np.nan)[row], color="#D55E00", linewidth=2, label="filled")
-ax.set(xlabel="distance (km)", ylabel="height (m)", title=f"row {row}", xlim=(distance[0], distance[-1]))
+ax.plot(
+    distance,
+    np.where(voids, filled, np.nan)[row],
+    color="#D55E00",
+    linewidth=2,
+    label="filled",
+)
+ax.set(
+    xlabel="distance (km)",
+    ylabel="height (m)",
+    title=f"row {row}",
+    xlim=(distance[0], distance[-1]),
+)
 ax.legend(frameon=False, ncols=2)

@@ -5,6 +5,8 @@ The healing, animated
 Gradient descent improves a picture step by step. A callback sees each step: it can show it, keep it, or end the run.
 """
 
+# sphinx_gallery_capture_repr = ("_repr_html_",)
+
 # %%
 # Nine tenths of the ginkgo are black or white. The classic recipe starts from this noise itself, and takes 500 steps
 # of the loss "line", each a little shorter than the one before.
@@ -32,7 +34,9 @@ recipe = {
 # image heals. In a notebook the object below is the animation.
 
 recorder = graddesc.animation.Recorder(corrupt)
-restored, info = graddesc.restore(corrupt, mask, **recipe, callback=recorder, full_output=True)
+restored, info = graddesc.restore(
+    corrupt, mask, **recipe, callback=recorder, full_output=True
+)
 animation = recorder.encode(restored, "webp")
 print(f"{len(recorder.frames)} frames, {len(animation) / 1024:.0f} kB: {info.message}")
 
@@ -81,9 +85,26 @@ settings = {"channel_axis": -1, "full_output": True}
 _, solved = graddesc.restore(corrupt, mask, callback=watch, **settings)
 
 figure, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
-ax.plot(np.arange(1, len(by_recipe) + 1), by_recipe, color="#0072B2", label='the recipe, "line"')
-ax.plot(np.arange(1, len(decibels) + 1), decibels, color="#D55E00", label='the solver, "edge"')
-ax.plot(len(decibels), decibels[-1], "*", color="#D55E00", markersize=12, label="settled")
-ax.set(xscale="log", xlabel="iteration", ylabel="PSNR (dB)", title="How fast the picture heals")
+ax.plot(
+    np.arange(1, len(by_recipe) + 1),
+    by_recipe,
+    color="#0072B2",
+    label='the recipe, "line"',
+)
+ax.plot(
+    np.arange(1, len(decibels) + 1),
+    decibels,
+    color="#D55E00",
+    label='the solver, "edge"',
+)
+ax.plot(
+    len(decibels), decibels[-1], "*", color="#D55E00", markersize=12, label="settled"
+)
+ax.set(
+    xscale="log",
+    xlabel="iteration",
+    ylabel="PSNR (dB)",
+    title="How fast the picture heals",
+)
 ax.grid(alpha=0.3)
 ax.legend(frameon=False)

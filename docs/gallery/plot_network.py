@@ -52,7 +52,13 @@ for name, (step, direction) in methods.items():
         losses.append(loss)
         return loss, gradient
 
-    settings = {"step": step, "direction": direction, "maxiter": 400, "tol": 1e-6, "history": True}
+    settings = {
+        "step": step,
+        "direction": direction,
+        "maxiter": 400,
+        "tol": 1e-6,
+        "history": True,
+    }
     results[name] = graddesc.minimize(objective, start, jac=True, **settings)
 
 
@@ -62,7 +68,9 @@ def share_right(parameters):
 
 for name, result in results.items():
     right = share_right(result.x)
-    print(f"{name:9} {result.nfev:4} evaluations, loss {result.fun:.4f}, {right:.1%} of unseen points right")
+    print(
+        f"{name:9} {result.nfev:4} evaluations, loss {result.fun:.4f}, {right:.1%} of unseen points right"
+    )
 
 # %%
 # The boundary after some iterations of L-BFGS. The shade is the network's belief.
@@ -79,12 +87,21 @@ for ax, iteration in zip(axes.flat, iterations, strict=False):
     ax.contourf(x, y, belief, np.linspace(-1, 1, 21), cmap="PuOr", alpha=0.75)
     ax.contour(x, y, belief, [0], colors="black", linewidths=2)
     for label, marker, colour in ((-1, "^", "#7F3B08"), (1, "o", "#2D004B")):
-        ax.scatter(*points[labels == label].T, s=12, marker=marker, color=colour, edgecolor="white", linewidth=0.3)
+        ax.scatter(
+            *points[labels == label].T,
+            s=12,
+            marker=marker,
+            color=colour,
+            edgecolor="white",
+            linewidth=0.3,
+        )
     ax.set_title(f"iteration {iteration}, {share_right(parameters):.1%} right")
     ax.set_axis_off()
 
 ax = axes[1, 2]
-for (name, losses), look in zip(evaluated.items(), ("#009E73--", "#0072B2-.", "#D55E00-"), strict=True):
+for (name, losses), look in zip(
+    evaluated.items(), ("#009E73--", "#0072B2-.", "#D55E00-"), strict=True
+):
     least = np.minimum.accumulate(losses)
     ax.plot(np.arange(1, len(least) + 1), least, look[7:], color=look[:7], label=name)
 ax.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="least loss")

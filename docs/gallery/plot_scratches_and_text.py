@@ -27,10 +27,18 @@ damage = Image.new("L", (cols, rows))
 draw = ImageDraw.Draw(damage)
 for _ in range(14):
     start, direction = rng.uniform(0, rows, 2), rng.normal(0, 1, 2)
-    path = start + np.cumsum(direction + rng.normal(0, 0.25, (70, 2)), axis=0) * rng.uniform(1, 4)
+    path = start + np.cumsum(
+        direction + rng.normal(0, 0.25, (70, 2)), axis=0
+    ) * rng.uniform(1, 4)
     draw.line([tuple(point) for point in path], fill=255, width=int(rng.integers(2, 4)))
 for line, text in enumerate(("Do not bend.", "Keep dry.", "Keep away", "from coffee.")):
-    draw.text((30, 20 + 84 * line), text, fill=255, font=ImageFont.load_default(size=48), stroke_width=1)
+    draw.text(
+        (30, 20 + 84 * line),
+        text,
+        fill=255,
+        font=ImageFont.load_default(size=48),
+        stroke_width=1,
+    )
 
 mask = np.asarray(damage) > 127
 damaged = np.where(mask[..., None], np.array([250, 240, 225], np.uint8), truth)
@@ -51,10 +59,14 @@ peer = np.round(255 * np.clip(peer, 0, 1)).astype(np.uint8)
 
 def decibels(image):
     """The peak signal-to-noise ratio of the lost pixels."""
-    return 10 * np.log10(255**2 / np.mean((image[mask] - truth[mask].astype(float)) ** 2))
+    return 10 * np.log10(
+        255**2 / np.mean((image[mask] - truth[mask].astype(float)) ** 2)
+    )
 
 
-print(f"graddesc                 {decibels(restored):5.2f} dB in {1000 * ours:6.1f} ms of the processor")
+print(
+    f"graddesc                 {decibels(restored):5.2f} dB in {1000 * ours:6.1f} ms of the processor"
+)
 print(f"scikit-image, biharmonic {decibels(peer):5.2f} dB in {1000 * theirs:6.1f} ms")
 print("known pixels changed:", np.count_nonzero((restored != truth)[~mask]))
 
@@ -62,7 +74,9 @@ print("known pixels changed:", np.count_nonzero((restored != truth)[~mask]))
 # The whole picture before and after.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4.8), layout="compressed")
-for ax, title, picture in zip(axes, ("damaged", "restored"), (damaged, restored), strict=True):
+for ax, title, picture in zip(
+    axes, ("damaged", "restored"), (damaged, restored), strict=True
+):
     ax.imshow(picture)
     ax.set_title(title)
     ax.set_axis_off()

@@ -32,16 +32,25 @@ def galaxy(row, col, flux, size, turn, ratio):
     return flux * profile / profile.sum()
 
 
-stars = [(*rng.uniform(6, SIDE - 6, 2), 10 ** rng.uniform(3.0, 6.2)) for _ in range(140)]
+stars = [
+    (*rng.uniform(6, SIDE - 6, 2), 10 ** rng.uniform(3.0, 6.2)) for _ in range(140)
+]
 sky = BACKGROUND + sum(star(*each) for each in stars)
 sky += galaxy(90, 165, 9e5, 16, 0.5, 0.35) + galaxy(190, 60, 4e5, 9, -0.9, 0.7)
 truth = rng.poisson(sky) + rng.normal(0, 5, sky.shape)
 
 mask = np.zeros(sky.shape, bool)
 for _ in range(260):
-    row, col, turn, length = *rng.uniform(0, SIDE, 2), rng.uniform(0, np.pi), rng.exponential(6)
+    row, col, turn, length = (
+        *rng.uniform(0, SIDE, 2),
+        rng.uniform(0, np.pi),
+        rng.exponential(6),
+    )
     steps = np.arange(0, length, 0.5)
-    rows, cols = np.rint(row + steps * np.sin(turn)).astype(int), np.rint(col + steps * np.cos(turn)).astype(int)
+    rows, cols = (
+        np.rint(row + steps * np.sin(turn)).astype(int),
+        np.rint(col + steps * np.cos(turn)).astype(int),
+    )
     inside = (rows >= 0) & (rows < SIDE) & (cols >= 0) & (cols < SIDE)
     mask[rows[inside], cols[inside]] = True
 exposure = np.where(mask, truth + 10 ** rng.uniform(3, 5, sky.shape), truth)
@@ -86,7 +95,12 @@ classes = {
 print(f"{'median error / noise':22}" + "".join(f"{name:>10}" for name in classes))
 for name, restored in results.items():
     errors = np.abs(restored - sky) / deviation
-    print(f"{name:22}" + "".join(f"{np.median(errors[mask & some]):10.2f}" for some in classes.values()))
+    print(
+        f"{name:22}"
+        + "".join(
+            f"{np.median(errors[mask & some]):10.2f}" for some in classes.values()
+        )
+    )
 
 # %%
 # Above, all pictures are shown by the same arcsinh. Below is the square, enlarged: where the two restorations differ
@@ -95,13 +109,29 @@ for name, restored in results.items():
 differ = np.abs(results["as it is"] - results["arcsinh first"]) / deviation
 half = 24
 middle = np.clip(np.unravel_index(differ.argmax(), sky.shape), half, SIDE - half)
-left, right, top, bottom = middle[1] - half, middle[1] + half, middle[0] - half, middle[0] + half
+left, right, top, bottom = (
+    middle[1] - half,
+    middle[1] + half,
+    middle[0] - half,
+    middle[0] + half,
+)
 greys = {"cmap": "gray", "interpolation": "nearest"}
 
 figure, axes = plt.subplots(2, 3, figsize=(10.5, 7), layout="compressed")
-for ax, (title, counts) in zip(axes[0], {"the exposure": exposure, **results}.items(), strict=True):
+for ax, (title, counts) in zip(
+    axes[0], {"the exposure": exposure, **results}.items(), strict=True
+):
     ax.imshow(compress(counts), **greys, vmin=-2, vmax=7)
-    ax.add_patch(plt.Rectangle((left, top), 2 * half, 2 * half, fill=False, edgecolor="#E69F00", linewidth=1.5))
+    ax.add_patch(
+        plt.Rectangle(
+            (left, top),
+            2 * half,
+            2 * half,
+            fill=False,
+            edgecolor="#E69F00",
+            linewidth=1.5,
+        )
+    )
     ax.set_title(title)
 axes[1, 0].imshow(compress(exposure), **greys, vmin=-2, vmax=9)
 axes[1, 0].set_title("the exposure, enlarged")

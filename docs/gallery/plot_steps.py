@@ -17,7 +17,11 @@ import graddesc
 from graddesc import directions, line_search, schedules
 
 rng = np.random.default_rng(5)
-features = rng.normal(size=(400, 12)) @ np.diag(np.geomspace(1, 0.05, 12)) @ rng.normal(size=(12, 12))
+features = (
+    rng.normal(size=(400, 12))
+    @ np.diag(np.geomspace(1, 0.05, 12))
+    @ rng.normal(size=(12, 12))
+)
 labels = np.sign(features @ rng.normal(size=12) + rng.normal(size=400))
 
 
@@ -45,7 +49,10 @@ runs = {
     "backtracking": (line_search.Backtracking(), steepest),
     "Barzilai-Borwein": (line_search.BarzilaiBorwein(), steepest),
     "Nesterov, backtracking": (line_search.Backtracking(), directions.Nesterov()),
-    "conjugate gradients": (line_search.StrongWolfe(curvature=0.4), directions.ConjugateGradient()),
+    "conjugate gradients": (
+        line_search.StrongWolfe(curvature=0.4),
+        directions.ConjugateGradient(),
+    ),
     "L-BFGS": (line_search.StrongWolfe(), directions.LBFGS()),
 }
 results, evaluated = {}, {}
@@ -57,7 +64,13 @@ for name, (step, direction) in runs.items():
         losses.append(loss)
         return loss, gradient
 
-    settings = {"step": step, "direction": direction, "maxiter": 300, "tol": 1e-8, "history": True}
+    settings = {
+        "step": step,
+        "direction": direction,
+        "maxiter": 300,
+        "tol": 1e-8,
+        "history": True,
+    }
     results[name] = graddesc.minimize(objective, start, jac=True, **settings)
 
 print(f"{'':24}{'iterations':>10}{'evaluations':>13}{'loss - minimum':>16}")
@@ -68,19 +81,46 @@ for name, result in results.items():
 # An iteration of a search costs more evaluations than one of a schedule. So the panel on the right shows the least
 # loss after so many evaluations.
 
-groups = {"schedules": list(runs)[:3], "searches": list(runs)[3:6], "directions": list(runs)[6:]}
-palette = ("#0072B2", "#56B4E9", "#332288", "#D55E00", "#E69F00", "#882255", "#009E73", "#999933", "#000000")
+groups = {
+    "schedules": list(runs)[:3],
+    "searches": list(runs)[3:6],
+    "directions": list(runs)[6:],
+}
+palette = (
+    "#0072B2",
+    "#56B4E9",
+    "#332288",
+    "#D55E00",
+    "#E69F00",
+    "#882255",
+    "#009E73",
+    "#999933",
+    "#000000",
+)
 colours = dict(zip(runs, palette, strict=True))
 styles = dict(zip(groups, ("--", "-", "-."), strict=True))
 
-figure, (by_iteration, by_evaluation) = plt.subplots(1, 2, figsize=(10.5, 4.6), sharey=True, layout="constrained")
+figure, (by_iteration, by_evaluation) = plt.subplots(
+    1, 2, figsize=(10.5, 4.6), sharey=True, layout="constrained"
+)
 for group, names in groups.items():
     for name in names:
         look = {"color": colours[name], "linestyle": styles[group], "label": name}
-        by_iteration.plot(np.maximum(results[name].history.fun - minimum, 1e-16), **look)
-        by_evaluation.plot(np.maximum(np.minimum.accumulate(evaluated[name]) - minimum, 1e-16), **look)
-by_iteration.set(xlabel="iteration", ylabel="loss above the minimum", yscale="log", ylim=(1e-14, 1))
+        by_iteration.plot(
+            np.maximum(results[name].history.fun - minimum, 1e-16), **look
+        )
+        by_evaluation.plot(
+            np.maximum(np.minimum.accumulate(evaluated[name]) - minimum, 1e-16), **look
+        )
+by_iteration.set(
+    xlabel="iteration", ylabel="loss above the minimum", yscale="log", ylim=(1e-14, 1)
+)
 by_evaluation.set(xlabel="evaluations of loss and gradient", xlim=(0, 300))
 for ax in (by_iteration, by_evaluation):
     ax.grid(alpha=0.3)
-figure.legend(*by_iteration.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+figure.legend(
+    *by_iteration.get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=3,
+    frameon=False,
+)
