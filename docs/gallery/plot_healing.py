@@ -5,8 +5,6 @@ The healing, animated
 Gradient descent improves a picture step by step. A callback sees each step: it can show it, keep it, or end the run.
 """
 
-# sphinx_gallery_capture_repr = ("_repr_html_",)
-
 # %%
 # Nine tenths of the ginkgo are black or white. The classic recipe starts from this noise itself, and takes 500 steps
 # of the loss "line", each a little shorter than the one before.
@@ -18,6 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import graddesc
+
+# sphinx_gallery_capture_repr = ("_repr_html_",)
 
 truth = graddesc.samples.ginkgo(256)
 corrupt, mask = graddesc.masks.corrupt(truth, missing=0.9, rng=0, channel_axis=-1)
@@ -48,13 +48,14 @@ class Shown:
         self._data, self._text = base64.b64encode(data).decode(), text
 
     def _repr_html_(self):
-        return f'<img src="data:image/webp;base64,{self._data}" alt="{self._text}" style="max-width: 100%">'
+        address = f"data:image/webp;base64,{self._data}"
+        return f'<img src="{address}" alt="{self._text}" style="max-width: 100%">'
 
 
 Shown(animation, "Two ginkgo leaves appear out of noise")
 
 # %%
-# Any function will do as a callback. This one keeps what is needed for a plot; to raise `StopIteration` would end the
+# Any function will do as a callback. This one keeps what is needed for a plot; to raise ``StopIteration`` would end the
 # run.
 
 wanted = {1, 3, 10, 30, 100, 500}

@@ -17,6 +17,8 @@ import numpy as np
 import graddesc
 from graddesc import plots, problems
 
+# sphinx_gallery_thumbnail_number = 2
+
 bowl = problems.Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
 x, fx, iterations = graddesc.gradient_descent(bowl, bowl.gradient, bowl.start)
 print(f"minimum {fx:.6f} at ({x[0]:.6f}, {x[1]:.6f}) after {iterations} iterations")
