@@ -45,7 +45,10 @@ exclude_patterns = [
     "sg_execution_times.rst",
 ]
 # What the root of the repository does not hold cannot be included.
-for page, source in {"security": "SECURITY.md", "citation": "CITATION.cff"}.items():
+for page, source in {
+    "security": "SECURITY.md",
+    "citation": "CITATION.cff",
+}.items():
     if not (HERE.parent / source).exists():
         exclude_patterns.append(f"project/{page}.md")
 templates_path = ["_templates"]

@@ -61,7 +61,9 @@ kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
 
 def bilinear(channel):
     known = ~mask[..., channel]
-    padded = [np.pad(plane.astype(float), 1) for plane in (mosaic[..., channel], known)]
+    padded = [
+        np.pad(plane.astype(float), 1) for plane in (mosaic[..., channel], known)
+    ]
     rows, cols = known.shape
     sums = [
         sum(
@@ -71,9 +73,9 @@ def bilinear(channel):
         )
         for plane in padded
     ]
-    return np.where(known, mosaic[..., channel], np.round(sums[0] / sums[1])).astype(
-        np.uint8
-    )
+    return np.where(
+        known, mosaic[..., channel], np.round(sums[0] / sums[1])
+    ).astype(np.uint8)
 
 
 results = {
@@ -97,15 +99,22 @@ for name, image in results.items():
 
 pictures = {
     "the mosaic": mosaic,
-    **{f"{name}\n{decibels(image):.1f} dB": image for name, image in results.items()},
+    **{
+        f"{name}\n{decibels(image):.1f} dB": image
+        for name, image in results.items()
+    },
     "the truth": truth,
 }
 crop = np.s_[40:80, 92:132]
 figure, axes = plt.subplots(2, 5, figsize=(13, 5.8), layout="compressed")
-for (above, below), (title, picture) in zip(axes.T, pictures.items(), strict=True):
+for (above, below), (title, picture) in zip(
+    axes.T, pictures.items(), strict=True
+):
     above.imshow(picture)
     above.add_patch(
-        plt.Rectangle((92, 40), 40, 40, fill=False, edgecolor="white", linewidth=1.5)
+        plt.Rectangle(
+            (92, 40), 40, 40, fill=False, edgecolor="white", linewidth=1.5
+        )
     )
     above.set_title(title)
     below.imshow(picture[crop], interpolation="nearest")

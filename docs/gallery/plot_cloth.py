@@ -28,7 +28,10 @@ def twill(rng, size=7.0, turn=0.28):
     v = (i * np.cos(turn) - j * np.sin(turn)) / size
     column, row = np.floor(u).astype(int), np.floor(v).astype(int)
     over = (column + row) % 4 < 2
-    round_warp, round_weft = np.sin(np.pi * (u - column)), np.sin(np.pi * (v - row))
+    round_warp, round_weft = (
+        np.sin(np.pi * (u - column)),
+        np.sin(np.pi * (v - row)),
+    )
     tone = 1 + 0.08 * rng.normal(size=200)
     warp = (0.35 + 0.45 * round_warp) * tone[column]
     weft = (0.15 + 0.30 * round_weft) * tone[row + 100]
@@ -78,6 +81,8 @@ zoom = np.s_[48:144, 48:144]
 figure, axes = plt.subplots(2, 5, figsize=(13, 5.7), layout="compressed")
 for row, of_one in zip(axes, pictures.values(), strict=True):
     for ax, (title, picture) in zip(row, of_one.items(), strict=True):
-        ax.imshow(picture[zoom], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        ax.imshow(
+            picture[zoom], cmap="gray", vmin=0, vmax=255, interpolation="nearest"
+        )
         ax.set_title(title)
         ax.set_axis_off()

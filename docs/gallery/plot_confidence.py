@@ -42,7 +42,9 @@ panels = {
     "error, which the truth tells": (error, scale),
 }
 figure, axes = plt.subplots(2, 3, figsize=(10.5, 6.6), layout="compressed")
-for ax, (title, (picture, settings)) in zip(axes.flat, panels.items(), strict=False):
+for ax, (title, (picture, settings)) in zip(
+    axes.flat, panels.items(), strict=False
+):
     shown = ax.imshow(picture, **settings)
     ax.set_title(title)
     ax.set_axis_off()
@@ -67,7 +69,9 @@ ax.plot(
     linestyle="--",
     label="as it says",
 )
-ax.plot(says, was, "o", color="#D55E00", label=f"{len(order[0])} lost pixels each")
+ax.plot(
+    says, was, "o", color="#D55E00", label=f"{len(order[0])} lost pixels each"
+)
 ax.set(
     xscale="log",
     yscale="log",

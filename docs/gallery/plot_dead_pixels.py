@@ -83,7 +83,9 @@ figure, axes = plt.subplots(2, 4, figsize=(12, 6.3), layout="compressed")
 for (above, below), (name, picture) in zip(axes.T, pictures.items(), strict=True):
     above.imshow(picture[face], cmap="gray", vmin=0, vmax=255)
     above.add_patch(
-        plt.Rectangle((106, 70), 48, 48, fill=False, edgecolor="#E69F00", linewidth=2)
+        plt.Rectangle(
+            (106, 70), 48, 48, fill=False, edgecolor="#E69F00", linewidth=2
+        )
     )
     above.set_title(name)
     below.imshow(picture[glass], cmap="gray", vmin=0, vmax=255)

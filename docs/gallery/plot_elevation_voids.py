@@ -23,7 +23,9 @@ def mountains(rng):
     frequency = np.hypot(
         *np.meshgrid(np.fft.fftfreq(SIDE), np.fft.rfftfreq(SIDE), indexing="ij")
     )
-    spectrum = rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)
+    spectrum = rng.normal(size=frequency.shape) + 1j * rng.normal(
+        size=frequency.shape
+    )
 
     def noise(power, widest):
         amplitude = np.where(
@@ -63,7 +65,9 @@ print(info.message)
 error = np.abs(filled - truth)[voids]
 expected = info.error[voids]
 print(f"root mean square error of the voids: {np.sqrt(np.mean(error**2)):5.1f} m")
-print(f"root mean square error to expect:    {np.sqrt(np.mean(expected**2)):5.1f} m")
+print(
+    f"root mean square error to expect:    {np.sqrt(np.mean(expected**2)):5.1f} m"
+)
 
 # %%
 # Shaded relief shows every crease and step. What was filled is smooth, and joins without a step.
@@ -103,7 +107,9 @@ figure.colorbar(shown, ax=axes[1, 1], label="m", shrink=0.8)
 
 widths = np.array(
     [
-        max(len(run) for run in "".join("x" if v else " " for v in row).split(" "))
+        max(
+            len(run) for run in "".join("x" if v else " " for v in row).split(" ")
+        )
         for row in voids
     ]
 )
@@ -122,9 +128,16 @@ ax.fill_between(
     label="filled, and twice the expected error",
 )
 ax.plot(
-    distance, truth[row], color="black", linewidth=1, linestyle="--", label="the truth"
+    distance,
+    truth[row],
+    color="black",
+    linewidth=1,
+    linestyle="--",
+    label="the truth",
 )
-ax.plot(distance, model[row], color="black", linewidth=2, label="what the radar saw")
+ax.plot(
+    distance, model[row], color="black", linewidth=2, label="what the radar saw"
+)
 ax.plot(
     distance,
     np.where(voids, filled, np.nan)[row],

@@ -38,7 +38,9 @@ restored, info = graddesc.restore(
     corrupt, mask, **recipe, callback=recorder, full_output=True
 )
 animation = recorder.encode(restored, "webp")
-print(f"{len(recorder.frames)} frames, {len(animation) / 1024:.0f} kB: {info.message}")
+print(
+    f"{len(recorder.frames)} frames, {len(animation) / 1024:.0f} kB: {info.message}"
+)
 
 
 class Shown:
@@ -69,7 +71,9 @@ def watch(intermediate_result):
         kept[intermediate_result.nit] = intermediate_result.x
 
 
-_, classic = graddesc.restore(corrupt, mask, **recipe, callback=watch, full_output=True)
+_, classic = graddesc.restore(
+    corrupt, mask, **recipe, callback=watch, full_output=True
+)
 
 figure, axes = plt.subplots(2, 3, figsize=(9, 6.5), layout="compressed")
 for ax, (iteration, picture) in zip(axes.flat, kept.items(), strict=True):
@@ -99,7 +103,12 @@ ax.plot(
     label='the solver, "edge"',
 )
 ax.plot(
-    len(decibels), decibels[-1], "*", color="#D55E00", markersize=12, label="settled"
+    len(decibels),
+    decibels[-1],
+    "*",
+    color="#D55E00",
+    markersize=12,
+    label="settled",
 )
 ax.set(
     xscale="log",

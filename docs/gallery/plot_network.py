@@ -103,7 +103,9 @@ for (name, losses), look in zip(
     evaluated.items(), ("#009E73--", "#0072B2-.", "#D55E00-"), strict=True
 ):
     least = np.minimum.accumulate(losses)
-    ax.plot(np.arange(1, len(least) + 1), least, look[7:], color=look[:7], label=name)
+    ax.plot(
+        np.arange(1, len(least) + 1), least, look[7:], color=look[:7], label=name
+    )
 ax.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="least loss")
 ax.set(yticks=(0.1, 0.2, 0.4, 0.7), yticklabels=(0.1, 0.2, 0.4, 0.7))
 ax.minorticks_off()

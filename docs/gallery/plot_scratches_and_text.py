@@ -30,8 +30,12 @@ for _ in range(14):
     path = start + np.cumsum(
         direction + rng.normal(0, 0.25, (70, 2)), axis=0
     ) * rng.uniform(1, 4)
-    draw.line([tuple(point) for point in path], fill=255, width=int(rng.integers(2, 4)))
-for line, text in enumerate(("Do not bend.", "Keep dry.", "Keep away", "from coffee.")):
+    draw.line(
+        [tuple(point) for point in path], fill=255, width=int(rng.integers(2, 4))
+    )
+for line, text in enumerate(
+    ("Do not bend.", "Keep dry.", "Keep away", "from coffee.")
+):
     draw.text(
         (30, 20 + 84 * line),
         text,
@@ -67,7 +71,9 @@ def decibels(image):
 print(
     f"graddesc                 {decibels(restored):5.2f} dB in {1000 * ours:6.1f} ms of the processor"
 )
-print(f"scikit-image, biharmonic {decibels(peer):5.2f} dB in {1000 * theirs:6.1f} ms")
+print(
+    f"scikit-image, biharmonic {decibels(peer):5.2f} dB in {1000 * theirs:6.1f} ms"
+)
 print("known pixels changed:", np.count_nonzero((restored != truth)[~mask]))
 
 # %%

@@ -22,7 +22,12 @@ y, x = np.mgrid[:SIDE, :SIDE].astype(float)
 
 def star(row, col, flux, width=1.7, power=2.8):
     radius2 = (y - row) ** 2 + (x - col) ** 2
-    return flux * (power - 1) / (np.pi * width**2) * (1 + radius2 / width**2) ** -power
+    return (
+        flux
+        * (power - 1)
+        / (np.pi * width**2)
+        * (1 + radius2 / width**2) ** -power
+    )
 
 
 def galaxy(row, col, flux, size, turn, ratio):
@@ -33,7 +38,8 @@ def galaxy(row, col, flux, size, turn, ratio):
 
 
 stars = [
-    (*rng.uniform(6, SIDE - 6, 2), 10 ** rng.uniform(3.0, 6.2)) for _ in range(140)
+    (*rng.uniform(6, SIDE - 6, 2), 10 ** rng.uniform(3.0, 6.2))
+    for _ in range(140)
 ]
 sky = BACKGROUND + sum(star(*each) for each in stars)
 sky += galaxy(90, 165, 9e5, 16, 0.5, 0.35) + galaxy(190, 60, 4e5, 9, -0.9, 0.7)
@@ -137,7 +143,9 @@ axes[1, 0].imshow(compress(exposure), **greys, vmin=-2, vmax=9)
 axes[1, 0].set_title("the exposure, enlarged")
 for ax, (name, restored) in zip(axes[1, 1:], results.items(), strict=True):
     errors = np.where(mask, (restored - sky) / deviation, 0)
-    shown = ax.imshow(errors, cmap="PuOr_r", vmin=-20, vmax=20, interpolation="nearest")
+    shown = ax.imshow(
+        errors, cmap="PuOr_r", vmin=-20, vmax=20, interpolation="nearest"
+    )
     ax.contour(sky, [5 * BACKGROUND], colors="0.6", linewidths=0.8)
     ax.set_title(f"{name}: error / noise")
 for ax in axes[1]:

@@ -110,10 +110,14 @@ for group, names in groups.items():
             np.maximum(results[name].history.fun - minimum, 1e-16), **look
         )
         by_evaluation.plot(
-            np.maximum(np.minimum.accumulate(evaluated[name]) - minimum, 1e-16), **look
+            np.maximum(np.minimum.accumulate(evaluated[name]) - minimum, 1e-16),
+            **look,
         )
 by_iteration.set(
-    xlabel="iteration", ylabel="loss above the minimum", yscale="log", ylim=(1e-14, 1)
+    xlabel="iteration",
+    ylabel="loss above the minimum",
+    yscale="log",
+    ylim=(1e-14, 1),
 )
 by_evaluation.set(xlabel="evaluations of loss and gradient", xlim=(0, 300))
 for ax in (by_iteration, by_evaluation):

@@ -21,7 +21,9 @@ from graddesc import plots, problems
 
 bowl = problems.Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
 x, fx, iterations = graddesc.gradient_descent(bowl, bowl.gradient, bowl.start)
-print(f"minimum {fx:.6f} at ({x[0]:.6f}, {x[1]:.6f}) after {iterations} iterations")
+print(
+    f"minimum {fx:.6f} at ({x[0]:.6f}, {x[1]:.6f}) after {iterations} iterations"
+)
 
 # %%
 # Look along the ray from the start against the gradient. The function along it is ``phi(alpha) = f(x - alpha
@@ -51,8 +53,12 @@ plots.ray(bowl, bowl.gradient, bowl.start, window=(-0.01, 2 / 15), axes=right)
 right.set_title("the slice along the first ray")
 
 steps = np.diff(path.x, axis=0)
-cosines = [a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in itertools.pairwise(steps)]
-print(f"greatest cosine between a step and the next: {np.abs(cosines[:6]).max():.1e}")
+cosines = [
+    a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in itertools.pairwise(steps)
+]
+print(
+    f"greatest cosine between a step and the next: {np.abs(cosines[:6]).max():.1e}"
+)
 
 # %%
 # In the bent valley of Rosenbrock's function the steps become tiny. Three other directions begin at the same place.
@@ -96,7 +102,9 @@ height = valley(middle)
 figure, (whole, enlarged) = plt.subplots(
     1, 2, figsize=(10.5, 4.6), layout="constrained", width_ratios=(1.2, 1)
 )
-plots.contour_path(valley, steepest, window=((-2.6, 2.6), (-2.4, 2.6)), axes=whole)
+plots.contour_path(
+    valley, steepest, window=((-2.6, 2.6), (-2.4, 2.6)), axes=whole
+)
 whole.plot(*middle, "s", color="black", fillstyle="none", markersize=9)
 whole.set_title("steepest descent")
 levels = height * np.linspace(0.6, 1.6, 11)
@@ -108,5 +116,7 @@ enlarged.set_title("the zigzag in the square, enlarged")
 # %%
 # What that costs:
 
-figure = plots.loss_history({name: result.history for name, result in results.items()})
+figure = plots.loss_history(
+    {name: result.history for name, result in results.items()}
+)
 figure.axes[0].set(xscale="symlog", xlim=(0, None), title="loss by iteration")

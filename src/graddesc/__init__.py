@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         samples as samples,
         schedules as schedules,
         skimage as skimage,
+        tiling as tiling,
     )
     from graddesc.descent import gradient_descent as gradient_descent, minimize as minimize
     from graddesc.directions import (
@@ -86,6 +87,7 @@ _MODULES = (
     "samples",
     "schedules",
     "skimage",
+    "tiling",
 )
 
 __all__ = ["__version__", *_HOME, *_MODULES]

@@ -86,8 +86,7 @@ def _refuse_lazy(name: str, given: Any) -> None:
     graph = getattr(given, "__dask_graph__", None)
     if graph is not None and not isinstance(given, type) and graph() is not None:
         raise TypeError(
-            f"{name} must be in memory, got a dask array: its compute() loads it"
-            " (there is no graddesc.dask.restore, for arrays that stay lazy, yet)"
+            f"{name} must be in memory, got a dask array: graddesc.dask.restore keeps it lazy, its compute() loads it"
         )
 
 

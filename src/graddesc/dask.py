@@ -1,0 +1,414 @@
+"""Images that stay lazy: `restore` for arrays of Dask. It needs the extra ``dask``."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    import dask
+    import dask.array as da
+except ImportError as error:
+    raise ImportError("graddesc.dask needs dask: pip install 'graddesc[dask]'") from error
+
+from graddesc.arguments import as_flags, require_axis, require_count
+from graddesc.losses import _Loss, _Name
+from graddesc.restoration.api import restore as restore_array
+from graddesc.restoration.problem import as_planes
+from graddesc.restoration.tiling import (
+    TILE,
+    Journal,
+    Overview,
+    Settings,
+    Survey,
+    cuts,
+    depth_for,
+    part_of,
+    require_cell,
+    restore_tile,
+    settings_of,
+    survey,
+    tile_at,
+    together,
+    widest_hole,
+)
+
+__all__ = ["restore", "store"]
+
+_LAZY_DEPTH = 64  # where the mask is not in memory, so that its widest hole is not known
+
+_Flags = dict[str, Any]  # mask, known and ignore: a dask array or None each
+
+
+def restore(
+    image: Any,
+    mask: Any = None,
+    *,
+    known: Any = None,
+    ignore: Any = None,
+    loss: _Name | _Loss = "edge",
+    depth: int | Literal["auto"] = "auto",
+    coarse: int = 16,
+    exact: bool = False,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    bounds: tuple[float | None, float | None] | None = None,
+    channel_axis: int | None = None,
+    threads: int = 1,
+) -> Any:
+    """Restore a Dask array without computing it: tiles with halos, or frames.
+
+    Parameters
+    ----------
+    image : dask array, or DataArray that holds one, shape (..., rows, cols), with channels or not
+        Of integers or floats of at most 64 bits. Leading axes are frames, each restored as if it were alone. A
+        DataArray comes back as one.
+    mask, known, ignore : array_like or dask array of bool or numbers, optional
+        As for `graddesc.restore`: of the image's shape, or of its last axes. Without `mask` and `known`, NaN is corrupt
+        in floats; integers need one of them.
+    loss : str or loss of `graddesc.losses`, default "edge"
+        Any for frames that are one chunk each; for tiles any but "line" and a callable, which join all pixels of a row.
+    depth : int or "auto", default "auto"
+        The pixels that tiles overlap on each side. "auto" takes 16 more than the widest hole of a mask that is in
+        memory, at least 32 and no more than a quarter of a chunk, and 64 where the mask is lazy.
+    coarse : int, default 16
+        The side of the cells, from 2 to 64, whose means tell what stands at the rim of a halo in wide voids.
+    exact : bool, default False
+        Whether the result has the same bits for all chunks. Tiles then stand where the image's shape alone says.
+    max_iter, tol, bounds, channel_axis, threads : optional
+        As for `graddesc.restore`; `channel_axis` counts all axes of `image`, and `threads` work on each task.
+
+    Returns
+    -------
+    dask array, or DataArray
+        The restored image, lazy, in the chunks of `image`.
+
+    Raises
+    ------
+    TypeError
+        If `image` is not lazy.
+    ValueError
+        If shapes do not fit, or a number is out of its range. What the pixels themselves bring up, such as that none is
+        known, is raised when the result is computed.
+
+    See Also
+    --------
+    graddesc.tiling.restore : The same for one process, on anything that takes slices.
+    store : Writes a lazy array so that a run that was killed goes on where it was.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> import graddesc.dask
+    >>> image = np.add.outer(np.arange(300.0), np.arange(200.0)) / 500
+    >>> corrupted, mask = graddesc.masks.corrupt(image, missing=0.5, rng=0)
+    >>> lazy = graddesc.dask.restore(da.from_array(corrupted, chunks=128), mask)
+    >>> bool(np.abs(lazy.compute() - image).max() < 0.02)
+    True
+    """
+    data, close = _opened(image)
+    if mask is not None and known is not None:
+        raise ValueError("mask and known must not both be given")
+    if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
+        raise TypeError(f"image must be of integers or of floats of at most 64 bits, got {data.dtype}")
+    if mask is None and known is None and data.dtype.kind != "f":
+        raise ValueError(f"mask must be given, or known in its place, for an image of {data.dtype}, got None for both")
+    axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, data.ndim)
+    planar = 2 if axis is None else 3
+    if data.ndim < planar or 0 in data.shape or any(np.isnan(side) for side in data.shape):
+        wanted = "2-D, or 3-D with channel_axis, behind any axes of frames, of known and positive sides"
+        raise ValueError(f"image must be {wanted}, got shape {data.shape}")
+    frames = data.shape[: data.ndim - planar]
+    if axis is not None:
+        axis -= len(frames)
+        if axis < 0:
+            raise ValueError(f"channel_axis must be one of the last three axes of image, got {channel_axis}")
+    cell = require_cell(coarse)
+    if depth != "auto":
+        depth = require_count("depth", depth, least=2)
+    given = {"mask": mask, "known": known, "ignore": ignore}
+    flags = {name: _as_lazy_flags(name, told, image, data, len(frames), axis) for name, told in given.items()}
+    if frames and all(data.numblocks[k] == 1 for k in range(len(frames), data.ndim)):
+        options = {"loss": loss, "max_iter": max_iter, "tol": tol, "bounds": bounds, "threads": threads}
+        return close(_frame_by_frame(data, flags, len(frames), axis, options))
+    settings = settings_of(loss, axis, max_iter, tol, threads)
+    if depth == "auto":
+        sides = TILE if exact else max(max(sizes) for k, sizes in enumerate(data.chunks) if k != channel_axis)
+        depth = _depth_for(mask if known is None else known, known is not None, sides)
+    restored = np.empty(frames, object)
+    for k in np.ndindex(frames):
+        own = {name: told if told is None or told.ndim <= planar else told[k] for name, told in flags.items()}
+        restored[k] = _in_tiles(data[k], own, settings, cell, depth, exact, bounds)
+    return close(_stacked(restored).rechunk(data.chunks))
+
+
+def store(restored: Any, target: Any, journal: str | os.PathLike[str]) -> None:
+    """Compute a lazy array chunk by chunk into a target, so that a run that was killed goes on where it was.
+
+    Parameters
+    ----------
+    restored : dask array
+        What `restore` returned, or any other.
+    target : array_like, the shape of `restored`
+        An array of zarr, whose chunks must lie within those of `restored`, as two tasks must not write to one; a
+        writeable memmap; or anything else that takes slices and that all workers reach.
+    journal : path
+        A directory that all workers reach, made if need be, where each chunk that has been written leaves a mark.
+        Chunks that have one are not computed again. Delete it after.
+
+    Raises
+    ------
+    ValueError
+        If target and chunks do not fit, or `journal` is of another run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> import graddesc.dask
+    >>> target = np.empty((4, 4))
+    >>> with tempfile.TemporaryDirectory() as journal:
+    ...     graddesc.dask.store(da.ones((4, 4), chunks=2), target, journal)
+    >>> float(target.sum())
+    16.0
+    """
+    if not isinstance(restored, da.Array):
+        raise TypeError(f"restored must be a dask array, got {type(restored).__name__}")
+    if tuple(target.shape) != restored.shape:
+        raise ValueError(f"target must have shape {restored.shape}, got {tuple(target.shape)}")
+    ends = [np.cumsum(sizes) for sizes in restored.chunks]
+    chunks = getattr(target, "chunks", None)
+    if chunks is not None:
+        for axis, (own, side) in enumerate(zip(ends, chunks, strict=True)):
+            if (own[:-1] % side).any():
+                raise ValueError(
+                    f"target must have chunks that lie within those of restored, got {side} beside "
+                    f"{restored.chunks[axis]} along axis {axis}: restored.rechunk(target.chunks) is one way"
+                )
+    marks = Journal(journal, f"{restored.shape} {restored.dtype} {restored.chunks}")
+    written: Any = target
+    if isinstance(target, np.memmap):  # pickled, it would become a copy
+        written = _Memmap(target)
+    tasks = []
+    for place, block in np.ndenumerate(restored.to_delayed()):
+        mark = "-".join(map(str, place))
+        if not marks.has(mark):
+            where = tuple(
+                slice(int(end[k] - sizes[k]), int(end[k]))
+                for k, end, sizes in zip(place, ends, restored.chunks, strict=True)
+            )
+            tasks.append(dask.delayed(_write)(block, written, where, os.fspath(marks.directory), mark))
+    dask.compute(*tasks)
+
+
+class _Memmap:
+    """A memmap as it is opened anew where it is written."""
+
+    def __init__(self, target: Any) -> None:
+        self._options = {
+            "filename": target.filename, "dtype": target.dtype, "shape": target.shape, "offset": target.offset,
+            "order": "C" if target.flags.c_contiguous else "F",
+        }  # fmt: skip
+
+    def __setitem__(self, where: Any, values: Any) -> None:
+        opened = np.memmap(mode="r+", **self._options)
+        opened[where] = values
+        opened.flush()
+
+
+def _write(block: Any, target: Any, where: tuple[slice, ...], journal: str, mark: str) -> None:
+    target[where] = block
+    Journal.mark(journal, mark)
+
+
+# ---- what is given ----
+
+
+def _opened(image: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The dask array that holds an image, and what makes of another one what the image was."""
+    data = getattr(image, "data", None)
+    if isinstance(data, da.Array) and hasattr(image, "dims") and hasattr(image, "copy"):
+        return data, lambda restored: image.copy(data=restored)
+    if not isinstance(image, da.Array):
+        raise TypeError(f"image must be a dask array, got {type(image).__name__}: graddesc.restore takes it")
+    return image, lambda restored: restored
+
+
+def _as_lazy_flags(name: str, given: Any, image: Any, data: Any, n_frames: int, axis: int | None) -> Any:
+    """Flags as a dask array in chunks of the image's, of its shape, or without frames, or without channels, or both."""
+    if given is None:
+        return None
+    if hasattr(given, "dims") and hasattr(given, "data"):
+        if hasattr(image, "dims"):
+            given = given.transpose(*(dim for dim in image.dims if dim in given.dims))
+        given = given.data
+    lazy = isinstance(given, da.Array)
+    flags = given if lazy else as_flags(name, given)
+    if flags.dtype.kind not in "buif":
+        raise TypeError(f"{name} must be of bool or of numbers that are zero or not, got {flags.dtype}")
+    channels = set() if axis is None else {n_frames + axis}
+    for left_out in (set(), set(range(n_frames)), channels, set(range(n_frames)) | channels):
+        axes = [k for k in range(data.ndim) if k not in left_out]
+        if flags.shape == tuple(data.shape[k] for k in axes):
+            chunks = tuple(data.chunks[k] for k in axes)
+            flags = flags if lazy else da.from_array(flags, chunks=chunks)
+            return (flags if flags.dtype == bool else flags != 0).rechunk(chunks)
+    raise ValueError(f"{name} must have shape {data.shape}, or that of its last axes, got {flags.shape}")
+
+
+# ---- frames that are one chunk each ----
+
+
+def _frame_by_frame(data: Any, flags: _Flags, n_frames: int, axis: int | None, options: dict[str, Any]) -> Any:
+    every = tuple(range(data.ndim))
+    pairs: list[Any] = [data, every]
+    names = [name for name, told in flags.items() if told is not None]
+    for name in names:
+        told = flags[name]
+        channelless = axis is not None and told.ndim in (2, n_frames + 2)
+        axes = [k for k in every if not (channelless and k == n_frames + axis)]
+        pairs += [told, tuple(axes[-told.ndim :])]
+    return da.blockwise(
+        _restore_frames, every, *pairs, names=names, n_frames=n_frames, axis=axis, options=options,
+        dtype=data.dtype, meta=np.empty((0,) * data.ndim, data.dtype), concatenate=True, align_arrays=False,
+    )  # fmt: skip
+
+
+def _restore_frames(
+    pixels: NDArray[Any], *told: NDArray[np.bool_], names: list[str], n_frames: int, axis: int | None, options: Any
+) -> NDArray[Any]:
+    shape, planar = pixels.shape, pixels.ndim - n_frames
+    pixels = pixels.reshape(-1, *shape[n_frames:])
+    given = {
+        name: flags.reshape(-1, *flags.shape[n_frames:]) if flags.ndim > planar or flags.ndim == n_frames + 2 else flags
+        for name, flags in zip(names, told, strict=True)
+    }
+    if "mask" not in given and "known" not in given:
+        given["mask"] = np.isnan(pixels)
+    own_axis = None if axis is None else axis + 1
+    restored: NDArray[Any] = restore_array(pixels, frame_axis=0, channel_axis=own_axis, **given, **options)
+    return restored.reshape(shape)
+
+
+# ---- tiles ----
+
+
+def _depth_for(given: Any, complement: bool, chunk: int) -> int:
+    """The overlap where none is told: by the widest hole, if the flags are in memory."""
+    if given is None or isinstance(getattr(given, "data", given), da.Array) or isinstance(given, da.Array):
+        return _LAZY_DEPTH
+    flags = as_flags("mask", given)
+    return depth_for(widest_hole(~flags if complement else flags), max(chunk, 4 * _LAZY_DEPTH))
+
+
+def _in_tiles(data: Any, flags: _Flags, settings: Settings, cell: int, depth: int, exact: bool, bounds: Any) -> Any:
+    """Restore an image without frames in tiles, which are its chunks unless these are too small."""
+    axis = settings.channel_axis
+    space = _space_of(data, axis)
+    shape = tuple(data.shape[k] for k in space)
+    # Chunks that begin in the middle of a cell, or are smaller than a halo, are joined.
+    least = max(4 * cell, 2 * depth)
+    ends = [
+        cuts(side, -(-TILE // cell) * cell) if exact else _joined(data.chunks[k], cell, least)
+        for side, k in zip(shape, space, strict=True)
+    ]
+    row_spans, col_spans = (list(itertools.pairwise(own)) for own in ends)
+    depth = min(depth, *(end - start for start, end in (*row_spans, *col_spans)))
+    names = [name for name, told in flags.items() if told is not None]
+    arrays = [_in_chunks(told, ends, axis) for told in (data, *(flags[name] for name in names))]
+    blocks = [_blocks_of(array, axis) for array in arrays]
+    with_halos = [_blocks_of(_with_halos(array, axis, depth), axis) for array in arrays]
+    surveys = [
+        [
+            dask.delayed(_survey, pure=True)(*(own[i, j] for own in blocks), names, axis, cell, (top, left))
+            for j, (left, _) in enumerate(col_spans)
+        ]
+        for i, (top, _) in enumerate(row_spans)
+    ]
+    overview = dask.delayed(_overview, pure=True)(surveys, cell, settings, bounds)
+
+    def restored(i: int, j: int) -> Any:
+        tile = tile_at(row_spans[i], col_spans[j], shape, depth)
+        read = (own[i, j] for own in with_halos)
+        task = dask.delayed(_restore_tile, pure=True)(*read, names, tile, shape, overview, settings)
+        sides = [side.stop - side.start for side in tile.inner]
+        if axis is not None:
+            sides.insert(axis, data.shape[axis])
+        return da.from_delayed(task, tuple(sides), meta=np.empty((0,) * data.ndim, data.dtype))
+
+    rows = [da.concatenate([restored(i, j) for j in range(len(col_spans))], space[1]) for i in range(len(row_spans))]
+    return da.concatenate(rows, space[0])
+
+
+def _space_of(array: Any, axis: int | None) -> list[int]:
+    """The two axes of space of an image, or of flags that may be without channels."""
+    return [k for k in range(array.ndim) if array.ndim == 2 or k != axis]
+
+
+def _in_chunks(array: Any, ends: list[list[int]], axis: int | None) -> Any:
+    """An array of which one axis is one chunk, and the axes of space end where they are told to."""
+    sizes = (tuple(np.diff(own).tolist()) for own in ends)
+    chunks: dict[int, Any] = dict.fromkeys(range(array.ndim), -1)
+    return array.rechunk(chunks | dict(zip(_space_of(array, axis), sizes, strict=True)))
+
+
+def _with_halos(array: Any, axis: int | None, depth: int) -> Any:
+    reach = dict.fromkeys(_space_of(array, axis), depth)
+    return da.overlap.overlap(array, depth=reach, boundary="none", allow_rechunk=False)
+
+
+def _blocks_of(array: Any, axis: int | None) -> NDArray[Any]:
+    """The chunks by rows and columns, as delayed arrays."""
+    return array.to_delayed().reshape([array.numblocks[k] for k in _space_of(array, axis)])  # type: ignore[no-any-return]
+
+
+def _joined(sizes: tuple[int, ...], cell: int, least: int) -> list[int]:
+    """Where chunks of these sizes end, without the ends that are no multiple of a cell or too near to another."""
+    side, ends = sum(sizes), [0]
+    for end in itertools.accumulate(sizes[:-1]):
+        end -= end % cell
+        if end - ends[-1] >= least and side - end >= least:
+            ends.append(end)
+    return [*ends, side]
+
+
+def _stacked(restored: NDArray[Any]) -> Any:
+    """The images of an array of them, as one."""
+    if restored.ndim == 0:
+        return restored[()]
+    return da.stack([_stacked(part) if isinstance(part, np.ndarray) else part for part in restored])
+
+
+# ---- what the tasks do ----
+
+
+def _parts(
+    pixels: NDArray[Any], told: tuple[NDArray[np.bool_], ...], names: list[str], axis: int | None
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    given = dict(zip(names, told, strict=True))
+    corrupt = given.get("mask")
+    if corrupt is None:
+        corrupt = ~given["known"] if "known" in given else np.isnan(pixels)
+    return part_of(as_planes(pixels, axis), corrupt, given.get("ignore"), axis)
+
+
+def _survey(pixels: NDArray[Any], *rest: Any) -> Survey:
+    *told, names, axis, cell, corner = rest
+    return survey(*_parts(pixels, tuple(told), names, axis)[:3], cell, corner)
+
+
+def _overview(surveys: list[list[Survey]], cell: int, settings: Settings, bounds: Any) -> Overview:
+    return Overview(together(surveys), cell, settings.loss, bounds, settings.threads)
+
+
+def _restore_tile(pixels: NDArray[Any], *rest: Any) -> NDArray[Any]:
+    *told, names, tile, shape, overview, settings = rest
+    planes, free, _, ignored = _parts(pixels, tuple(told), names, settings.channel_axis)
+    return restore_tile(planes, free, ignored, tile, shape, overview, settings)

@@ -1,0 +1,605 @@
+"""Larger than memory: an image restored tile by tile, each with a halo, so that hardly a seam can be found.
+
+What a tile needs to know of the whole is found in a first pass, the survey: the unit and the range of the image, and
+the means of its known pixels over cells of 16 by 16. The image of these means, restored, tells what stands at the outer
+rim of a halo where the void is wider than the halo; at all other places, the halo alone is enough.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graddesc.arguments import as_flags, require_axis, require_callable, require_count, require_nonnegative
+from graddesc.losses import _Loss, _Name, by_name
+from graddesc.losses.differences import Differences
+from graddesc.losses.texture import TextureAdaptive
+from graddesc.restoration import methods, solver
+from graddesc.restoration.problem import Problem, Units, as_planes
+
+if TYPE_CHECKING:
+    Mask: TypeAlias = Any | Callable[[NDArray[Any]], NDArray[np.bool_]]
+
+__all__ = ["restore"]
+
+TILE = 1024  # pixels along each side
+_RIM = 2  # pixels that a second difference reaches
+_LEAST_DEPTH = 32
+_BESIDE_HOLE = 16  # pixels of overlap that are enough where the mask is random
+_SAMPLE = 2**16  # known pixels, about, that tell the unit
+_NEAR = 2.0  # pixels: nearer to a known pixel than so, the cells are too coarse to tell anything
+
+
+# ---- where tiles stand ----
+
+
+class Tile(NamedTuple):
+    """The rows and columns that a tile restores, and those that it reads."""
+
+    inner: tuple[slice, slice]
+    outer: tuple[slice, slice]
+
+    @property
+    def within(self) -> tuple[slice, slice]:
+        """The inner pixels among the outer ones."""
+        rows, cols = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(self.inner, self.outer, strict=True))
+        return rows, cols
+
+
+def cuts(side: int, tile: int) -> list[int]:
+    """Where a side is cut into tiles, from 0 to its length: all of one size, but for the last, which is no smaller."""
+    count = max(side // tile, 1)
+    return [*range(0, count * tile, tile), side][: count + 1] if count > 1 else [0, side]
+
+
+def tile_at(rows: tuple[int, int], cols: tuple[int, int], shape: tuple[int, int], depth: int) -> Tile:
+    """The tile of these first and last rows and columns, with a halo of so many pixels inside the image."""
+    inner = slice(*rows), slice(*cols)
+    outer = tuple(
+        slice(max(side.start - depth, 0), min(side.stop + depth, length))
+        for side, length in zip(inner, shape, strict=True)
+    )
+    return Tile(inner, (outer[0], outer[1]))
+
+
+def tiles_of(shape: tuple[int, int], tile: int, depth: int) -> list[Tile]:
+    """The tiles of an image of so many rows and columns."""
+    rows, cols = (itertools.pairwise(cuts(side, tile)) for side in shape)
+    return [tile_at(r, c, shape, depth) for r, c in itertools.product(rows, list(cols))]
+
+
+def widest_hole(free: NDArray[np.bool_]) -> int:
+    """How many pixels wide the widest hole of a mask is, about."""
+    from scipy.ndimage import distance_transform_cdt
+
+    if not free.any():
+        return 0
+    if free.all():
+        return max(free.shape)
+    return 2 * int(distance_transform_cdt(free, "chessboard").max()) - 1
+
+
+def depth_for(hole: int, tile: int) -> int:
+    """The pixels of overlap where the widest hole is so wide: no more than a quarter of a tile."""
+    return max(min(_BESIDE_HOLE + hole, tile // 4), _LEAST_DEPTH)
+
+
+# ---- the survey ----
+
+
+class Survey(NamedTuple):
+    """What a part of an image tells of the whole.
+
+    Attributes
+    ----------
+    sums, counts : ndarray of float64, shape (channels, rows, cols) of the cells
+        The sum of the known pixels of each cell, and how many there are.
+    sample : ndarray of the image's dtype, shape (n,)
+        Known pixels, a few of each cell, with the least and the greatest of them all.
+    corrupt : int
+        The number of corrupt pixels of all channels.
+    widest : int
+        How wide the widest hole is, in pixels.
+    """
+
+    sums: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    sample: NDArray[Any]
+    corrupt: int
+    widest: int
+
+
+def survey(
+    planes: NDArray[Any], free: NDArray[np.uint8], unknown: NDArray[np.bool_], cell: int, corner: tuple[int, int]
+) -> Survey:
+    """Look at a part of an image whose first row and column, at the corner, begin a cell.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (channels, rows, cols)
+    free : ndarray of uint8, shape (channels or 1, rows, cols)
+        1 where a pixel is corrupt.
+    unknown : ndarray of bool, shape (channels or 1, rows, cols)
+        True where a pixel is corrupt or ignored.
+    cell : int
+        The side of a cell.
+    corner : tuple of int
+        The part's first row and column in the image, which errors tell.
+    """
+    known = np.broadcast_to(~unknown, planes.shape)
+    if planes.dtype.kind == "f":
+        bad = known & ~np.isfinite(planes)
+        if bad.any():
+            channel, row, col = (int(i) for i in np.argwhere(bad)[0])
+            where = f"row {corner[0] + row}, column {corner[1] + col}"
+            raise ValueError(f"image must be finite where it is known, got {planes[channel, row, col]} at {where}")
+    channels, rows, cols = planes.shape
+    shape = channels, -(-rows // cell), -(-cols // cell)
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    for i, j in itertools.product(range(min(cell, rows)), range(min(cell, cols))):  # in an order that no part changes
+        some = np.s_[:, i::cell, j::cell]
+        values, there = planes[some], known[some]
+        at = np.s_[:, : values.shape[1], : values.shape[2]]
+        np.add(sums[at], values, out=sums[at], where=there)
+        counts[at] += there
+    sample = planes[known]
+    if len(sample):
+        ends = np.array([sample.min(), sample.max()], sample.dtype)
+        scattered = [planes[:, i::cell, j::cell][known[:, i::cell, j::cell]] for i, j in _places_in(cell)]
+        sample = np.concatenate([ends, *scattered])
+    corrupt = int(np.count_nonzero(free)) * (channels // len(free))
+    return Survey(sums, counts, sample, corrupt, max(widest_hole(plane.view(bool)) for plane in free))
+
+
+def _places_in(cell: int) -> list[tuple[int, int]]:
+    """Four places of a cell that are sampled."""
+    near, far = cell // 4, cell - 1 - cell // 4
+    return [(near, near), (near, far), (far, near), (far, far)]
+
+
+def together(parts: list[list[Survey]]) -> Survey:
+    """The survey of a whole from those of its parts, row by row."""
+    flat = [part for row in parts for part in row]
+    return Survey(
+        np.concatenate([np.concatenate([part.sums for part in row], axis=2) for row in parts], axis=1),
+        np.concatenate([np.concatenate([part.counts for part in row], axis=2) for row in parts], axis=1),
+        np.sort(np.concatenate([part.sample for part in flat])),
+        sum(part.corrupt for part in flat),
+        max(part.widest for part in flat),
+    )
+
+
+class Overview:
+    """What every tile knows of the whole image: its units, and what it looks like from afar.
+
+    Parameters
+    ----------
+    found : Survey
+        The survey of the whole.
+    cell : int
+        The side of a cell.
+    loss : Differences or TextureAdaptive
+        What is descended.
+    bounds : pair of float or None
+        As for `restore`.
+    threads : int
+        How many threads may restore the image of the cells.
+    """
+
+    def __init__(self, found: Survey, cell: int, loss: Any, bounds: Any, threads: int) -> None:
+        if not found.counts.reshape(len(found.counts), -1).any(axis=1).all():
+            channel = int(np.flatnonzero(~found.counts.reshape(len(found.counts), -1).any(axis=1))[0])
+            where = f" in channel {channel}" if len(found.counts) > 1 else ""
+            raise ValueError(f"mask must leave at least one pixel known, got none{where}")
+        self.corrupt, self.widest = found.corrupt, found.widest
+        sample = found.sample
+        # The sample is sorted: every so many of it are a sample again, with the same ends.
+        step = max(len(sample) // _SAMPLE, 1)
+        sample = np.concatenate([sample[:1], sample[step:-1:step], sample[-1:]])[np.newaxis, np.newaxis]
+        nothing = np.zeros(sample.shape, np.uint8)
+        self.units = Units.of(sample, nothing, bounds, as_is=False, contrasts=True)
+        self._cell = cell
+        empty = found.counts == 0
+        self._means: NDArray[Any] = np.divide(found.sums, found.counts, out=np.zeros_like(found.sums), where=~empty)
+        if empty.any():
+            own = loss if isinstance(loss, Differences) else by_name("edge")
+            units = Units.of(self._means, empty.view(np.uint8), bounds, as_is=False, contrasts=True)
+            free = empty.view(np.uint8) if len({plane.tobytes() for plane in empty}) > 1 else empty[:1].view(np.uint8)
+            problem = Problem(self._means, np.ascontiguousarray(free), units, "pyramid", threads)
+            steps, run = methods.begin(own, problem, None, solver.Limits(solver.MAX_ITER, own.default_tol, np.inf))
+            run(None)
+            problem.write(steps.pieces(), self._means)
+        self._means = self._means.astype(np.float32)
+
+    def at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[Any]:
+        """What the cells tell of pixels of the image, by linear interpolation, shape (channels, pixels)."""
+        values = []
+        weights: list[tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]] = []
+        for places, count in zip((rows, cols), self._means.shape[1:], strict=True):
+            at = np.clip((places + 0.5) / self._cell - 0.5, 0, count - 1)
+            first = np.minimum(at.astype(np.intp), max(count - 2, 0))
+            weights.append((at - first, first, np.minimum(first + 1, count - 1)))
+        (down, above, below), (along, left, right) = weights
+        for plane in self._means:
+            upper = plane[above, left] * (1 - along) + plane[above, right] * along
+            lower = plane[below, left] * (1 - along) + plane[below, right] * along
+            values.append(upper * (1 - down) + lower * down)
+        return np.stack(values)
+
+
+# ---- one tile ----
+
+
+class Settings(NamedTuple):
+    """How each tile is restored."""
+
+    loss: Any
+    channel_axis: int | None
+    max_iter: int
+    tol: float
+    threads: int
+
+
+def settings_of(loss: Any, channel_axis: int | None, max_iter: Any, tol: Any, threads: Any) -> Settings:
+    """Check what a caller gave."""
+    if isinstance(loss, str):
+        loss = by_name(loss)  # type: ignore[arg-type]
+    if isinstance(loss, type) or not isinstance(loss, Differences | TextureAdaptive):
+        raise ValueError(
+            "loss must be one of short reach, so that tiles can be restored apart: 'harmonic', 'biharmonic', 'tv', "
+            f"'hessian-tv', 'edge' or 'texture', got {loss!r}"
+        )
+    limits = solver.Limits.of(max_iter, tol, None, None, 0.0, loss.default_tol)
+    assert limits.tol is not None
+    return Settings(loss, channel_axis, limits.max_iter, limits.tol, require_count("threads", threads))
+
+
+def restore_tile(
+    planes: NDArray[Any],
+    free: NDArray[np.uint8],
+    ignored: NDArray[np.bool_] | None,
+    tile: Tile,
+    shape: tuple[int, int],
+    overview: Overview,
+    settings: Settings,
+    deadline: float = np.inf,
+) -> NDArray[Any]:
+    """Restore the inner pixels of a tile.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (channels, rows, cols)
+        The outer pixels; not changed.
+    free : ndarray of uint8, shape (channels or 1, rows, cols)
+        1 where an outer pixel is corrupt; not changed.
+    ignored : ndarray of bool, shape (rows, cols), or None
+        True where an outer pixel is ignored.
+    tile : Tile
+        Where it stands.
+    shape : tuple of int
+        The rows and columns of the image.
+    overview : Overview
+        What is known of the whole.
+
+    Returns
+    -------
+    ndarray
+        A new array of the inner pixels.
+    """
+    axis = settings.channel_axis
+    inner = (slice(None), *tile.within)
+    if not free[inner].any():
+        return as_image_axes(planes[inner].copy(), axis)
+    planes, free = planes.copy(), free.copy()
+    _pin_rim(planes, free, tile, shape, overview)
+    if all((plane.view(bool) if ignored is None else plane.view(bool) | ignored).all() for plane in free):
+        # Only ignored pixels are at the rim, or the image is one tile: nothing of the tile is known.
+        _pin(planes, free, free.view(bool).copy(), tile, overview)
+    problem = Problem(planes, free, overview.units, "pyramid", settings.threads, ignored)
+    if free[inner].any():
+        limits = solver.Limits(settings.max_iter, settings.tol, deadline)
+        steps, run = methods.begin(settings.loss, problem, None, limits)
+        run(None)
+        problem.write(steps.pieces(), planes)
+    return as_image_axes(planes[inner], axis)
+
+
+def as_image_axes(planes: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
+    """Planes as the image that they are of."""
+    return np.ascontiguousarray(planes[0] if channel_axis is None else np.moveaxis(planes, 0, channel_axis))
+
+
+def _pin_rim(
+    planes: NDArray[Any], free: NDArray[np.uint8], tile: Tile, shape: tuple[int, int], overview: Overview
+) -> None:
+    """Give the corrupt pixels at the outer rim, but not at the image's, what the overview tells, and make them known.
+
+    Those near a known pixel stay corrupt: the tile knows better.
+    """
+    rim = np.zeros(free.shape[1:], bool)
+    rows, cols = tile.outer
+    rim[:_RIM], rim[-_RIM:] = rows.start > 0, rows.stop < shape[0]
+    rim[:, :_RIM] |= cols.start > 0
+    rim[:, -_RIM:] |= cols.stop < shape[1]
+    pinned = rim & free.view(bool)
+    if pinned.any():
+        from scipy.ndimage import distance_transform_edt
+
+        for plane, pins in zip(free, pinned, strict=True):
+            if not plane.all():
+                pins &= distance_transform_edt(plane) > _NEAR
+        _pin(planes, free, pinned, tile, overview)
+
+
+def _pin(
+    planes: NDArray[Any], free: NDArray[np.uint8], pinned: NDArray[np.bool_], tile: Tile, overview: Overview
+) -> None:
+    """Give pixels what the overview tells, and make them known."""
+    units = overview.units
+    for channel, plane in enumerate(planes):
+        mask = channel if len(free) > 1 else 0
+        rows, cols = np.nonzero(pinned[mask])
+        values = overview.at(rows + tile.outer[0].start, cols + tile.outer[1].start)[channel]
+        values = np.clip(values, units.low, units.high)
+        plane[rows, cols] = np.rint(values) if units.integer else values
+    free[pinned] = 0
+
+
+# ---- the whole ----
+
+
+def restore(
+    image: Any,
+    mask: Mask | None = None,
+    *,
+    known: Mask | None = None,
+    ignore: Mask | None = None,
+    loss: _Name | _Loss = "edge",
+    tile: int = TILE,
+    depth: int | Literal["auto"] = "auto",
+    coarse: int = 16,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    max_time: float | None = None,
+    bounds: tuple[float | None, float | None] | None = None,
+    channel_axis: int | None = None,
+    threads: int = 1,
+    out: Any = None,
+    journal: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Any:
+    """Restore an image tile by tile, in the memory that a few tiles take.
+
+    The image is read twice, a tile at a time: first for its unit and range and the means of small cells, then to
+    restore it. Each tile is restored with a halo; where a void is wider than that, the restored image of the cells
+    tells what stands at the halo's rim. Known pixels stay as they are, to the bit.
+
+    Parameters
+    ----------
+    image : array_like, shape (rows, cols) or with channels
+        Anything with ``shape``, ``dtype`` and slices that NumPy can read: an ndarray, a memmap, an array of zarr or
+        h5py. Integers or floats of at most 64 bits. Not changed, unless it is `out`, too.
+    mask, known, ignore : array_like of bool or numbers, or callable, optional
+        As for `graddesc.restore`, of the image's shape or of its rows and columns; read a tile at a time. A callable
+        gets the pixels of a tile and returns its flags: ``functools.partial(masks.detect, nodata=-9999)``. Without
+        `mask` and `known`, NaN is corrupt in floats; integers need one of them.
+    loss : str or loss of `graddesc.losses`, default "edge"
+        Any but "line" and a callable, which join all pixels of a row.
+    tile : int, default 1024
+        The rows and columns of a tile, at least 64; those at the ends are larger, up to twice as long.
+    depth : int or "auto", default "auto"
+        The pixels of the halo on each side. "auto" takes 16 more than the widest hole of the mask, at least 32 and no
+        more than a quarter of a tile.
+    coarse : int, default 16
+        The side of the cells, from 2 to 64.
+    max_iter, tol, bounds, channel_axis : optional
+        As for `graddesc.restore`; the first two are those of each tile.
+    max_time : float, optional
+        Seconds at most; when they are over, what tiles are left is filled from the cells.
+    threads : int, default 1
+        How many threads work on a tile.
+    out : array_like, the image's shape and dtype, optional
+        Where to write the result: anything that takes slices. By default a new ndarray. It may be `image` itself if
+        the mask is given: the halos then read what has been restored, which is as good, but other bits.
+    journal : path, optional
+        A directory, made if need be, where each tile that has been written leaves a mark. A run that finds marks there
+        leaves these tiles as they are in `out`, so that a run that was killed goes on where it was. Delete it after.
+    progress : callable, optional
+        Called as ``progress(done, tiles)`` before the first tile and after each.
+
+    Returns
+    -------
+    ndarray or `out`
+        The restored image.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `graddesc.restore` does, and if `journal` is of another run.
+
+    Notes
+    -----
+    Pixels whose values depend on what is further away than the halo differ from those of one solve of the whole: with
+    a random mask by less than the tolerance of a solve. The result depends on where the tiles stand, not on `threads`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graddesc
+    >>> image = np.add.outer(np.arange(300.0), np.arange(200.0)) / 500
+    >>> corrupted, mask = graddesc.masks.corrupt(image, missing=0.5, rng=0)
+    >>> restored = graddesc.tiling.restore(corrupted, mask, tile=128)
+    >>> bool(np.abs(restored - image).max() < 0.02)
+    True
+    """
+    source = _Source(image, mask, known, ignore, channel_axis)
+    settings = settings_of(loss, source.channel_axis, max_iter, tol, threads)
+    tile, cell = require_count("tile", tile, least=64), require_cell(coarse)
+    tile = -(-tile // cell) * cell
+    require_callable("progress", progress)
+    started = time.perf_counter()
+    deadline = np.inf if max_time is None else started + require_nonnegative("max_time", max_time)
+    if out is None:
+        out = np.empty(source.shape, source.dtype)
+    elif tuple(out.shape) != source.shape or np.dtype(out.dtype) != source.dtype:
+        raise ValueError(
+            f"out must have shape {source.shape} and dtype {source.dtype}, got {out.shape} and {out.dtype}"
+        )
+    elif out is image and mask is None and known is None:
+        raise ValueError("out must be another array than image, whose corrupt pixels are found by their values")
+    row_cuts, col_cuts = (cuts(side, tile) for side in source.plane)
+    parts = [
+        [
+            survey(*source.read((slice(*rows), slice(*cols)))[:3], cell, (rows[0], cols[0]))
+            for cols in itertools.pairwise(col_cuts)
+        ]
+        for rows in itertools.pairwise(row_cuts)
+    ]
+    overview = Overview(together(parts), cell, settings.loss, bounds, settings.threads)
+    if mask is None and known is None and not overview.corrupt:
+        raise ValueError("no pixel is NaN: give mask=...")
+    reach = depth_for(overview.widest, tile) if depth == "auto" else require_count("depth", depth, least=_RIM)
+    tiles = tiles_of(source.plane, tile, reach)
+    done = Journal(journal, f"{source.shape} {source.dtype} {tile} {reach} {cell} {settings[:4]!r}")
+    for k, each in enumerate(tiles):
+        if progress is not None:
+            progress(k, len(tiles))
+        if done.has(k):
+            continue
+        planes, free, _, ignored = source.read(each.outer)
+        restored = restore_tile(planes, free, ignored, each, source.plane, overview, settings, deadline)
+        source.write(out, each.inner, restored)
+        done.note(k)
+    if progress is not None:
+        progress(len(tiles), len(tiles))
+    return out
+
+
+def require_cell(coarse: Any) -> int:
+    """Return the side of a cell."""
+    cell = require_count("coarse", coarse, least=2)
+    if cell > 64:
+        raise ValueError(f"coarse must be an integer from 2 to 64, got {coarse!r}")
+    return cell
+
+
+class _Source:
+    """An image with its flags, of which parts are read."""
+
+    def __init__(self, image: Any, mask: Any, known: Any, ignore: Any, channel_axis: int | None) -> None:
+        if mask is not None and known is not None:
+            raise ValueError("mask and known must not both be given")
+        if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
+            image = np.asarray(image)
+        self.shape, self.dtype = tuple(int(side) for side in image.shape), np.dtype(image.dtype)
+        wanted = "image must be of integers or of floats of at most 64 bits"
+        if self.dtype.kind not in "iuf" or self.dtype.itemsize > 8:
+            raise TypeError(f"{wanted}, got {self.dtype}")
+        ndim = 2 if channel_axis is None else 3
+        if len(self.shape) != ndim or 0 in self.shape:
+            raise ValueError(f"image must be {'2-D' if ndim == 2 else '3-D with channel_axis'}, got shape {self.shape}")
+        self.channel_axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, ndim)
+        self.plane = tuple(side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
+        if mask is None and known is None and self.dtype.kind != "f":
+            raise ValueError(
+                f"mask must be given, or known in its place, for an image of {self.dtype}, got None for both"
+            )
+        self._image = image
+        self._flags = {"mask": mask, "known": known, "ignore": ignore}
+        for name, flags in self._flags.items():
+            if flags is None or callable(flags):
+                continue
+            if not hasattr(flags, "shape"):
+                self._flags[name] = flags = np.asarray(flags)
+            if tuple(flags.shape) not in {self.plane, self.shape if name != "ignore" else self.plane}:
+                wanted = f"{self.plane}" + (f" or {self.shape}" if len(self.shape) == 3 and name != "ignore" else "")
+                raise ValueError(f"{name} must have shape {wanted}, got {tuple(flags.shape)}")
+
+    def _part(self, array: Any, ndim: int, where: tuple[slice, slice]) -> NDArray[Any]:
+        """The part of something that is of the image's shape, or of its rows and columns."""
+        some: list[slice] = list(where)
+        if self.channel_axis is not None and ndim == 3:
+            some.insert(self.channel_axis, slice(None))
+        return np.asarray(array[tuple(some)])
+
+    def read(
+        self, where: tuple[slice, slice]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """The planes of a part, its corrupt pixels, those that are corrupt or ignored, and those that are ignored."""
+        pixels = self._part(self._image, len(self.shape), where)
+        told = {name: self._flags_of(name, flags, pixels, where) for name, flags in self._flags.items()}
+        corrupt = told["mask"]
+        if corrupt is None:
+            corrupt = np.isnan(pixels) if told["known"] is None else ~told["known"]
+        elif pixels.dtype.kind == "f" and callable(self._flags["mask"]):
+            corrupt = corrupt | np.isnan(pixels)
+        return part_of(as_planes(pixels, self.channel_axis), corrupt, told["ignore"], self.channel_axis)
+
+    def _flags_of(self, name: str, flags: Any, pixels: NDArray[Any], where: tuple[slice, slice]) -> Any:
+        if flags is None:
+            return None
+        if callable(flags):
+            given = as_flags(name, flags(pixels))
+            plane = pixels.shape if self.channel_axis is None else as_planes(pixels, self.channel_axis).shape[1:]
+            if given.shape not in (plane, pixels.shape):
+                raise ValueError(f"{name} must return flags of shape {pixels.shape}, got {given.shape}")
+            return given
+        return as_flags(name, self._part(flags, len(flags.shape), where))
+
+    def write(self, out: Any, where: tuple[slice, slice], restored: NDArray[Any]) -> None:
+        """Write a part of the result."""
+        some: list[slice] = list(where)
+        if self.channel_axis is not None:
+            some.insert(self.channel_axis, slice(None))
+        out[tuple(some)] = restored
+
+
+def part_of(
+    planes: NDArray[Any], corrupt: NDArray[np.bool_], ignore: NDArray[np.bool_] | None, channel_axis: int | None
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """A part of an image as `survey` and `restore_tile` take it, with what is ignored, or None where nothing is."""
+    corrupt = as_planes(corrupt, None if corrupt.ndim == 2 else channel_axis)
+    free = np.array(corrupt, order="C")
+    if ignore is not None and ignore.any():
+        free[:, ignore] = False
+        return planes, free.view(np.uint8), free | ignore, ignore
+    return planes, free.view(np.uint8), free, None
+
+
+class Journal:
+    """Which tiles have been written: empty files in a directory, or nothing where there is none."""
+
+    def __init__(self, directory: str | os.PathLike[str] | None, run: str) -> None:
+        self.directory = None if directory is None else Path(directory)
+        self._done: set[str] = set()
+        if self.directory is None:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        told = self.directory / "run.txt"
+        if told.exists():
+            if (before := told.read_text(encoding="utf-8")) != run:
+                raise ValueError(f"journal must be of this run ({run}), got one of another ({before})")
+            self._done = {path.name for path in self.directory.iterdir()}
+        else:
+            told.write_text(run, encoding="utf-8")
+
+    def has(self, tile: object) -> bool:
+        """Whether this tile has been written before."""
+        return f"{tile}.done" in self._done
+
+    def note(self, tile: object) -> None:
+        """Say that a tile has been written."""
+        if self.directory is not None:
+            self.mark(self.directory, tile)
+
+    @staticmethod
+    def mark(directory: str | os.PathLike[str], tile: object) -> None:
+        """Leave the mark of a tile."""
+        (Path(directory) / f"{tile}.done").touch()

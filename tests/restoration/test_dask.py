@@ -1,0 +1,273 @@
+"""Lazy arrays: the same tiles and frames by Dask, on threads and on a cluster of processes."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray
+from cases import each
+from scenes import at_random, photograph
+
+import graddesc.dask
+from graddesc import restore
+
+SIDE = 320
+PHOTOGRAPH = photograph(SIDE)
+HALF = at_random(SIDE, 0.5)
+IMAGE = np.where(HALF, 0, PHOTOGRAPH).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def in_this_thread():
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+def rms(a, b, where):
+    return float(np.sqrt(np.mean((a[where].astype(float) - b[where]) ** 2)))
+
+
+def lazy(array, chunks):
+    return da.from_array(array, chunks=chunks)
+
+
+def test_nothing_is_computed_before_it_is_asked_for():
+    computed = []
+
+    def block():
+        computed.append(1)
+        return IMAGE
+
+    image = da.from_delayed(dask.delayed(block)(), IMAGE.shape, IMAGE.dtype).rechunk(160)
+    restored = graddesc.dask.restore(image, HALF)
+    assert not computed
+    assert (restored.shape, restored.dtype, restored.chunks) == (image.shape, image.dtype, image.chunks)
+    values = restored.compute()
+    assert computed
+    np.testing.assert_array_equal(values[~HALF], IMAGE[~HALF])
+    assert rms(values, PHOTOGRAPH, HALF) <= 1.003 * rms(restore(IMAGE, HALF), PHOTOGRAPH, HALF)
+
+
+@each("loss", ["harmonic", "edge"])
+def test_exact_has_the_same_bits_for_all_chunks(loss, monkeypatch):
+    monkeypatch.setattr(graddesc.dask, "TILE", 96)
+    hole = HALF.copy()
+    hole[40:120, 100:260] = True
+    image = np.where(hole, np.nan, PHOTOGRAPH)
+    first = None
+    for chunks in (64, 96, 130, SIDE, (17, 300), ((1, 319), (200, 120))):
+        for flags in (None, hole, lazy(hole, 50)):
+            # The depth of a mask that is in memory is known; it is the same here.
+            restored = graddesc.dask.restore(lazy(image, chunks), flags, loss=loss, exact=True, depth=32).compute()
+            first = restored if first is None else first
+            np.testing.assert_array_equal(restored, first)
+    apart = graddesc.dask.restore(lazy(image, 160), hole, loss=loss, depth=32).compute()
+    assert (apart != first).any()  # or nothing has been tried
+
+
+@each("chunks", [64, 200, (33, 320), SIDE])
+def test_kinds_of_flags_and_images(chunks):
+    image = np.where(HALF, np.nan, PHOTOGRAPH).astype(np.float32)
+    wanted = graddesc.dask.restore(lazy(image, chunks), depth=32).compute()
+    for given in ({"mask": HALF}, {"mask": lazy(HALF, 100)}, {"known": lazy(~HALF, 77)}, {"mask": HALF.astype(int)}):
+        np.testing.assert_array_equal(graddesc.dask.restore(lazy(image, chunks), **given, depth=32), wanted)
+    labelled = xarray.DataArray(
+        lazy(image, chunks), dims=("y", "x"), coords={"y": np.arange(SIDE) / 7, "x": np.arange(SIDE)}, name="height"
+    )
+    restored = graddesc.dask.restore(labelled, depth=32)
+    assert isinstance(restored.data, da.Array)
+    assert (restored.name, restored.dims) == ("height", ("y", "x"))
+    np.testing.assert_array_equal(restored.y, labelled.y)
+    np.testing.assert_array_equal(restored.values, wanted)
+    turned = xarray.DataArray(HALF.T, dims=("x", "y"))
+    np.testing.assert_array_equal(graddesc.dask.restore(labelled, turned, depth=32).values, wanted)
+
+
+def test_channels_stay_together():
+    rgb = np.stack([IMAGE, 255 - IMAGE, IMAGE // 2], axis=-1)
+    last = graddesc.dask.restore(lazy(rgb, (128, 128, 1)), HALF, channel_axis=-1).compute()
+    first = graddesc.dask.restore(lazy(np.moveaxis(rgb, -1, 0), (1, 128, 128)), HALF, channel_axis=0).compute()
+    np.testing.assert_array_equal(np.moveaxis(first, 0, -1), last)
+    assert rms(last, restore(rgb, HALF, channel_axis=-1), HALF) < 2
+    own = np.stack([HALF, HALF[::-1], HALF[:, ::-1]], axis=-1)
+    apart = graddesc.dask.restore(lazy(rgb, 128), lazy(own, 100), channel_axis=2, loss="harmonic").compute()
+    np.testing.assert_array_equal(apart[~own], rgb[~own])
+
+
+def test_leading_axes_are_frames_each_as_if_it_were_alone():
+    frames = np.stack([IMAGE[:96, :80], IMAGE[96:192, :80], IMAGE[192:288, :80]])
+    mask = HALF[:96, :80]
+    moving = np.stack([mask, mask[::-1], mask])
+    alone = [restore(frame, mask) for frame in frames]
+    for chunks in ((1, 96, 80), (2, 96, 80), (3, 96, 80)):
+        np.testing.assert_array_equal(graddesc.dask.restore(lazy(frames, chunks), mask), alone)
+        restored = graddesc.dask.restore(lazy(frames, chunks), moving).compute()
+        for frame, flags, values in zip(frames, moving, restored, strict=True):
+            np.testing.assert_array_equal(values, restore(frame, flags))
+    both = np.stack([frames, frames[::-1]])
+    np.testing.assert_array_equal(graddesc.dask.restore(lazy(both, (1, 2, 96, 80)), mask), [alone, alone[::-1]])
+    colours = np.stack([frames, 255 - frames], axis=-1)
+    np.testing.assert_array_equal(
+        graddesc.dask.restore(lazy(colours, (2, 96, 80, 2)), mask, channel_axis=-1, loss="harmonic"),
+        [restore(frame, mask, channel_axis=-1, loss="harmonic") for frame in colours],
+    )
+    nan = np.where(moving, np.nan, frames)
+    nan[1] = 5  # of which nothing is missing
+    np.testing.assert_array_equal(graddesc.dask.restore(lazy(nan, (2, 96, 80)))[1].compute(), nan[1])
+    line = graddesc.dask.restore(lazy(frames, (1, 96, 80)), mask, loss="line").compute()
+    np.testing.assert_array_equal(line[2], restore(frames[2], mask, loss="line"))
+
+
+def test_frames_larger_than_a_chunk_are_tiled_each():
+    stack = np.stack([IMAGE, IMAGE[::-1]])
+    flags = np.stack([HALF, HALF[::-1]])
+    restored = graddesc.dask.restore(lazy(stack, (2, 160, 160)), flags)
+    assert restored.chunks == ((2,), (160, 160), (160, 160))
+    for frame, own, values in zip(stack, flags, restored.compute(), strict=True):
+        np.testing.assert_array_equal(values, graddesc.dask.restore(lazy(frame, 160), own).compute())
+
+
+def test_zarr_and_memmaps_in_and_out_and_a_run_that_goes_on(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    source = zarr.create_array(tmp_path / "in.zarr", shape=IMAGE.shape, chunks=(80, 80), dtype="u1")
+    source[:] = IMAGE
+    restored = graddesc.dask.restore(da.from_zarr(source).rechunk(160), HALF)
+    wanted = restored.compute()
+    target = zarr.create_array(tmp_path / "out.zarr", shape=IMAGE.shape, chunks=(80, 80), dtype="u1")
+    graddesc.dask.store(restored, target, tmp_path / "marks")
+    np.testing.assert_array_equal(target[:], wanted)
+
+    # Two chunks are said to be missing: they alone are written again.
+    target[:] = 0
+    for mark in ("0-1", "1-0"):
+        (tmp_path / "marks" / f"{mark}.done").unlink()
+    graddesc.dask.store(restored, target, tmp_path / "marks")
+    again = target[:]
+    np.testing.assert_array_equal(again[:160, 160:], wanted[:160, 160:])
+    np.testing.assert_array_equal(again[160:, :160], wanted[160:, :160])
+    assert not again[:160, :160].any()
+    assert not again[160:, 160:].any()
+
+    mapped = np.memmap(tmp_path / "out.raw", np.uint8, "w+", offset=16, shape=IMAGE.shape)
+    with dask.config.set(scheduler="threads"):
+        graddesc.dask.store(restored, mapped, tmp_path / "others")
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "out.raw", np.uint8)[16:].reshape(IMAGE.shape), wanted)
+
+    with pytest.raises(ValueError, match="journal must be of this run"):
+        graddesc.dask.store(restored.rechunk(320), mapped, tmp_path / "others")
+    with pytest.raises(ValueError, match="target must have chunks that lie within those of restored"):
+        graddesc.dask.store(restored.rechunk(100), target, tmp_path / "third")
+    with pytest.raises(ValueError, match=r"target must have shape \(320, 320\), got \(3, 3\)"):
+        graddesc.dask.store(restored, np.empty((3, 3)), tmp_path / "third")
+    with pytest.raises(TypeError, match="restored must be a dask array, got ndarray"):
+        graddesc.dask.store(IMAGE, target, tmp_path / "third")
+
+
+def test_a_chunk_that_fails_leaves_what_is_whole(tmp_path):
+    class Full:
+        shape = IMAGE.shape
+
+        def __init__(self):
+            self.written, self.room = {}, 2
+
+        def __setitem__(self, where, values):
+            if not self.room:
+                raise OSError(28, "No space left on device")
+            self.room -= 1
+            self.written[str(where)] = values
+
+    target, restored = Full(), graddesc.dask.restore(lazy(IMAGE, 160), HALF, loss="harmonic")
+    with pytest.raises(OSError, match="No space left"):
+        graddesc.dask.store(restored, target, tmp_path)
+    assert len(target.written) == 2
+    assert len(list(tmp_path.glob("*.done"))) == 2
+    target.room = 100
+    graddesc.dask.store(restored, target, tmp_path)
+    assert len(target.written) == 4
+
+
+@each(
+    "changes, error, message",
+    [
+        ({"image": IMAGE}, TypeError, "image must be a dask array, got ndarray: graddesc.restore takes it"),
+        ({"image": lazy(HALF, 64)}, TypeError, "image must be of integers or of floats of at most 64 bits, got bool"),
+        ({"image": lazy(IMAGE[0], 64)}, ValueError, r"image must be 2-D, .* got shape \(320,\)"),
+        ({"mask": None}, ValueError, "mask must be given, or known in its place, for an image of uint8"),
+        (
+            {"mask": HALF[1:]},
+            ValueError,
+            r"mask must have shape \(320, 320\), or that of its last axes, got \(319, 320\)",
+        ),
+        ({"mask": lazy(HALF.astype(complex), 64)}, TypeError, "mask must be of bool or of numbers .* got complex128"),
+        ({"known": HALF}, ValueError, "mask and known must not both be given"),
+        ({"loss": "line"}, ValueError, "loss must be one of short reach"),
+        ({"depth": 0}, ValueError, "depth must be an integer of at least 2, got 0"),
+        ({"coarse": 100}, ValueError, "coarse must be an integer from 2 to 64, got 100"),
+        ({"channel_axis": 3}, ValueError, "channel_axis must be an axis of image"),
+        (
+            {"image": lazy(IMAGE[np.newaxis, np.newaxis], 64), "channel_axis": 0},
+            ValueError,
+            "one of the last three axes",
+        ),
+    ],
+)
+def test_wrong_arguments(changes, error, message):
+    given = {"image": lazy(IMAGE, 64), "mask": HALF, **changes}
+    with pytest.raises(error, match=message):
+        graddesc.dask.restore(given.pop("image"), given.pop("mask"), **given)
+
+
+def test_what_only_the_pixels_tell_is_raised_when_they_are_computed():
+    nothing = graddesc.dask.restore(lazy(IMAGE, 64), np.ones_like(HALF))
+    with pytest.raises(ValueError, match="mask must leave at least one pixel known, got none"):
+        nothing.compute()
+    image = PHOTOGRAPH.copy()
+    image[200, 300] = np.inf
+    with pytest.raises(ValueError, match="image must be finite where it is known, got inf at row 200, column 300"):
+        graddesc.dask.restore(lazy(image, 128), np.zeros_like(HALF)).compute()
+
+
+CLUSTER = """
+    import os, signal, sys
+    import dask, dask.array as da, numpy as np, zarr
+    from distributed import Client, LocalCluster
+    import graddesc.dask
+
+    def main(folder):
+        image, mask = (np.load(os.path.join(folder, f"{name}.npy")) for name in ("image", "mask"))
+        source = zarr.create_array(os.path.join(folder, "in.zarr"), shape=image.shape, chunks=(80, 80), dtype="u1")
+        source[:] = image
+        target = zarr.create_array(os.path.join(folder, "out.zarr"), shape=image.shape, chunks=(80, 80), dtype="u1")
+        with LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+            restored = graddesc.dask.restore(da.from_zarr(source), mask, depth=32, exact=True)
+            first = client.compute(restored)
+            victim, = client.run(os.getpid, workers=[next(iter(client.scheduler_info()["workers"]))]).values()
+            os.kill(victim, signal.SIGKILL)
+            np.save(os.path.join(folder, "first.npy"), first.result())
+            graddesc.dask.store(restored, target, os.path.join(folder, "marks"))
+        np.save(os.path.join(folder, "second.npy"), target[:])
+
+    if __name__ == "__main__":
+        main(sys.argv[1])
+"""
+
+
+@pytest.mark.once
+def test_a_cluster_loses_a_worker_and_nothing_else(tmp_path):
+    pytest.importorskip("zarr")
+    pytest.importorskip("distributed")
+    np.save(tmp_path / "image.npy", IMAGE)
+    np.save(tmp_path / "mask.npy", HALF)
+    script = tmp_path / "cluster.py"
+    script.write_text(textwrap.dedent(CLUSTER), encoding="utf-8")
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}  # of the cluster's own, about the worker that died
+    run = subprocess.run([sys.executable, script, tmp_path], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    wanted = graddesc.dask.restore(lazy(IMAGE, 80), HALF, depth=32, exact=True).compute()
+    np.testing.assert_array_equal(np.load(tmp_path / "first.npy"), wanted)
+    np.testing.assert_array_equal(np.load(tmp_path / "second.npy"), wanted)
