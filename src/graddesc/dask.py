@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 try:
-    import dask
-    import dask.array as da
+    import dask as _dask
+    import dask.array as _array
 except ImportError as error:
     raise ImportError("graddesc.dask needs dask: pip install 'graddesc[dask]'") from error
 
@@ -40,9 +40,24 @@ from graddesc.restoration.tiling import (
 
 __all__ = ["restore", "store"]
 
+dask: Any = _dask  # hardly typed
+da: Any = _array
+
 _LAZY_DEPTH = 64  # where the mask is not in memory, so that its widest hole is not known
 
-_Flags = dict[str, Any]  # mask, known and ignore: a dask array or None each
+
+class _Told(NamedTuple):
+    """Flags as a dask array of bool, and the axes of the image that they have."""
+
+    array: Any
+    axes: tuple[int, ...]
+
+    def of_frame(self, k: tuple[int, ...]) -> Any:
+        """The flags of a frame, which may be those of all."""
+        return self.array[k] if k and self.axes[0] == 0 else self.array
+
+
+_Flags = dict[str, _Told]  # mask, known and ignore, those of them that are given
 
 
 def restore(
@@ -133,7 +148,11 @@ def restore(
     if depth != "auto":
         depth = require_count("depth", depth, least=2)
     given = {"mask": mask, "known": known, "ignore": ignore}
-    flags = {name: _as_lazy_flags(name, told, image, data, len(frames), axis) for name, told in given.items()}
+    flags = {
+        name: _as_lazy_flags(name, told, image, data, len(frames), axis)
+        for name, told in given.items()
+        if told is not None
+    }
     if frames and all(data.numblocks[k] == 1 for k in range(len(frames), data.ndim)):
         options = {"loss": loss, "max_iter": max_iter, "tol": tol, "bounds": bounds, "threads": threads}
         return close(_frame_by_frame(data, flags, len(frames), axis, options))
@@ -143,7 +162,7 @@ def restore(
         depth = _depth_for(mask if known is None else known, known is not None, sides)
     restored = np.empty(frames, object)
     for k in np.ndindex(frames):
-        own = {name: told if told is None or told.ndim <= planar else told[k] for name, told in flags.items()}
+        own = {name: told.of_frame(k) for name, told in flags.items()}
         restored[k] = _in_tiles(data[k], own, settings, cell, depth, exact, bounds)
     return close(_stacked(restored).rechunk(data.chunks))
 
@@ -204,7 +223,7 @@ def store(restored: Any, target: Any, journal: str | os.PathLike[str]) -> None:
                 slice(int(end[k] - sizes[k]), int(end[k]))
                 for k, end, sizes in zip(place, ends, restored.chunks, strict=True)
             )
-            tasks.append(dask.delayed(_write)(block, written, where, os.fspath(marks.directory), mark))
+            tasks.append(dask.delayed(_write)(block, written, where, os.fspath(journal), mark))
     dask.compute(*tasks)
 
 
@@ -241,25 +260,23 @@ def _opened(image: Any) -> tuple[Any, Callable[[Any], Any]]:
     return image, lambda restored: restored
 
 
-def _as_lazy_flags(name: str, given: Any, image: Any, data: Any, n_frames: int, axis: int | None) -> Any:
-    """Flags as a dask array in chunks of the image's, of its shape, or without frames, or without channels, or both."""
-    if given is None:
-        return None
+def _as_lazy_flags(name: str, given: Any, image: Any, data: Any, n_frames: int, axis: int | None) -> _Told:
+    """Flags in chunks of the image's, of its shape, or without frames, or without channels, or both."""
     if hasattr(given, "dims") and hasattr(given, "data"):
         if hasattr(image, "dims"):
             given = given.transpose(*(dim for dim in image.dims if dim in given.dims))
         given = given.data
     lazy = isinstance(given, da.Array)
-    flags = given if lazy else as_flags(name, given)
+    flags: Any = given if lazy else as_flags(name, given)
     if flags.dtype.kind not in "buif":
         raise TypeError(f"{name} must be of bool or of numbers that are zero or not, got {flags.dtype}")
-    channels = set() if axis is None else {n_frames + axis}
+    channels: set[int] = set() if axis is None else {n_frames + axis}
     for left_out in (set(), set(range(n_frames)), channels, set(range(n_frames)) | channels):
         axes = [k for k in range(data.ndim) if k not in left_out]
         if flags.shape == tuple(data.shape[k] for k in axes):
             chunks = tuple(data.chunks[k] for k in axes)
             flags = flags if lazy else da.from_array(flags, chunks=chunks)
-            return (flags if flags.dtype == bool else flags != 0).rechunk(chunks)
+            return _Told((flags if flags.dtype == bool else flags != 0).rechunk(chunks), tuple(axes))
     raise ValueError(f"{name} must have shape {data.shape}, or that of its last axes, got {flags.shape}")
 
 
@@ -268,27 +285,28 @@ def _as_lazy_flags(name: str, given: Any, image: Any, data: Any, n_frames: int, 
 
 def _frame_by_frame(data: Any, flags: _Flags, n_frames: int, axis: int | None, options: dict[str, Any]) -> Any:
     every = tuple(range(data.ndim))
-    pairs: list[Any] = [data, every]
-    names = [name for name, told in flags.items() if told is not None]
-    for name in names:
-        told = flags[name]
-        channelless = axis is not None and told.ndim in (2, n_frames + 2)
-        axes = [k for k in every if not (channelless and k == n_frames + axis)]
-        pairs += [told, tuple(axes[-told.ndim :])]
+    given = itertools.chain.from_iterable(flags.values())
+    kinds = [(name, told.axes[0] == 0) for name, told in flags.items()]
     return da.blockwise(
-        _restore_frames, every, *pairs, names=names, n_frames=n_frames, axis=axis, options=options,
+        _restore_frames, every, data, every, *given, kinds=kinds, n_frames=n_frames, axis=axis, options=options,
         dtype=data.dtype, meta=np.empty((0,) * data.ndim, data.dtype), concatenate=True, align_arrays=False,
     )  # fmt: skip
 
 
 def _restore_frames(
-    pixels: NDArray[Any], *told: NDArray[np.bool_], names: list[str], n_frames: int, axis: int | None, options: Any
+    pixels: NDArray[Any],
+    *told: NDArray[np.bool_],
+    kinds: list[tuple[str, bool]],
+    n_frames: int,
+    axis: int | None,
+    options: dict[str, Any],
 ) -> NDArray[Any]:
-    shape, planar = pixels.shape, pixels.ndim - n_frames
+    """Restore the frames of a chunk; of each kind of flags it is said whether they have frames, too."""
+    shape = pixels.shape
     pixels = pixels.reshape(-1, *shape[n_frames:])
-    given = {
-        name: flags.reshape(-1, *flags.shape[n_frames:]) if flags.ndim > planar or flags.ndim == n_frames + 2 else flags
-        for name, flags in zip(names, told, strict=True)
+    given: dict[str, Any] = {
+        name: flags.reshape(-1, *flags.shape[n_frames:]) if own else flags
+        for (name, own), flags in zip(kinds, told, strict=True)
     }
     if "mask" not in given and "known" not in given:
         given["mask"] = np.isnan(pixels)
@@ -308,7 +326,9 @@ def _depth_for(given: Any, complement: bool, chunk: int) -> int:
     return depth_for(widest_hole(~flags if complement else flags), max(chunk, 4 * _LAZY_DEPTH))
 
 
-def _in_tiles(data: Any, flags: _Flags, settings: Settings, cell: int, depth: int, exact: bool, bounds: Any) -> Any:
+def _in_tiles(
+    data: Any, flags: dict[str, Any], settings: Settings, cell: int, depth: int, exact: bool, bounds: Any
+) -> Any:
     """Restore an image without frames in tiles, which are its chunks unless these are too small."""
     axis = settings.channel_axis
     space = _space_of(data, axis)
@@ -321,8 +341,8 @@ def _in_tiles(data: Any, flags: _Flags, settings: Settings, cell: int, depth: in
     ]
     row_spans, col_spans = (list(itertools.pairwise(own)) for own in ends)
     depth = min(depth, *(end - start for start, end in (*row_spans, *col_spans)))
-    names = [name for name, told in flags.items() if told is not None]
-    arrays = [_in_chunks(told, ends, axis) for told in (data, *(flags[name] for name in names))]
+    names = list(flags)
+    arrays = [_in_chunks(told, ends, axis) for told in (data, *flags.values())]
     blocks = [_blocks_of(array, axis) for array in arrays]
     with_halos = [_blocks_of(_with_halos(array, axis, depth), axis) for array in arrays]
     surveys = [

@@ -116,6 +116,11 @@ def test_leading_axes_are_frames_each_as_if_it_were_alone():
         graddesc.dask.restore(lazy(colours, (2, 96, 80, 2)), mask, channel_axis=-1, loss="harmonic"),
         [restore(frame, mask, channel_axis=-1, loss="harmonic") for frame in colours],
     )
+    own = np.stack([mask, mask[::-1]], axis=-1)
+    np.testing.assert_array_equal(
+        graddesc.dask.restore(lazy(colours, (1, 96, 80, 2)), own, channel_axis=-1, loss="harmonic"),
+        [restore(frame, own, channel_axis=-1, loss="harmonic") for frame in colours],
+    )
     nan = np.where(moving, np.nan, frames)
     nan[1] = 5  # of which nothing is missing
     np.testing.assert_array_equal(graddesc.dask.restore(lazy(nan, (2, 96, 80)))[1].compute(), nan[1])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from graddesc.arguments import as_flags, require_axis, require_callable, require_count, require_nonnegative
 from graddesc.losses import _Loss, _Name, by_name
-from graddesc.losses.differences import Differences
+from graddesc.losses.differences import Differences, EdgeAligned
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
 from graddesc.restoration.problem import Problem, Units, as_planes
@@ -83,7 +83,8 @@ def widest_hole(free: NDArray[np.bool_]) -> int:
         return 0
     if free.all():
         return max(free.shape)
-    return 2 * int(distance_transform_cdt(free, "chessboard").max()) - 1
+    furthest: int = distance_transform_cdt(free, "chessboard").max()
+    return 2 * int(furthest) - 1
 
 
 def depth_for(hole: int, tile: int) -> int:
@@ -209,7 +210,7 @@ class Overview:
         empty = found.counts == 0
         self._means: NDArray[Any] = np.divide(found.sums, found.counts, out=np.zeros_like(found.sums), where=~empty)
         if empty.any():
-            own = loss if isinstance(loss, Differences) else by_name("edge")
+            own = loss if isinstance(loss, Differences) else EdgeAligned()
             units = Units.of(self._means, empty.view(np.uint8), bounds, as_is=False, contrasts=True)
             free = empty.view(np.uint8) if len({plane.tobytes() for plane in empty}) > 1 else empty[:1].view(np.uint8)
             problem = Problem(self._means, np.ascontiguousarray(free), units, "pyramid", threads)
@@ -256,9 +257,8 @@ def settings_of(loss: Any, channel_axis: int | None, max_iter: Any, tol: Any, th
             "loss must be one of short reach, so that tiles can be restored apart: 'harmonic', 'biharmonic', 'tv', "
             f"'hessian-tv', 'edge' or 'texture', got {loss!r}"
         )
-    limits = solver.Limits.of(max_iter, tol, None, None, 0.0, loss.default_tol)
-    assert limits.tol is not None
-    return Settings(loss, channel_axis, limits.max_iter, limits.tol, require_count("threads", threads))
+    limits = solver.Limits.of(max_iter, tol, None, None, 0.0, getattr(loss, "default_tol", 0.0))
+    return Settings(loss, channel_axis, limits.max_iter, limits.tol or 0.0, require_count("threads", threads))
 
 
 def restore_tile(
@@ -506,7 +506,8 @@ class _Source:
         if len(self.shape) != ndim or 0 in self.shape:
             raise ValueError(f"image must be {'2-D' if ndim == 2 else '3-D with channel_axis'}, got shape {self.shape}")
         self.channel_axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, ndim)
-        self.plane = tuple(side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
+        rows, cols = (side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
+        self.plane = rows, cols
         if mask is None and known is None and self.dtype.kind != "f":
             raise ValueError(
                 f"mask must be given, or known in its place, for an image of {self.dtype}, got None for both"
