@@ -34,6 +34,7 @@ _DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
 _ITERATIONS = 1  # the status of a run that has done as many as it may
 _MOST_PAINTS = 64  # values of what was painted on a transparent layer
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))  # of a path's parts: Windows has two
+_MOST_BYTES = 128  # that a solver takes for each pixel of a channel, at most
 _EXTRAS = ("animate", "history", "report", "confidence")  # files that go with one restoration
 
 _Told: TypeAlias = dict[str, Any]  # as --json tells it
@@ -239,6 +240,7 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     if names := images.left_out(job.target, picture):
         request.note(f"{job.target} leaves out what its format cannot hold: {', '.join(names)}")
 
+    tile = None if picture.frames else _tile_within(picture, options)
     recorder = None
     if options.animate is not None:
         from graddesc import animation
@@ -253,10 +255,13 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     # shown of the others is a run of its own, from the corrupt image itself.
     apart = recorder is not None and not options.classic and options.loss != "texture"
     start = time.perf_counter()
-    with _progress(settings.get("max_iter")) as progress:
+    with _progress(settings.get("max_iter"), "iterations" if tile is None else "tiles") as bar:
+        progress = None if bar is None else _iterations_on(bar)
         callback = progress if apart else _both(recorder, progress)
         settings |= {"full_output": True, "confidence": options.confidence is not None or options.report is not None}
-        if picture.frames:
+        if tile is not None:
+            restored, info = _in_tiles(picture, mask, tile, options, bar)
+        elif picture.frames:
             restored, info = graddesc.restore(
                 picture.pixels,
                 mask,
@@ -291,6 +296,60 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     which = f"{job.target}: " if len(request.inputs) > 1 else ""
     request.note(f"{which}not converged: {info.message}")
     return _NOT_CONVERGED, told
+
+
+def _tile_within(picture: Picture, options: argparse.Namespace) -> int | None:
+    """The side of the tiles that the memory has room for; None where it has for the whole image."""
+    memory = options.max_memory
+    if memory is None:
+        memory = _memory() / 2
+    shape = picture.pixels.shape
+    pixels = math.prod(side for axis, side in enumerate(shape) if axis != picture.channel_axis)
+    if pixels * _MOST_BYTES * (shape[picture.channel_axis] if picture.channel_axis is not None else 1) <= memory:
+        return None  # without the module
+    from graddesc.restoration.tiling import tile_within
+
+    tile = tile_within(shape, picture.pixels.dtype, picture.channel_axis, memory)
+    if tile is not None:
+        for name in ("animate", "history", "report", "confidence", "classic"):
+            if getattr(options, name):
+                raise ValueError(f"--{name} wants the whole image solved at once, which takes more than --max-memory")
+    return tile
+
+
+def _memory() -> float:
+    """The bytes of memory that the machine has; infinity where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def _in_tiles(
+    picture: Picture, mask: NDArray[np.bool_], tile: int, options: argparse.Namespace, bar: Any
+) -> tuple[NDArray[Any], Any]:
+    """Restore a picture tile by tile; the result has no loss."""
+    from graddesc import tiling
+
+    def advance(done: int, tiles: int) -> None:
+        bar.total = tiles
+        bar.update(done - bar.n)
+
+    restored, info = tiling.restore(
+        picture.pixels,
+        mask,
+        loss=options.loss,
+        tile=tile,
+        max_iter=options.max_iter,
+        tol=options.tol,
+        max_time=options.max_time,
+        channel_axis=picture.channel_axis,
+        threads=options.threads,
+        progress=None if bar is None else advance,
+        full_output=True,
+    )
+    info.fun, info.nit = math.nan, None
+    return restored, info
 
 
 def _plan(plans: _Plans, mask: NDArray[np.bool_], picture: Picture, options: argparse.Namespace) -> graddesc.Plan:
@@ -390,6 +449,7 @@ def _told(
         "status": info.status,
         "success": info.success,
         "message": info.message,
+        "tiles": info.get("tiles"),
         "seconds": seconds,
         "with_confidence": "confidence" in info,
     }
@@ -398,10 +458,11 @@ def _told(
 def _line(told: _Told) -> str:
     """What is told of a restoration, in a line."""
     count, total, extremes = told["corrupt"], told["pixels"], told["extremes"]
+    work = f"{told['nit']} iterations" if told["tiles"] is None else f"{told['tiles']} tiles"
     marked = f" that were {extremes[0]} or {extremes[1]}" if extremes else ""
     return (
         f"{told['output']}: filled {count} of {total} pixels ({percent(count, total)}){marked},"
-        f" {told['nit']} iterations, {told['seconds']:.2f} s{' with the confidence' * told['with_confidence']}"
+        f" {work}, {told['seconds']:.2f} s{' with the confidence' * told['with_confidence']}"
     )
 
 
@@ -509,24 +570,26 @@ def _as_mask(path: str | None, mask: Picture, picture: Picture) -> NDArray[np.bo
 
 
 @contextlib.contextmanager
-def _progress(total: int | None) -> Iterator[Callable[[Result], None] | None]:
-    """Give a callback that moves a bar on the terminal; None without a terminal or without tqdm."""
+def _progress(total: int | None, unit: str) -> Iterator[Any]:
+    """Give a bar on the terminal; None without a terminal or without tqdm."""
     with contextlib.ExitStack() as stack:
         bar = None
         if sys.stderr is not None and sys.stderr.isatty():
             with contextlib.suppress(ImportError):
                 from tqdm import tqdm
 
-                bar = stack.enter_context(tqdm(total=total, unit=" iterations", leave=False))
-        if bar is None:
-            yield None
-        else:
+                bar = stack.enter_context(tqdm(total=total, unit=f" {unit}", leave=False))
+        yield bar
 
-            def advance(intermediate_result: Result) -> None:
-                bar.set_postfix(loss=f"{intermediate_result.fun:.6g}", refresh=False)
-                bar.update(intermediate_result.nit - bar.n)
 
-            yield advance
+def _iterations_on(bar: Any) -> _Callback:
+    """A callback that moves the bar by iterations."""
+
+    def advance(intermediate_result: Result) -> None:
+        bar.set_postfix(loss=f"{intermediate_result.fun:.6g}", refresh=False)
+        bar.update(intermediate_result.nit - bar.n)
+
+    return advance
 
 
 def _both(*callbacks: _Callback | None) -> _Callback | None:

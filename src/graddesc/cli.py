@@ -26,6 +26,7 @@ _DONE, _FAILED = 0, 1
 _SIGPIPE = 13  # by its number, as Windows has no name for it
 
 _LOSSES = ("edge", "texture", "line", "harmonic", "biharmonic", "tv", "hessian-tv")
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}  # bytes
 _CLASSIC_ITERATIONS = 500
 _DEMO_DIRECTORY = "graddesc-demo"
 
@@ -148,6 +149,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     restore.add_argument("--max-time", metavar="SECONDS", type=_positive, help="seconds at most (default: no limit)")
     restore.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        type=_size,
+        help="what the solver may take, such as 500M or 2G; an image that wants more is restored tile by tile (default:"
+        " half of the machine's memory)",
+    )
+    restore.add_argument(
         "--tol", metavar="X", type=_not_negative, help="the tolerance of convergence (default: the loss's own)"
     )
     _add_threads(restore)
@@ -249,10 +257,15 @@ def _number(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be a number, or nan, got {text!r}")
 
 
+def _bytes(text: str) -> float:
+    return float(text[:-1]) * _UNITS[text[-1].upper()] if text[-1:].upper() in _UNITS else float(text)
+
+
 _path = _argument(str, "a path", lambda path: path != "")
 _positive_int = _argument(int, "a positive integer", lambda n: n >= 1)
 _whole = _argument(int, "a non-negative integer", lambda n: n >= 0)
 _positive = _argument(float, "a positive number", lambda x: 0 < x < math.inf)
+_size = _argument(_bytes, "a number of bytes, such as 500M or 2G", lambda n: 0 < n < math.inf)
 _not_negative = _argument(float, "a non-negative number", lambda x: 0 <= x < math.inf)
 _probability = _argument(float, "a number between 0 and 1", lambda x: 0 <= x <= 1)
 

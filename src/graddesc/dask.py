@@ -431,4 +431,4 @@ def _overview(surveys: list[list[Survey]], cell: int, settings: Settings, bounds
 def _restore_tile(pixels: NDArray[Any], *rest: Any) -> NDArray[Any]:
     *told, names, tile, shape, overview, settings = rest
     planes, free, _, ignored = _parts(pixels, tuple(told), names, settings.channel_axis)
-    return restore_tile(planes, free, ignored, tile, shape, overview, settings)
+    return restore_tile(planes, free, ignored, tile, shape, overview, settings).pixels

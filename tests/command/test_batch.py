@@ -406,3 +406,37 @@ def test_the_losses_are_those_of_the_package(folder, run):
     assert f"one of {', '.join(cli._LOSSES)} (default: edge)" in text
     for option in ("--max-iter", "--max-time", "--tol", "--threads", "--nodata", "--mask"):
         assert "(default: " in text.split(f" {option} ")[-1].split(" --")[0], option
+
+
+# ---- in tiles ----
+
+
+def test_an_image_that_wants_more_memory_is_restored_in_tiles(folder, run):
+    photograph = graddesc.samples.ginkgo(200)
+    mask = np.random.default_rng(0).random(photograph.shape[:2]) < 0.5
+    write_png("in.png", np.where(mask[..., None], 0, photograph).astype("u1"))
+    write_png("mask.png", mask.astype("u1") * 255)
+    whole = run("restore", "in.png", "whole.png", "--mask", "mask.png")
+    assert whole[0] == 0
+    assert "iterations" in whole[1][0]
+    tiled = run("restore", "in.png", "tiled.png", "--mask", "mask.png", "--max-memory", "6m")
+    assert tiled[0] == 0
+    assert f"filled {mask.sum()} of 40000 pixels ({100 * mask.mean():.1f}%), 9 tiles" in tiled[1][0]
+    code, (line,), _ = run("restore", "in.png", "again.png", "--mask", "mask.png", "--max-memory", "6000K", "--json")
+    told = json.loads(line)
+    assert (code, told["tiles"], told["nit"], told["fun"], told["success"]) == (0, 9, None, None, True)
+    np.testing.assert_array_equal(pixels("tiled.png")[~mask], pixels("in.png")[~mask])
+    np.testing.assert_array_equal(pixels("again.png"), pixels("tiled.png"))
+    difference = pixels("tiled.png")[mask] - pixels("whole.png")[mask].astype(float)
+    assert 0 < np.abs(difference).mean() < 0.5
+    for option in (("--animate", "a.gif"), ("--history", "h.png"), ("--report", "r.html"), ("--confidence", "c.png")):
+        code, _, (line,) = run("restore", "in.png", "new.png", "--mask", "mask.png", "--max-memory", "6M", *option)
+        assert code == 1
+        assert f"{option[0]} wants the whole image solved at once, which takes more than --max-memory" in line
+        assert not os.path.exists(option[1])
+    code, _, (line,) = run("restore", "in.png", "new.png", "--mask", "mask.png", "--max-memory", "9K")
+    assert code == 1
+    assert line.endswith("a tile of 64 by 64 pixels takes more than 9216 bytes of memory")
+    assert not os.path.exists("new.png")
+    for wrong in ("0", "-1G", "1X", "G", "nan", "inf"):
+        assert run("restore", "in.png", "new.png", f"--max-memory={wrong}")[0] == 2

@@ -23,6 +23,7 @@ from graddesc.losses.differences import Differences, EdgeAligned
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
 from graddesc.restoration.problem import Problem, Units, as_planes
+from graddesc.result import Result
 
 if TYPE_CHECKING:
     Mask: TypeAlias = Any | Callable[[NDArray[Any]], NDArray[np.bool_]]
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["restore"]
 
 TILE = 1024  # pixels along each side
+_LEAST_TILE = 64
 _RIM = 2  # pixels that a second difference reaches
 _LEAST_DEPTH = 32
 _BESIDE_HOLE = 16  # pixels of overlap that are enough where the mask is random
@@ -82,9 +84,10 @@ def widest_hole(free: NDArray[np.bool_]) -> int:
     if not free.any():
         return 0
     if free.all():
-        return max(free.shape)
-    furthest: int = distance_transform_cdt(free, "chessboard").max()
-    return 2 * int(furthest) - 1
+        rows, cols = free.shape
+        return int(max(rows, cols))
+    distances: NDArray[np.int32] = distance_transform_cdt(free, "chessboard")
+    return 2 * int(distances.max()) - 1
 
 
 def depth_for(hole: int, tile: int) -> int:
@@ -248,6 +251,14 @@ class Settings(NamedTuple):
     threads: int
 
 
+class Restored(NamedTuple):
+    """The inner pixels of a tile, in a new array, and how its run ended."""
+
+    pixels: NDArray[Any]
+    status: int
+    message: str
+
+
 def settings_of(loss: Any, channel_axis: int | None, max_iter: Any, tol: Any, threads: Any) -> Settings:
     """Check what a caller gave."""
     if isinstance(loss, str):
@@ -270,7 +281,7 @@ def restore_tile(
     overview: Overview,
     settings: Settings,
     deadline: float = np.inf,
-) -> NDArray[Any]:
+) -> Restored:
     """Restore the inner pixels of a tile.
 
     Parameters
@@ -290,25 +301,25 @@ def restore_tile(
 
     Returns
     -------
-    ndarray
-        A new array of the inner pixels.
+    Restored
     """
     axis = settings.channel_axis
     inner = (slice(None), *tile.within)
     if not free[inner].any():
-        return as_image_axes(planes[inner].copy(), axis)
+        return Restored(as_image_axes(planes[inner].copy(), axis), *solver.NOTHING)
     planes, free = planes.copy(), free.copy()
     _pin_rim(planes, free, tile, shape, overview)
     if all((plane.view(bool) if ignored is None else plane.view(bool) | ignored).all() for plane in free):
         # Only ignored pixels are at the rim, or the image is one tile: nothing of the tile is known.
         _pin(planes, free, free.view(bool).copy(), tile, overview)
     problem = Problem(planes, free, overview.units, "pyramid", settings.threads, ignored)
+    outcome = solver.NOTHING
     if free[inner].any():
         limits = solver.Limits(settings.max_iter, settings.tol, deadline)
         steps, run = methods.begin(settings.loss, problem, None, limits)
-        run(None)
+        outcome = run(None)
         problem.write(steps.pieces(), planes)
-    return as_image_axes(planes[inner], axis)
+    return Restored(as_image_axes(planes[inner], axis), *outcome)
 
 
 def as_image_axes(planes: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
@@ -374,6 +385,7 @@ def restore(
     out: Any = None,
     journal: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], object] | None = None,
+    full_output: bool = False,
 ) -> Any:
     """Restore an image tile by tile, in the memory that a few tiles take.
 
@@ -413,11 +425,16 @@ def restore(
         leaves these tiles as they are in `out`, so that a run that was killed goes on where it was. Delete it after.
     progress : callable, optional
         Called as ``progress(done, tiles)`` before the first tile and after each.
+    full_output : bool, default False
+        Whether to return the second result as well.
 
     Returns
     -------
-    ndarray or `out`
+    restored : ndarray or `out`
         The restored image.
+    info : graddesc.result.Result
+        Only with `full_output`: ``x`` (the restored image), ``tiles`` (how many there are), and ``success``, ``status``
+        and ``message`` as of `graddesc.restore`: those of the first tile that has not settled, if one has not.
 
     Raises
     ------
@@ -441,7 +458,7 @@ def restore(
     """
     source = _Source(image, mask, known, ignore, channel_axis)
     settings = settings_of(loss, source.channel_axis, max_iter, tol, threads)
-    tile, cell = require_count("tile", tile, least=64), require_cell(coarse)
+    tile, cell = require_count("tile", tile, least=_LEAST_TILE), require_cell(coarse)
     tile = -(-tile // cell) * cell
     require_callable("progress", progress)
     started = time.perf_counter()
@@ -468,6 +485,7 @@ def restore(
     reach = depth_for(overview.widest, tile) if depth == "auto" else require_count("depth", depth, least=_RIM)
     tiles = tiles_of(source.plane, tile, reach)
     done = Journal(journal, f"{source.shape} {source.dtype} {tile} {reach} {cell} {settings[:4]!r}")
+    status, message = solver.NOTHING
     for k, each in enumerate(tiles):
         if progress is not None:
             progress(k, len(tiles))
@@ -475,11 +493,39 @@ def restore(
             continue
         planes, free, _, ignored = source.read(each.outer)
         restored = restore_tile(planes, free, ignored, each, source.plane, overview, settings, deadline)
-        source.write(out, each.inner, restored)
+        source.write(out, each.inner, restored.pixels)
         done.note(k)
+        if status == 0:
+            status, message = restored.status, restored.message
     if progress is not None:
         progress(len(tiles), len(tiles))
-    return out
+    if not full_output:
+        return out
+    return out, Result(x=out, success=status == 0, status=status, message=message, tiles=len(tiles))
+
+
+_BYTES = 64  # that a solver takes for each pixel of single precision, at most
+
+
+def tile_within(shape: tuple[int, ...], dtype: np.dtype[Any], channel_axis: int | None, memory: float) -> int | None:
+    """The side of the tiles of which one is solved within so many bytes; None if the whole image is.
+
+    Raises
+    ------
+    ValueError
+        If no tile is small enough.
+    """
+    single = dtype.itemsize <= (2 if dtype.kind in "iu" else 4)
+    of_pixel = _BYTES * (1 if single else 2) * (1 if channel_axis is None else shape[channel_axis])
+    if of_pixel * np.prod([float(n) for axis, n in enumerate(shape) if axis != channel_axis]) <= memory:
+        return None
+    # The last tile is up to twice as long, and a halo a quarter of a tile.
+    side = int((memory / of_pixel) ** 0.5 / 2.5) // _LEAST_TILE * _LEAST_TILE
+    if side < _LEAST_TILE:
+        raise ValueError(
+            f"a tile of {_LEAST_TILE} by {_LEAST_TILE} pixels takes more than {memory:.0f} bytes of memory"
+        )
+    return min(side, TILE)
 
 
 def require_cell(coarse: Any) -> int:
