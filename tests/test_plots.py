@@ -1,6 +1,7 @@
 """Plots of functions and of runs: what the figures hold."""
 
 import base64
+import io
 import re
 import sys
 from types import SimpleNamespace
@@ -8,9 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 
 import graddesc
-from graddesc import ConjugateGradient, Steepest, StrongWolfe, minimize, plots
+from graddesc import LBFGS, ConjugateGradient, HeavyBall, Steepest, StrongWolfe, animation, minimize, plots
 from graddesc.problems import Himmelblau, Quadratic, Rosenbrock
 
 QUADRATIC = Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
@@ -82,6 +84,20 @@ class TestLossHistory:
         assert len({line.get_color() for line in axes.lines}) == 3
         assert_array_equal(axes.lines[1].get_ydata(), runs["conjugate"].fun)
         drawn(figure)
+
+    def test_by_evaluation(self):
+        runs = {"steepest": history(Steepest()), "conjugate": history(ConjugateGradient())}
+        (axes,) = drawn(plots.loss_history(runs, by="evaluations")).axes
+        assert axes.get_xlabel() == "evaluation"
+        for line, run in zip(axes.lines, runs.values(), strict=True):
+            assert_array_equal(line.get_xydata(), np.column_stack([run.nfev, run.fun]))
+            assert run.nfev[-1] > len(run.fun)
+
+    def test_what_to_count(self):
+        with pytest.raises(ValueError, match="by must be 'iterations' or 'evaluations', got 'seconds'"):
+            plots.loss_history([1.0], by="seconds")
+        with pytest.raises(ValueError, match=r"history must have nfev by iteration, .* where by is 'evaluations'"):
+            plots.loss_history([1.0], by="evaluations")
 
     def test_above_the_minimum(self):
         (axes,) = drawn(plots.loss_history([3.0, 1.0, 0.75, 0.5], minimum=0.75)).axes
@@ -232,6 +248,213 @@ class TestContourPath:
             plots.contour_path(**{"problem": QUADRATIC, "history": [[0, 1]], "resolution": 5, **options})
 
 
+def arrows(axes):
+    """The tails and the tips of the arrows."""
+    found = [text for text in axes.texts if getattr(text, "arrow_patch", None)]
+    return np.array([(text.xyann, text.xy) for text in found]).reshape(-1, 2, 2)
+
+
+class TestArrows:
+    def test_an_arrow_is_the_direction_of_the_negative_gradient(self):
+        (axes, _) = drawn(plots.contour_path(QUADRATIC, [[0, 1]], window=SQUARE, gradient=True)).axes
+        ((tail, tip),) = arrows(axes)
+        assert_array_equal(tail, [0, 1])
+        assert_allclose(tip - tail, 0.11 * 2.4 * np.array([-2, -15]) / np.sqrt(229), rtol=1e-12)
+
+    def test_all_are_of_one_length_as_they_are_drawn(self):
+        # Here a unit of the second axis is drawn as long as ten of the first.
+        window, points = ((-50, 50), (-5, 5)), [[40.0, -2.0], [-20.0, 4.0], [3.0, 3.0], [0.0, 0.0]]
+        axes = plots.contour_path(QUADRATIC, points, window=window, gradient=True, resolution=9).axes[0]
+        found = arrows(axes)
+        assert_array_equal(found[:, 0], points[:-1])
+        for tail, tip in found:
+            step, g = tip - tail, QUADRATIC.gradient(tail)
+            assert step @ g == pytest.approx(-np.linalg.norm(step) * np.linalg.norm(g))
+            assert np.linalg.norm(step / [100, 10]) == pytest.approx(0.11)
+
+    def test_along_a_path_they_are_apart(self):
+        run = history(ConjugateGradient())
+        axes = plots.contour_path(ROSENBROCK, run, gradient=True).axes[0]
+        tails, tips = arrows(axes).swapaxes(0, 1)
+        assert_array_equal(tails[0], run.x[0])
+        assert 3 <= len(tails) < len(run.x) / 2
+        length = np.linalg.norm(tips[0] - tails[0])
+        for k, tail in enumerate(tails):
+            assert (run.x == tail).all(axis=1).any()
+            others = np.vstack([tails[:k], tails[k + 1 :], run.x[-1:]])
+            assert np.linalg.norm(others - tail, axis=1).min() > length
+            assert_allclose(np.linalg.norm(tips[k] - tail), length, rtol=1e-12)
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert ((tips > [left, bottom]) & (tips < [right, top])).all()  # none sticks out of the default window
+
+    def test_each_run_has_its_own_colour(self):
+        runs = {"steepest": [[0.0, 1.0], [-1.0, 0.0]], "other": [[1.0, 1.0], [-1.0, 0.0]]}
+        axes = plots.contour_path(QUADRATIC, runs, gradient=True, resolution=9).axes[0]
+        from matplotlib.colors import to_hex
+
+        found = [to_hex(text.arrow_patch.get_facecolor()).upper() for text in axes.texts]
+        assert found == [line.get_color() for line in axes.lines if line.get_label() in runs]
+
+    def test_a_gradient_of_ones_own(self):
+        path = [[0.0, 1.0], [0.5, 0.0], [-1.0, 0.0]]
+        expected = arrows(plots.contour_path(QUADRATIC, path, gradient=True, resolution=9).axes[0])
+        found = plots.contour_path(lambda x: QUADRATIC(x), path, gradient=QUADRATIC.gradient, resolution=9)
+        assert_array_equal(arrows(found.axes[0]), expected)
+        assert len(expected) == 2
+
+    @pytest.mark.parametrize("g", [[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0]])
+    def test_where_there_is_no_direction_there_is_no_arrow(self, g):
+        axes = plots.contour_path(QUADRATIC, [[0, 1]], gradient=lambda x: g, resolution=9).axes[0]
+        assert arrows(axes).size == 0
+
+    @pytest.mark.parametrize("scale", [1e-200, 1e200])
+    def test_great_and_small_gradients(self, scale):
+        axes = plots.contour_path(QUADRATIC, [[0, 1]], gradient=lambda x: [3 * scale, 4 * scale], resolution=9).axes[0]
+        ((tail, tip),) = arrows(axes)
+        assert_allclose(tip - tail, 0.22 * np.array([-0.6, -0.8]), rtol=1e-12)
+
+    def test_points_outside_the_window_have_none(self):
+        path = [[5.0, 5.0], [0.0, 1.0], [-1.0, 0.0]]
+        found = arrows(plots.contour_path(QUADRATIC, path, window=SQUARE, gradient=True, resolution=9).axes[0])
+        assert_array_equal(found[:, 0], [[0, 1]])
+
+    @pytest.mark.parametrize(
+        ("problem", "gradient", "error", "message"),
+        [
+            (lambda x: 1.0, True, ValueError, "gradient must be a function where problem.gradient is none, got True"),
+            (QUADRATIC, 3, TypeError, "gradient must be a bool or a function, got 3"),
+            (QUADRATIC, lambda x: [1.0], ValueError, r"gradient must return an array of shape \(2,\), got \(1,\)"),
+        ],
+    )
+    def test_bad_gradients(self, problem, gradient, error, message):
+        for plot in (plots.contour_path, plots.animate_path):
+            with pytest.raises(error, match=message):
+                plot(problem, [[0, 1], [2, 2]], gradient=gradient, resolution=5)
+
+
+class TestAnimatePath:
+    RULES = (("momentum", HeavyBall()), ("steepest descent", Steepest()), ("L-BFGS", LBFGS()))
+
+    @pytest.fixture
+    def filmed(self, monkeypatch):
+        """What is handed to the film: figure, moving artists, moments, show."""
+        calls = []
+        film = animation.film
+
+        def record(*arguments):
+            calls.append(arguments)
+            return film(*arguments)
+
+        monkeypatch.setattr(animation, "film", record)
+        return calls
+
+    @staticmethod
+    def race():
+        # The first is the second to end; by iterations they end in another order than by evaluations.
+        return {name: history(rule) for name, rule in TestAnimatePath.RULES}
+
+    @staticmethod
+    def symbol(axes, marker):
+        (line,) = [line for line in axes.lines if line.get_marker() == marker]
+        return line
+
+    def test_every_iteration_of_a_short_run(self, filmed):
+        run = minimize(
+            QUADRATIC, [0, 1], jac=QUADRATIC.gradient, step=StrongWolfe(), direction=Steepest(), history=True
+        )
+        film = plots.animate_path(QUADRATIC, run, gradient=True, resolution=20)
+        ((figure, _, moments, show),) = filmed
+        assert list(moments) == list(range(run.nit + 1))
+        assert len(film.frames) == run.nit + 1
+        assert all((np.asarray(a) != np.asarray(b)).any() for a, b in zip(film.frames, film.frames[1:], strict=False))
+        axes = figure.axes[0]
+        head, end, trail = self.symbol(axes, "o"), self.symbol(axes, "*"), self.symbol(axes, ".")
+        (arrow,) = axes.texts
+        for k in (0, 2, run.nit):
+            show(k)
+            assert_array_equal(head.get_xydata(), run.history.x[k : k + 1])
+            assert_array_equal(trail.get_xydata(), run.history.x[: k + 1])
+            ended = k == run.nit
+            assert (head.get_visible(), end.get_visible(), arrow.get_visible()) == (not ended, ended, not ended)
+            shown = re.fullmatch(r"after (\d+) iterations?, f\(x\) = (\S+)", axes.get_title())
+            assert int(shown[1]) == k
+            assert float(shown[2]) == pytest.approx(run.history.fun[k], rel=0.01)
+            if not ended:
+                ((tail, tip),) = arrows(axes)
+                assert_array_equal(tail, run.history.x[k])
+                g = QUADRATIC.gradient(tail)
+                assert (tip - tail) @ g == pytest.approx(-np.linalg.norm(tip - tail) * np.linalg.norm(g))
+
+    @pytest.mark.parametrize("by", ["iterations", "evaluations"])
+    def test_a_race(self, filmed, by):
+        runs = self.race()
+        clocks = {name: np.arange(len(run.x)) if by == "iterations" else run.nfev for name, run in runs.items()}
+        film = plots.animate_path(ROSENBROCK, runs, by=by, resolution=20)
+        ((figure, _, moments, show),) = filmed
+        assert moments[0] == (by == "evaluations")
+        assert moments[-1] == max(clock[-1] for clock in clocks.values())
+        assert len(film.frames) == len(moments)
+        axes, (legend,) = figure.axes[0], figure.legends
+        finish = []
+        for moment in range(moments[0], moments[-1] + 1):
+            show(moment)
+            assert axes.get_title() == f"after {moment} {by if moment != 1 else by[:-1]}"
+            for (name, run), symbol, text in zip(runs.items(), "osD", legend.get_texts(), strict=True):
+                k = np.flatnonzero(clocks[name] <= moment)[-1]
+                assert_array_equal(self.symbol(axes, symbol).get_xydata(), run.x[k : k + 1])
+                told = re.fullmatch(rf"{name}: (ended after )?(\d+) {by[:-1]}s?, f\(x\) = (\S+)", text.get_text())
+                assert int(told[2]) == clocks[name][k]
+                assert float(told[3]) == pytest.approx(run.fun[k], rel=0.01)
+                assert (told[1] is not None) == (k == len(run.x) - 1)
+                if told[1] and name not in finish:
+                    finish.append(name)
+        assert finish == sorted(runs, key=lambda name: clocks[name][-1])
+        assert [text.get_text().split(":")[0] for text in legend.get_texts()] == list(runs)
+        stars = [line for line in axes.lines if line.get_marker() == "*"]
+        assert all(star.get_visible() for star in stars)
+        assert len({star.get_color() for star in stars}) == 3
+
+    def test_all_words_are_within_the_frame(self, filmed):
+        runs = {
+            "a rule whose name is not among the shortest": self.race()["momentum"],
+            **self.race(),
+            "x": [[0.0, 0.0]],
+        }
+        plots.animate_path(ROSENBROCK, runs, resolution=20)
+        plots.animate_path(ROSENBROCK, runs["L-BFGS"], gradient=True, resolution=20, window=SQUARE)
+        for figure, *_ in filmed:
+            axes, bar = figure.axes
+            words = [axes.title, axes.xaxis.label, axes.yaxis.label, bar.yaxis.label, *figure.legends]
+            boxes = [word.get_window_extent() for word in words]
+            for box in boxes:
+                assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+                assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+            assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+    def test_many_iterations_are_few_frames(self, filmed):
+        steps = np.linspace(0, 1, 20_000)
+        film = plots.animate_path(QUADRATIC, np.column_stack([steps, steps]), resolution=9)
+        assert 50 < len(film.frames) < 70
+
+    @pytest.mark.parametrize(("name", "kind"), [("a.webp", "WEBP"), ("b.GIF", "GIF"), ("c.png", "PNG")])
+    def test_files(self, name, kind):
+        film = plots.animate_path(QUADRATIC, [[0.0, 1.0], [0.0, 0.0], [-1.0, 0.0]], resolution=9)
+        with Image.open(io.BytesIO(plots.encode(name, film))) as image:
+            assert (image.format, image.n_frames) == (kind, 3)
+
+    def test_bad_input(self):
+        for options, message in (
+            ({"by": "seconds"}, "by must be 'iterations' or 'evaluations', got 'seconds'"),
+            ({"by": "evaluations"}, "history must have nfev by iteration"),
+            ({"window": 3}, "window must be"),
+            ({"levels": [1]}, "levels must be at least two increasing numbers"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                plots.animate_path(QUADRATIC, [[0, 1]], **options)
+        with pytest.raises(ValueError, match="kind must be one of gif, webp, png, got 'svg'"):
+            plots.encode("a.svg", plots.animate_path(QUADRATIC, [[0, 1]], resolution=9))
+
+
 class TestRay:
     def test_the_slice_and_what_is_marked(self):
         (axes,) = drawn(plots.ray(QUADRATIC, QUADRATIC.gradient, [0, 1], window=(-0.01, 2 / 15))).axes
@@ -294,12 +517,13 @@ class TestSurface:
         assert (axes.get_xlim(), axes.get_ylim()) == SQUARE
         assert len(axes.collections) == 1
         assert not axes.computed_zorder  # or the surface might hide the arrow
-        shadow, start = axes.lines
+        shadow, drop, start = axes.lines
         assert_array_equal(np.ravel(start.get_data_3d()), [0, 1, 10])
         (x1, x2), (y1, y2), heights = shadow.get_data_3d()
         assert (x1, y1) == (0, 1)
         assert (x2 - x1) / (y2 - y1) == pytest.approx(2 / 15)
         assert heights[0] == heights[1]
+        assert_allclose(np.transpose(drop.get_data_3d()), [[0, 1, heights[0]], [0, 1, 10]])
         (arrow,) = axes.artists or axes.patches
         tail, tip = arrow.ends
         assert_array_equal(tail, [0, 1, 10])
@@ -465,3 +689,5 @@ def test_the_arrow_of_a_surface_ends_above_the_floor():
         assert foot[2] == QUADRATIC(np.array(start))
         assert tip[2] - foot[2] == pytest.approx(QUADRATIC.gradient(np.array(start)) @ (tip - foot)[:2])
         assert tip[2] >= axes.get_zlim()[0] - 1e-9
+        shadow = np.array(axes.lines[0].get_data_3d())[:2].T
+        assert_allclose(shadow, [foot[:2], tip[:2]])

@@ -201,6 +201,15 @@ def test_pictures(tmp_path: Path) -> None:
     assert picture.kind == "8-bit colour"
     recorder = graddesc.animation.Recorder(picture.pixels)
     assert bytes(recorder.encode(restored)[:3]) == b"GIF"
+    problem = Rosenbrock()
+    runs = {
+        name: graddesc.minimize(problem, problem.start, jac=problem.gradient, direction=direction, history=True)
+        for name, direction in (("L-BFGS", LBFGS()), ("conjugate gradients", ConjugateGradient()))
+    }
+    race = graddesc.plots.animate_path(problem, runs, by="evaluations", resolution=10, gradient=True)
+    assert assert_type(graddesc.plots.encode("race.gif", race), bytes).startswith(b"GIF")
+    figure = graddesc.plots.contour_path(square, runs["L-BFGS"], gradient=slope, resolution=10)
+    assert graddesc.plots.encode("path.png", figure).startswith(b"\x89PNG")
     assert graddesc.build_config()["isa_available"][0] == "baseline"
 
 

@@ -25,6 +25,7 @@ __all__ = ["Animation", "Recorder", "film", "spaced"]
 
 _MAX_SIDE = 480  # pixels; frames of larger images are reduced, which bounds the memory and the file
 _GROWTH = 1.15  # of the iteration from frame to frame: 500 iterations make 35 frames
+_FILM_GROWTH = 1.2  # of what a film counts
 _FIRST, _EACH, _LAST = 1200, 90, 3000  # milliseconds
 _FILM, _SLOWEST = 6000, 600  # milliseconds: of the frames between first and last, and of each at most
 _LEAST_WIDTH = 160  # pixels that a caption needs
@@ -112,7 +113,7 @@ def spaced(first: int, last: int) -> Iterator[int]:
     """
     while first < last:
         yield first
-        first = max(math.ceil(first * _GROWTH), first + 1)
+        first = max(math.ceil(first * _FILM_GROWTH), first + 1)
     yield last
 
 

@@ -20,6 +20,7 @@ from graddesc.shades import percent
 if TYPE_CHECKING:
     from _typeshed import StrPath
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from scipy.optimize import OptimizeResult
 
     from graddesc.directions import _Direction
@@ -34,6 +35,7 @@ __all__ = ["Report", "TwoLayerNetwork", "network", "quadratic", "restore", "rose
 _Vector: TypeAlias = NDArray[np.float64]
 
 _SHOWN_ITERATIONS = 100  # of a descent from the noise, after which nobody sees a change
+_BANDS = 10  # of probability
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def quadratic(directory: StrPath = ".", *, overwrite: bool = False) -> Report:
     """Minimise a quadratic function of two variables by steepest descent with exact line search.
 
     Writes ``quadratic.png``: the surface and the contours of ``f(x) = x1^2 + 7 x2^2 + 2 x1 + x2 + 2``, both with the
-    negative gradient at the start (0, 1), the slice along it, and the path of the run.
+    negative gradient at the start (0, 1), the slice along it, and the path of the run; and ``quadratic-descent.gif``,
+    the path as it grows, with the negative gradient at each point.
 
     Parameters
     ----------
@@ -179,7 +182,7 @@ def quadratic(directory: StrPath = ".", *, overwrite: bool = False) -> Report:
     '12 iterations, the last of which finds the gradient small'
     """
     plots.require_matplotlib()
-    files = _files(directory, ["quadratic.png"], overwrite)
+    files = _files(directory, ["quadratic.png", "quadratic-descent.gif"], overwrite)
     from matplotlib.figure import Figure
 
     problem = graddesc.problems.Quadratic([[2, 0], [0, 14]], [2, 1], 2, start=[0, 1])
@@ -195,12 +198,11 @@ def quadratic(directory: StrPath = ".", *, overwrite: bool = False) -> Report:
 
     window, levels = ((-1.2, 1.2), (-1.2, 1.2)), np.geomspace(1, 10, 8)
     plots.surface(problem, gradient, start, window=window, axes=surface)
-    plots.contour_path(problem, [start], window=window, levels=levels, filled=False, axes=contours)
-    tip = start - 0.7 * gradient(start) / np.linalg.norm(gradient(start))
-    contours.annotate("", tuple(tip), tuple(start), arrowprops=plots._ARROW)
+    plots.contour_path(problem, [start], window=window, levels=levels, filled=False, gradient=True, axes=contours)
     plots.ray(problem, gradient, start, window=(-0.01, 2 / 15), axes=ray)
     plots.contour_path(problem, result.history, window=window, levels=levels, axes=path)
-    outputs.write(files[0], plots.encode(files[0], figure), overwrite=overwrite)
+    descent = plots.animate_path(problem, result, levels=levels, gradient=True)
+    _write(files, (figure, descent), overwrite)
     return Report(
         (
             f"x = ({result.x[0]:.6f}, {result.x[1]:.6f})",
@@ -215,7 +217,8 @@ def rosenbrock(directory: StrPath = ".", *, maxiter: int = 20_000, overwrite: bo
     """Minimise Rosenbrock's function by steepest descent with exact line search, and by better directions.
 
     Writes ``rosenbrock-zigzag.png``: the filled contours with the path of steepest descent from (-2, -2), and the
-    zigzag enlarged; and ``rosenbrock-comparison.png``: the paths of four directions and their losses.
+    zigzag enlarged; ``rosenbrock-comparison.png``: the paths of four directions and their losses; and
+    ``rosenbrock-race.gif``: the four side by side, after as many evaluations of the function each.
 
     Parameters
     ----------
@@ -247,7 +250,8 @@ def rosenbrock(directory: StrPath = ".", *, maxiter: int = 20_000, overwrite: bo
     ['steepest', 'descent', '100']
     """
     plots.require_matplotlib()
-    files = _files(directory, ["rosenbrock-zigzag.png", "rosenbrock-comparison.png"], overwrite)
+    names = ["rosenbrock-zigzag.png", "rosenbrock-comparison.png", "rosenbrock-race.gif"]
+    files = _files(directory, names, overwrite)
     from matplotlib.figure import Figure
 
     methods: dict[str, _Rule] = {
@@ -290,8 +294,8 @@ def rosenbrock(directory: StrPath = ".", *, maxiter: int = 20_000, overwrite: bo
     for axes in (paths, losses):
         axes.get_legend().remove()
     comparison.legend(*losses.get_legend_handles_labels(), loc="outside lower center", ncols=len(methods))
-    for path, figure in zip(files, (zigzag, comparison), strict=True):
-        outputs.write(path, plots.encode(path, figure), overwrite=overwrite)
+    race = plots.animate_path(_rosenbrock, histories, by="evaluations")
+    _write(files, (zigzag, comparison, race), overwrite)
     return Report(_table(results), files)
 
 
@@ -398,7 +402,7 @@ def network(directory: StrPath = ".", *, seed: int = 0, overwrite: bool = False)
     """Train a small neural network to tell two interleaved half moons apart.
 
     Writes ``network.png``: the loss by iteration for three ways to minimise it, and the points with the boundary that
-    L-BFGS finds between the classes.
+    L-BFGS finds between the classes; and ``network-learning.gif``: the boundaries of the three while they learn.
 
     Parameters
     ----------
@@ -427,10 +431,10 @@ def network(directory: StrPath = ".", *, seed: int = 0, overwrite: bool = False)
     >>> from graddesc import demos
     >>> report = demos.network(tempfile.mkdtemp())
     >>> len(report.files)
-    1
+    2
     """
     plots.require_matplotlib()
-    files = _files(directory, ["network.png"], overwrite)
+    files = _files(directory, ["network.png", "network-learning.gif"], overwrite)
     from matplotlib.figure import Figure
 
     rng = np.random.default_rng(seed)
@@ -449,13 +453,15 @@ def network(directory: StrPath = ".", *, seed: int = 0, overwrite: bool = False)
     }
     right = {name: np.mean(net.score(result.x, unseen) * truth > 0) for name, result in results.items()}
 
-    figure = Figure((9.6, 4.4), layout="constrained")
-    losses, plane = figure.subplots(1, 2)
+    figure = Figure((9.6, 3.6), layout="constrained")
+    losses, beside = figure.subplots(1, 2)
     plots.loss_history({name: result.history for name, result in results.items()}, axes=losses)
     losses.set(xscale="symlog", xlim=(0, None), yscale="linear", title="loss by iteration")
-    _draw_boundary(plane, net, results["L-BFGS"].x)
-    plane.set_title(f"L-BFGS: {right['L-BFGS']:.1%} of unseen points told apart")
-    outputs.write(files[0], plots.encode(files[0], figure), overwrite=overwrite)
+    plane = _Plane(beside, net, 400)
+    plane.show(results["L-BFGS"].x)
+    figure.colorbar(plane.bands, ax=beside, label="probability of the orange class", ticks=[0, 0.5, 1])
+    beside.set_title(f"L-BFGS: {right['L-BFGS']:.1%} of unseen points told apart")
+    _write(files, (figure, _learning(net, results, unseen, truth)), overwrite)
     accuracy = ", ".join(f"{share:.1%} by {name}" for name, share in right.items())
     return Report((*_table(results), f"unseen points told apart: {accuracy}"), files)
 
@@ -469,25 +475,79 @@ def _moons(count: int, rng: np.random.Generator) -> tuple[_Vector, NDArray[Any]]
     return np.column_stack([x, y]) + rng.normal(scale=0.15, size=(count, 2)), labels
 
 
-def _draw_boundary(axes: Axes, net: TwoLayerNetwork, parameters: _Vector) -> None:
-    """Draw the probability of class 1 over the plane, the boundary where it is a half, and the points."""
-    from matplotlib.colors import ListedColormap
+class _Plane:
+    """The plane of a network's points: the probability of class 1, the boundary where that is a half, the points."""
 
-    low, high = net.points.min(axis=0) - 0.3, net.points.max(axis=0) + 0.3
-    x, y = (np.linspace(low[i], high[i], 200) for i in (0, 1))
-    grid = np.stack(np.meshgrid(x, y), axis=-1)
-    probability = 1 / (1 + np.exp(-net.score(parameters, grid)))
-    bands = axes.contourf(x, y, probability, np.linspace(0, 1, 11), cmap="PuOr_r", vmin=-1, vmax=2)
-    axes.contour(x, y, probability, [0.5], colors="black")
-    axes.scatter(
-        net.points[:, 0],
-        net.points[:, 1],
-        c=net.labels,
-        cmap=ListedColormap(["#5e3c99", "#e66101"]),
-        edgecolors="white",
-    )
-    axes.figure.colorbar(bands, ax=axes, label="probability of the orange class", location="bottom", ticks=[0, 0.5, 1])
-    axes.set(xlabel="$u_1$", ylabel="$u_2$", aspect="equal")
+    def __init__(self, axes: Axes, net: TwoLayerNetwork, resolution: int) -> None:
+        from matplotlib import colormaps
+        from matplotlib.colors import BoundaryNorm, ListedColormap
+
+        low, high = net.points.min(axis=0) - 0.3, net.points.max(axis=0) + 0.3
+        self._net, self._x, self._y = net, *np.linspace(low, high, resolution).T
+        shades = ListedColormap(colormaps["PuOr_r"](np.linspace(0.35, 0.65, _BANDS)))
+        self.bands = axes.imshow(
+            np.zeros((1, 1)),
+            cmap=shades,
+            norm=BoundaryNorm(np.linspace(0, 1, _BANDS + 1), _BANDS),
+            extent=(low[0], high[0], low[1], high[1]),
+            origin="lower",
+        )
+        (self._boundary,) = axes.plot([], [], color="black")
+        classes = [
+            axes.plot(
+                *net.points[net.labels == label].T, symbol, color=colour, markersize=size, markeredgecolor="white"
+            )
+            for label, symbol, size, colour in ((-1, "o", 6, "#5e3c99"), (1, "^", 7.5, "#c04e01"))
+        ]
+        axes.set(xlabel="$u_1$", ylabel="$u_2$")
+        self.layers = [self.bands, self._boundary, *(line for lines in classes for line in lines)]
+
+    def show(self, parameters: _Vector) -> None:
+        """Show what the network makes of the plane with these parameters."""
+        from contourpy import contour_generator
+
+        score = self._net.score(parameters, np.stack(np.meshgrid(self._x, self._y), axis=-1))
+        self.bands.set_data(np.exp(-np.logaddexp(0, -score)))
+        gap = np.full((1, 2), np.nan)
+        lines = [part for line in contour_generator(self._x, self._y, score).lines(0.0) for part in (line, gap)]
+        self._boundary.set_data(*np.concatenate([gap, *lines]).T)
+
+
+def _learning(
+    net: TwoLayerNetwork, results: dict[str, OptimizeResult], unseen: _Vector, truth: NDArray[Any]
+) -> animation.Animation:
+    """Show what each rule has learned so far, side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((9.6, 3.1), layout="constrained")
+    head = figure.suptitle("")
+    panels = figure.subplots(1, len(results), sharex=True, sharey=True)
+    planes = [_Plane(axes, net, 120) for axes in panels]
+    for axes in panels[1:]:
+        axes.set_ylabel("")
+    last = max(result.nit for result in results.values())
+    shown: dict[str, int] = {}
+
+    def show(moment: int) -> None:
+        head.set_text(f"after {moment} iteration{'s' * (moment != 1)}")
+        for (name, result), plane, axes in zip(results.items(), planes, panels, strict=True):
+            k = min(moment, result.nit)
+            if shown.get(name) == k:
+                continue
+            shown[name] = k
+            parameters = result.history.x[k]
+            plane.show(parameters)
+            right = np.mean(net.score(parameters, unseen) * truth > 0)
+            ended = f", ended after {k}" if k == result.nit else ""
+            axes.set_title(
+                f"{name}{ended}\nloss {result.history.fun[k]:.3f}, {right:.1%} told apart", fontsize="medium"
+            )
+
+    moving = [
+        head,
+        *(artist for axes, plane in zip(panels, planes, strict=True) for artist in (*plane.layers, axes.title)),
+    ]
+    return animation.film(figure, moving, list(animation.spaced(0, last)), show)
 
 
 def _files(directory: StrPath, names: Iterable[str], overwrite: bool) -> tuple[str, ...]:
@@ -496,6 +556,12 @@ def _files(directory: StrPath, names: Iterable[str], overwrite: bool) -> tuple[s
     for path in files:
         outputs.check(path, overwrite=overwrite)
     return files
+
+
+def _write(files: tuple[str, ...], pictures: tuple[Figure | animation.Animation, ...], overwrite: bool) -> None:
+    """Write each picture to its file."""
+    for path, picture in zip(files, pictures, strict=True):
+        outputs.write(path, plots.encode(path, picture), overwrite=overwrite)
 
 
 def _iterations(result: OptimizeResult) -> int:

@@ -491,8 +491,8 @@ def animate_path(
         values = [f"{_evaluate(problem, runner.show(moment)):.3g}" for runner in runners]
         axes.set_title(f"after {_counted(moment, by)}" + ("" if race else f", f(x) = {values[0]}"))
         for k, name in enumerate(paths if race else ()):
-            done = "done after " if moment >= runners[k].ends else ""
-            legend.get_texts()[k].set_text(f"{name}: {done}{_counted(runners[k].count, by)}, f(x) = {values[k]}")
+            ended = "ended after " if moment >= runners[k].ends else ""
+            legend.get_texts()[k].set_text(f"{name}: {ended}{_counted(runners[k].count, by)}, f(x) = {values[k]}")
 
     first, last = int(min(clock[0] for clock in clocks)), max(runner.ends for runner in runners)
     every = range(first, last + 1)
@@ -622,7 +622,7 @@ def surface(
     -------
     matplotlib.figure.Figure
         The figure. The arrow lies on the tangent plane at the start: it tells direction and slope, not the length of
-        the gradient. Its shadow on the floor tells the direction alone.
+        the gradient. A dotted line leads from the start to its shadow on the floor, which tells the direction alone.
 
     Raises
     ------
@@ -662,9 +662,10 @@ def surface(
     height, floor = float(f(start.copy())), float(np.nanmin(heights))
     # No further than the plane takes to the floor.
     run = min(length, (height - floor) / slope) if height > floor else length
-    shadow = np.array([start, start - length / slope * g])
-    axes.plot(*shadow.T, [floor, floor], color="black", alpha=0.4, linewidth=2)
-    axes.add_artist(_arrow((*start, height), (*(start - run / slope * g), height - run * slope)))
+    tip = start - run / slope * g
+    axes.plot(*np.array([start, tip]).T, [floor, floor], color="black", alpha=0.4, linewidth=2)
+    axes.plot(*np.array([start, start]).T, [floor, height], color="black", alpha=0.4, linewidth=1, linestyle=":")
+    axes.add_artist(_arrow((*start, height), (*tip, height - run * slope)))
     axes.plot(*start, height, "o", color=_COLOURS[0], markeredgecolor="white", markersize=8)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="f(x)", xlim=window[0], ylim=window[1])
     axes.view_init(elevation, azimuth)
@@ -680,7 +681,11 @@ def _axes(axes: Any, figsize: tuple[float, float] = (6.4, 4.0), projection: str 
         return axes
     from matplotlib.figure import Figure
 
-    return Figure(figsize, layout="constrained").add_subplot(projection=projection)
+    figure = Figure(figsize, layout="constrained")
+    # Beside a colour bar, axes of equal scales end some points outside of what the layout gives them.
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.1)  # inches
+    return figure.add_subplot(projection=projection)
 
 
 def _figure(axes: Any) -> Figure:

@@ -155,6 +155,61 @@ def test_restore_calls_for_what_is_shown_only():
     np.testing.assert_array_equal(info.history, told.history)
 
 
+def test_an_animation_is_encoded_and_shown_by_notebooks():
+    shades = [Image.new("L", (8, 6), shade) for shade in (0, 100, 255)]
+    film = animation.Animation(shades, [300, 40, 500])
+    for kind in ("gif", "webp", "png"):
+        found = frames(film.encode(kind))
+        assert [duration for _, duration in found] == [300, 40, 500]
+        assert [round(picture.mean(), -1) for picture, _ in found] == [0, 100, 260]
+    assert film._repr_png_() == film.encode("png")
+    with pytest.raises(ValueError, match="kind must be one of gif, webp, png, got 'svg'"):
+        film.encode("svg")
+
+
+def test_spaced_numbers_lie_ever_farther_apart():
+    assert list(animation.spaced(0, 12)) == [0, 1, 2, 3, 4, 5, 6, 8, 10, 12]
+    assert list(animation.spaced(1, 1)) == [1]
+    many = np.array(list(animation.spaced(1, 10**6)))
+    assert (many[0], many[-1]) == (1, 10**6)
+    assert (np.diff(many) >= 1).all()
+    assert np.diff(many)[:-1].max() < 0.21 * 10**6
+    assert len(many) < 80
+
+
+class TestFilm:
+    @staticmethod
+    def shoot(moments):
+        from matplotlib.figure import Figure
+
+        figure = Figure((2, 2), dpi=50)
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 10), ylim=(0, 10))
+        axes.set_axis_off()
+        axes.plot([5], [8], "s", color="red", markersize=10)
+        (dot,) = axes.plot([0], [2], "s", color="blue", markersize=10)
+        return animation.film(figure, [dot], moments, lambda moment: dot.set_xdata([moment]))
+
+    def test_only_what_moves_moves(self):
+        film = self.shoot([2, 5, 8])
+        assert len(film.frames) == 3
+        for frame, moment in zip(film.frames, (2, 5, 8), strict=True):
+            pixels = np.asarray(frame).astype(int)
+            assert pixels.shape == (100, 100, 3)
+            for channel, at in ((2, (moment, 2)), (0, (5, 8))):  # where it is bluer, or redder, than white is
+                rows, cols = np.nonzero(pixels[..., channel] - pixels[..., 1] > 100)
+                assert (cols.mean() / 10, 10 - rows.mean() / 10) == pytest.approx(at, abs=0.15)
+
+    @pytest.mark.parametrize(("count", "each"), [(3, 600), (22, 272), (200, 90)])
+    def test_a_film_is_neither_hasty_nor_long(self, count, each):
+        durations = self.shoot(range(count)).durations
+        assert (durations[0], durations[-1]) == (1200, 3000)
+        assert set(durations[1:-1]) == {each}
+
+    def test_one_frame(self):
+        film = self.shoot([4])
+        assert (len(film.frames), film.durations) == (1, [3000])
+
+
 def test_large_images_are_reduced():
     recorder = animation.Recorder(np.zeros((100, 2000, 3), np.uint8))
     assert recorder.frames[0].size == (480, 24)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import graddesc
-from graddesc import ExactLineSearch, Steepest, cli, demos, images, minimize, plots, problems, samples
+from graddesc import ExactLineSearch, Steepest, animation, cli, demos, images, minimize, plots, problems, samples
 
 FILES = ["ginkgo-comparison.png", "ginkgo-corrupt.png", "ginkgo-healing.webp", "ginkgo-restored.png"]
 
@@ -97,14 +97,14 @@ def test_the_command(tmp_path):
 def test_quadratic(tmp_path, monkeypatch):
     figures = record_figures(monkeypatch)
     report = demos.quadratic(tmp_path)
-    assert report.files == (str(tmp_path / "quadratic.png"),)
-    assert os.listdir(tmp_path) == ["quadratic.png"]
+    assert report.files == (str(tmp_path / "quadratic.png"), str(tmp_path / "quadratic-descent.gif"))
+    assert sorted(os.listdir(tmp_path)) == ["quadratic-descent.gif", "quadratic.png"]
     assert report.lines == (
         "x = (-0.999997, -0.071429)",
         "f(x) = 0.964285714295",
         "12 iterations, the last of which finds the gradient small",
     )
-    (figure,) = figures
+    figure, descent = figures
     surface, contours, ray, path = figure.axes[:4]
     assert (surface.elev, surface.azim) == (20, 45)
     for axes in (contours, path):
@@ -121,12 +121,21 @@ def test_quadratic(tmp_path, monkeypatch):
     )
     np.testing.assert_array_equal(path.lines[0].get_xydata(), run.history.x)
     assert len(colorbars(figure)) == 1
+    assert len(descent.frames) == len(run.history.x) == 12
+    with Image.open(tmp_path / "quadratic-descent.gif") as gif:
+        assert gif.n_frames == 12
 
 
 @pytest.mark.once
 def test_rosenbrock(rosenbrock):
-    report, (zigzag, _), directory = rosenbrock
-    assert sorted(os.listdir(directory)) == ["rosenbrock-comparison.png", "rosenbrock-zigzag.png"]
+    report, (zigzag, _, race), directory = rosenbrock
+    assert sorted(os.listdir(directory)) == [
+        "rosenbrock-comparison.png",
+        "rosenbrock-race.gif",
+        "rosenbrock-zigzag.png",
+    ]
+    with Image.open(directory / "rosenbrock-race.gif") as gif:
+        assert gif.n_frames == len(race.frames) > 50
     assert sorted(report.files) == [str(directory / name) for name in sorted(os.listdir(directory))]
     whole, enlarged = zigzag.axes[:2]
     assert (whole.get_xlim(), whole.get_ylim()) == ((-5, 5), (-5, 5))
@@ -148,7 +157,7 @@ def test_rosenbrock(rosenbrock):
 
 @pytest.mark.once
 def test_rosenbrock_compares_four_directions(rosenbrock):
-    report, (_, comparison), _ = rosenbrock
+    report, (_, comparison, _), _ = rosenbrock
     paths, losses = comparison.axes[:2]
     assert len(colorbars(comparison)) == 1
     names = ["steepest descent", "momentum", "conjugate gradients", "L-BFGS"]
@@ -175,8 +184,8 @@ def test_rosenbrock_compares_four_directions(rosenbrock):
 def test_network(tmp_path, monkeypatch):
     figures = record_figures(monkeypatch)
     report = demos.network(tmp_path, seed=4)
-    assert os.listdir(tmp_path) == ["network.png"]
-    (figure,) = figures
+    assert sorted(os.listdir(tmp_path)) == ["network-learning.gif", "network.png"]
+    figure, learning = figures
     losses, plane = figure.axes[:2]
     names = ["steepest descent", "Adam", "L-BFGS"]
     assert [text.get_text() for text in losses.get_legend().get_texts()] == names
@@ -188,10 +197,38 @@ def test_network(tmp_path, monkeypatch):
     assert min(shares) > 90
     assert f"{shares[-1]}%" in plane.get_title()
     assert len(colorbars(figure)) == 1
-    (scatter,) = [
-        artist for artist in plane.collections if hasattr(artist, "get_sizes") and len(artist.get_offsets()) > 1
-    ]
-    assert len(scatter.get_offsets()) == 200
+    (boundary,) = [line for line in plane.lines if line.get_marker() == "None"]
+    classes = [line for line in plane.lines if line.get_marker() in ("o", "^")]
+    assert [len(line.get_xdata()) for line in classes] == [100, 100]
+    # The boundary is where the probability is a half, and most points lie on their side of it.
+    (bands,) = plane.images
+    probability = np.asarray(bands.get_array())
+    left, right, bottom, top = bands.get_extent()
+    rows, cols = probability.shape
+
+    def at(points):
+        points = points[np.isfinite(points).all(axis=1)]
+        col, row = (points[:, 0] - left) / (right - left) * (cols - 1), (points[:, 1] - bottom) / (top - bottom)
+        return probability[np.rint(row * (rows - 1)).astype(int), np.rint(col).astype(int)]
+
+    np.testing.assert_allclose(at(boundary.get_xydata()), 0.5, atol=0.1)
+    assert np.mean(at(classes[0].get_xydata()) < 0.5) > 0.9 < np.mean(at(classes[1].get_xydata()) > 0.5)
+    assert classes[0].get_color() != classes[1].get_color()
+
+    # Three panels that begin alike; when L-BFGS has ended, its panel stands still, while the others go on.
+    with Image.open(tmp_path / "network-learning.gif") as gif:
+        assert gif.n_frames == len(learning.frames) > 30
+    rows, cols = np.asarray(learning.frames[0]).shape[:2]
+    panels = [[np.asarray(frame)[rows // 4 : -rows // 5] for frame in learning.frames] for _ in range(3)]
+    panels = [[frame[:, k * cols // 3 : (k + 1) * cols // 3] for frame in panel] for k, panel in enumerate(panels)]
+    moments = list(animation.spaced(0, 1000))
+    ended = int(report.lines[3].split()[1])
+    assert ended < 500
+    for name, panel in zip(names, panels, strict=True):
+        changes = [(a != b).any() for a, b in zip(panel, panel[1:], strict=False)]
+        assert all(changes[:8])
+        late = [change for change, moment in zip(changes, moments, strict=False) if moment >= ended]
+        assert any(late) == (name != "L-BFGS")
 
 
 def test_gradient_of_the_network():
@@ -237,7 +274,7 @@ def test_bad_networks(options, message):
 
 @pytest.mark.parametrize(
     ("demo", "file"),
-    [("quadratic", "quadratic.png"), ("rosenbrock", "rosenbrock-comparison.png"), ("network", "network.png")],
+    [("quadratic", "quadratic.png"), ("rosenbrock", "rosenbrock-race.gif"), ("network", "network-learning.gif")],
 )
 class TestChecks:
     """What is found out before any work is done."""
@@ -268,10 +305,11 @@ def test_a_command_that_draws(tmp_path):
     command = [sys.executable, "-W", "error", "-m", "graddesc", "demo", "network"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (process.returncode, process.stderr) == (0, "")
-    *_, found, wrote = process.stdout.splitlines()
+    *_, found, picture, film = process.stdout.splitlines()
     assert found.startswith("unseen points told apart: ")
-    assert wrote == f"wrote {os.path.join('graddesc-demo', 'network.png')}"
-    assert os.listdir(tmp_path / "graddesc-demo") == ["network.png"]
+    assert picture == f"wrote {os.path.join('graddesc-demo', 'network.png')}"
+    assert film == f"wrote {os.path.join('graddesc-demo', 'network-learning.gif')}"
+    assert sorted(os.listdir(tmp_path / "graddesc-demo")) == ["network-learning.gif", "network.png"]
 
 
 def test_where_commands_write(tmp_path, monkeypatch, capsys):
