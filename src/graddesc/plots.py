@@ -484,7 +484,8 @@ def animate_path(
     legend: Any = None
     if race:
         heads = [runner.head for runner in runners]
-        legend = axes.figure.legend(heads, paths, loc="outside lower left", frameon=False, handlelength=3)
+        words = ["" for _ in runs]  # which are told below
+        legend = axes.figure.legend(heads, words, loc="outside lower left", frameon=False, handlelength=3)
         moving.append(legend)
 
     def show(moment: int) -> None:
@@ -495,10 +496,14 @@ def animate_path(
             legend.get_texts()[k].set_text(f"{name}: {ended}{_counted(runners[k].count, by)}, f(x) = {values[k]}")
 
     first, last = int(min(clock[0] for clock in clocks)), max(runner.ends for runner in runners)
-    every = range(first, last + 1)
-    return animation.film(
-        _figure(axes), moving, every if len(every) < _FEW else list(animation.spaced(first, last)), show
-    )
+    if race:
+        show(last)
+        room = 0.95 * axes.figure.bbox.width / legend.get_window_extent().width
+        for text in legend.get_texts():
+            text.set_fontsize(min(room, 1) * text.get_fontsize())
+    few = last - first < _FEW
+    moments = range(first, last + 1) if few else list(animation.spaced(first, last))
+    return animation.film(_figure(axes), moving, moments, show)
 
 
 def _draw_contours(
