@@ -82,6 +82,7 @@ class TestLossHistory:
         assert figure is axes.figure
         assert legend(axes) == list(runs)
         assert len({line.get_color() for line in axes.lines}) == 3
+        assert len({line.get_marker() for line in axes.lines}) == 3  # for readers who see no colours
         assert_array_equal(axes.lines[1].get_ydata(), runs["conjugate"].fun)
         drawn(figure)
 
@@ -160,6 +161,7 @@ class TestContourPath:
             assert_array_equal(path.get_xydata(), run.x)
         losses = plots.loss_history(runs).axes[0].lines
         assert [path.get_color() for path in paths] == [line.get_color() for line in losses]
+        assert [path.get_marker() for path in paths] == [line.get_marker() for line in losses] == ["o", "s"]
 
     def test_window_levels_axes_and_a_start_alone(self):
         axes = new_axes()

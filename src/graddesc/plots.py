@@ -52,7 +52,7 @@ __all__ = [
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, in the order that contrasts most.
 _COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#56B4E9")
 _BLUE = "#0072B2"
-_SYMBOLS = "osD^vP"  # of the runs in a race, for whom colours are not enough
+_SYMBOLS = "osD^vPX"
 _Vector: TypeAlias = NDArray[np.float64]
 _Value: TypeAlias = Callable[[_Vector], SupportsFloat]
 _Gradient: TypeAlias = Callable[[_Vector], ArrayLike]
@@ -306,7 +306,7 @@ def loss_history(
     axes = _axes(axes)
     runs = _named(history)
     plotted: list[_Vector] = []
-    for (name, run), colour in zip(runs.items(), _colours(runs), strict=True):
+    for (name, run), (colour, symbol) in zip(runs.items(), _looks(runs), strict=True):
         losses = as_floats("history", getattr(run, "fun", run))
         if losses.ndim != 1:
             raise ValueError(f"history must have shape (iterations,), got {losses.shape}")
@@ -319,7 +319,7 @@ def loss_history(
             losses,
             color=colour,
             label=name,
-            marker="." if len(losses) < _FEW else None,
+            **_marks(symbol, len(losses)),
         )
     heights = np.concatenate(plotted)
     if (heights > 0).any() and not (heights < 0).any():
@@ -406,7 +406,7 @@ def contour_path(
     _draw_contours(axes, problem, window, levels, filled, resolution)
     _draw_paths(axes, paths, window)
     if slope is not None:
-        for path, colour in zip(paths.values(), _colours(paths), strict=True):
+        for path, (colour, _) in zip(paths.values(), _looks(paths), strict=True):
             for tail in _apart(path, window):
                 tip = _tip(slope, tail, window)
                 if tip is not None:
@@ -472,11 +472,9 @@ def animate_path(
     race = None not in runs
     axes = _axes(None, (6.4, 5.4 + (0.2 * len(runs) if race else 0)))
     _draw_contours(axes, problem, window, levels, True, resolution)
-    # Colours alone would not tell them apart for all readers.
-    looks = zip(_colours(paths), itertools.cycle(_SYMBOLS), strict=False)
     runners = [
-        _Runner(axes, path, clock, slope, *look)
-        for path, clock, look in zip(paths.values(), clocks, looks, strict=False)
+        _Runner(axes, path, clock, slope, colour, "o" if symbol == "." else symbol)
+        for path, clock, (colour, symbol) in zip(paths.values(), clocks, _looks(paths), strict=True)
     ]
     # Who is last lies over the others, and all that runs over all that is drawn.
     layers = zip(*(runner.layers for runner in sorted(runners, key=lambda runner: runner.ends)), strict=True)
@@ -713,8 +711,17 @@ def _kept(run: Any) -> Any:
     return getattr(run, "history", run)
 
 
-def _colours(runs: Mapping[Any, Any]) -> list[str]:
-    return [_COLOURS[i % len(_COLOURS)] for i in range(len(runs))]
+def _looks(runs: Mapping[Any, Any]) -> list[tuple[str, str]]:
+    """Return the colour and the symbol of each run; of several, as colours do not tell them apart for all readers."""
+    symbols = "." if None in runs else _SYMBOLS
+    return [(_COLOURS[i % len(_COLOURS)], symbols[i % len(symbols)]) for i in range(len(runs))]
+
+
+def _marks(symbol: str, count: int) -> dict[str, Any]:
+    """Return how a line of so many points is marked: at each of a few; of many at some, to tell it from others."""
+    if symbol == ".":
+        return {"marker": "." if count < _FEW else None}
+    return {"marker": symbol, "markersize": 4.5, "markevery": None if count < _FEW else 0.15}
 
 
 def _clock(run: Any, count: int, by: str, first: int = 0) -> NDArray[np.integer[Any]]:
@@ -818,11 +825,11 @@ def _number(value: float, position: object = None) -> str:
 
 def _draw_paths(axes: Axes, paths: dict[Any, _Vector], window: _Window) -> None:
     (left, right), (bottom, top) = window
-    for (name, path), colour in zip(paths.items(), _colours(paths), strict=True):
+    for (name, path), (colour, symbol) in zip(paths.items(), _looks(paths), strict=True):
         x, y = path.T
-        seen = np.count_nonzero((left <= x) & (x <= right) & (bottom <= y) & (y <= top))
-        marker = "." if seen < _FEW else None
-        axes.plot(x, y, color=colour, marker=marker, linewidth=1.5, label=name, path_effects=_outline(3.5))
+        seen = int(np.count_nonzero((left <= x) & (x <= right) & (bottom <= y) & (y <= top)))
+        look = {"color": colour, "linewidth": 1.5, "path_effects": _outline(3.5), **_marks(symbol, seen)}
+        axes.plot(x, y, label=name, **look)
         _mark(axes, x[0], y[0], "o", colour=colour)
         if len(path) > 1:
             _mark(axes, x[-1], y[-1], "*", colour=colour)
