@@ -109,7 +109,7 @@ def spaced(first: int, last: int) -> Iterator[int]:
     --------
     >>> from graddesc.animation import spaced
     >>> list(spaced(0, 16))
-    [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 16]
+    [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16]
     """
     while first < last:
         yield first

@@ -430,13 +430,21 @@ def animate_path(
 
     Parameters
     ----------
-    problem, history, window, levels, resolution
-        As for `contour_path`.
+    problem : callable
+        The function, ``problem(x) -> float`` for x of shape (2,).
+    history : array_like of shape (k, 2), result, result.history, or dict
+        The paths, as for `contour_path`.
     by : {"iterations", "evaluations"}, default "iterations"
         What the frames count; evaluations of the function are known of :func:`graddesc.minimize` only.
+    window : pair of pairs of float, optional
+        ``((x_low, x_high), (y_low, y_high))``. Default: a square around all paths.
+    levels : array_like of shape (m,), optional
+        Where to draw contours, as for `contour_path`.
     gradient : bool or callable, default False
         Whether to draw the direction of the negative gradient where each run is; or the gradient, as for
         `contour_path`.
+    resolution : int, default 200
+        The function is evaluated on so many points for each axis.
 
     Returns
     -------
