@@ -117,8 +117,22 @@ def require_callable(name: str, value: Any, wanted: str = "callable") -> None:
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
 
 
+def _require_real(name: str, values: Any, verb: str) -> None:
+    """Refuse what NumPy would turn into floats with a loss: complex numbers, text, what a mask hides."""
+    if is_masked_array(values) and np.ma.is_masked(values):
+        raise TypeError(f"{name} must {verb} an array of numbers, got one of which some are masked")
+    try:
+        kind = np.asarray(values).dtype.kind
+    except ValueError:  # rows that differ in length
+        kind = ""
+    if not kind or kind not in "biufO":
+        raise TypeError(f"{name} must {verb} an array of numbers, got {values!r}")
+
+
 def as_floats(name: str, values: Any, verb: str = "be", **options: Any) -> NDArray[np.float64]:
     """Return a new array of float64; options are those of np.array."""
+    if not (type(values) is np.ndarray and values.dtype.kind == "f"):
+        _require_real(name, values, verb)
     try:
         return np.array(values, dtype=np.float64, **options)
     except OverflowError:
