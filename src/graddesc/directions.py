@@ -308,7 +308,7 @@ class LBFGS:
 
     def begin(self) -> _Turn:
         """Start a run."""
-        return _TwoLoops(self.memory)
+        return TwoLoops(self.memory)
 
 
 def memory_for(n: int) -> int:
@@ -316,7 +316,7 @@ def memory_for(n: int) -> int:
     return 20 if n <= 1000 else 10
 
 
-class _TwoLoops:
+class TwoLoops:
     """One run's recursion."""
 
     def __init__(self, memory: int | None) -> None:
@@ -330,12 +330,7 @@ class _TwoLoops:
         if s is None or y is None:
             pairs.clear()
         else:
-            sy, yy = float(s.dot(y)), float(y.dot(y))
-            if 0.0 < yy < math.inf and sy > 1e-10 * math.sqrt(s.dot(s)) * math.sqrt(yy):
-                pairs.append((s, y, sy))
-                memory = memory_for(s.size) if self._memory is None else self._memory
-                if len(pairs) > memory:
-                    pairs.popleft()
+            self._remember(s, y)
         self.scaled = s is None or bool(pairs)
         if not pairs:
             norm = math.sqrt(g.dot(g))
@@ -351,6 +346,24 @@ class _TwoLoops:
         for (s, y, sy), share in zip(pairs, reversed(shares), strict=True):
             d += (share - float(y.dot(d)) / sy) * s
         return d
+
+    def _remember(self, s: _Vector, y: _Vector) -> None:
+        """Remember a pair that tells of a curvature."""
+        sy, yy = float(s.dot(y)), float(y.dot(y))
+        if 0.0 < yy < math.inf and sy > 1e-10 * math.sqrt(s.dot(s)) * math.sqrt(yy):
+            self._pairs.append((s, y, sy))
+            memory = memory_for(s.size) if self._memory is None else self._memory
+            if len(self._pairs) > memory:
+                self._pairs.popleft()
+
+    def matrix(self, n: int, last: tuple[_Vector, _Vector] | None) -> tuple[_Vector, _Vector]:
+        """Return the pairs, of shape (k, n) each, and among them the last one even if no direction has asked for it."""
+        if last is not None and not (self._pairs and self._pairs[-1][0] is last[0]):
+            self._remember(*last)
+        s, y = np.empty((2, len(self._pairs), n))
+        for k, pair in enumerate(self._pairs):
+            s[k], y[k] = pair[:2]
+        return s, y
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,17 @@ def test_the_direction_is_that_of_the_step():
         np.testing.assert_array_equal(result.x, expected.x)
 
 
+@pytest.mark.parametrize("start", [[2.0], [-2.0], [2.0, 2.0], [3.0, 1.0], [2.0, 1.5, -2.0], [1e-3, 30.0]])
+def test_no_first_step_ends_where_symmetry_makes_a_function_stationary(minimize, start):
+    # Two wells for each variable: a zero is a hill between them, and its gradient vanishes.
+    for search, direction in itertools.product((StrongWolfe(), HagerZhang()), (LBFGS(), ConjugateGradient())):
+        for jac in (lambda v: v**3 - v, None):
+            settings = {"jac": jac, "step": search, "direction": direction}
+            result = minimize(lambda v: float((v**4 / 4 - v**2 / 2).sum()), start, **settings)
+            assert result.success
+            np.testing.assert_allclose(np.abs(result.x), 1.0, atol=1e-4)
+
+
 def test_gradient_descent_says_that_it_has_not_converged():
     problem = Rosenbrock(10)
     with pytest.warns(OptimizeWarning, match="not converged after 100 iterations: The iterations are used up"):
@@ -122,6 +133,19 @@ def test_iterates_results_and_pairs_are_kept_as_scipy_keeps_them(n):
     np.testing.assert_array_equal(result.allvecs[-1], result.x)
     direction = -(result.hess_inv @ result.jac)
     assert direction @ result.jac < 0.0
+
+
+def test_lbfgs_always_leaves_its_matrix(minimize):
+    settings = {"jac": lambda v: 8.0 * v, "step": StrongWolfe(), "direction": LBFGS()}
+    assert minimize(lambda v: float(4 * v @ v), [0.0, 0.0], **settings).hess_inv.todense().tolist() == [[1, 0], [0, 1]]
+    assert minimize(lambda v: np.nan, [0.0, 0.0], **settings).hess_inv.shape == (2, 2)
+    # The last step counts.
+    for most in (1, 2, 3, 10):
+        result = minimize(lambda v: float(4 * v @ v), [3.0], **settings, maxiter=most)
+        np.testing.assert_allclose(result.hess_inv.todense(), [[1 / 8]], rtol=1e-7)
+    assert len(minimize(rosen, [-1.2, 1.0], maxiter=9, **{**settings, "jac": rosen_der}).hess_inv.sk) == 9
+    few = minimize(rosen, [-1.2, 1.0], maxiter=9, **{**settings, "jac": rosen_der, "direction": LBFGS(memory=4)})
+    assert len(few.hess_inv.sk) == 4
 
 
 # Differences
@@ -148,6 +172,54 @@ def test_differences_of_rounding_are_no_convergence(minimize):
         result = minimize(lambda v, offset=offset: offset + float(((v - 3) ** 2).sum()), [0.0, 0.0], direction=LBFGS())
         assert result.status == 2
         np.testing.assert_allclose(result.x, 3.0, atol=40 * math.sqrt(offset * 1e-16))
+
+
+def rastrigin(v):
+    return float(np.sum(v**2 - 10.0 * np.cos(2.0 * np.pi * v)) + 10.0 * v.size)
+
+
+@pytest.mark.parametrize("n", [1, 2, 10])
+def test_differences_hear_the_rounding_of_terms_that_cancel(minimize, n):
+    # The value at the minimum is 0, and the rounding of its terms is not.
+    for size in (1e-3, 1e-2, 0.1, 0.3):
+        for bounds in (None, [(-5.12, 5.12)] * n):
+            start = size * np.linspace(0.5, 1.0, n)
+            result = minimize(rastrigin, start, bounds=bounds, step=StrongWolfe(), direction=LBFGS())
+            assert result.success
+            assert np.abs(400.0 * result.x).max() < 1e-4  # what the gradient is
+            assert result.nfev <= 40 * (n + 1)
+
+
+@pytest.mark.parametrize("amplitude", [1e-9, 1e-6])
+def test_differences_hear_noise(minimize, amplitude):
+    def f(v):
+        return rosen(v) + amplitude * (zlib.crc32(v.tobytes()) % 10_000 / 1e4 - 0.5)
+
+    for start in ([-1.2, 1.0], [2.0, 2.0], [-3.0, -4.0], [0.5] * 5):
+        result = minimize(f, start, step=StrongWolfe(), direction=LBFGS())
+        np.testing.assert_allclose(result.x, 1.0, atol=10 * math.sqrt(amplitude))
+        assert result.nfev <= 1000
+
+
+def test_differences_of_single_precision_end(minimize):
+    for start in ([-1.2, 1.0], [2.0, 2.0], [-3.0, -4.0], [0.5] * 5):
+        result = minimize(lambda v: np.float32(rosen(v)), start, step=StrongWolfe(), direction=LBFGS())
+        np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
+        assert result.nfev <= 1500
+
+
+@pytest.mark.parametrize("kind", ["float32", "int", "decimals"])
+def test_a_plateau_of_rounding_is_no_convergence(minimize, kind):
+    def f(v):
+        value = rosen(v)
+        return float({"float32": np.float32, "int": int, "decimals": lambda value: round(value, 4)}[kind](value))
+
+    for start in ([-1.2, 1.0], [2.0, 2.0], [0.0, 0.0]):
+        result = minimize(f, start, step=StrongWolfe(), direction=LBFGS())
+        assert result.status == 2 or np.abs(rosen_der(result.x)).max() < 1e-3
+        assert result.nfev <= 10_000
+    # That of a variable which nothing depends on is one.
+    assert minimize(lambda v: float(v[0] ** 2), [1.0, 1.0], step=StrongWolfe(), direction=LBFGS()).success
 
 
 def test_differences_keep_to_where_the_function_is_finite(minimize):
@@ -318,13 +390,48 @@ def test_options_of_scipys_are_understood_or_named():
         ({"c2": 0.4}, r"c2 is not an option here: step=StrongWolfe\(curvature=...\)"),
         ({"eps": 1e-8}, "eps is not an option here: differences choose their own steps"),
         ({"disp": True}, "disp is not an option here: minimize does not print"),
+        ({"maxfev": 9}, "maxfev is not an option here: maxfun"),
         ({"learning_rate": 1}, "unknown option: learning_rate"),
     ]:
         with pytest.warns(OptimizeWarning, match=told):
             graddesc.minimize(rosen, [-1.2, 1.0], jac=rosen_der, **options)
 
 
+def test_infinity_is_no_limit():
+    for limits in (
+        {"maxfun": math.inf},
+        {"maxiter": np.inf},
+        {"maxfun": np.float32(np.inf).item(), "maxiter": math.inf},
+    ):
+        assert graddesc.minimize(rosen, [-1.2, 1.0], jac=rosen_der, **limits).success
+
+
+def test_the_gradient_of_one_variable_may_be_a_number(minimize):
+    for jac in (lambda v: 2.0 * v[0], lambda v: [2.0 * v[0]], lambda v: np.array(2.0 * v[0]), lambda v: int(2 * v[0])):
+        assert minimize(lambda v: v[0] ** 2, 3.0, jac=jac).success
+        assert minimize(lambda v, jac=jac: (v[0] ** 2, jac(v)), 3.0, jac=True).success
+    with pytest.raises(ValueError, match=r"jac must return an array of shape \(2,\), got \(\)"):
+        minimize(rosen, [1.0, 2.0], jac=lambda v: 1.0)
+
+
+def test_what_numpy_would_turn_into_numbers_with_a_loss_is_refused(minimize):
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    for lossy in (masked, np.array([1 + 0j, 2]), ["1", "2"], np.array(["1", "2"]), [[1.0], [1.0, 2.0]]):
+        with pytest.raises(TypeError, match="x0 must be an array of numbers, got "):
+            minimize(rosen, lossy, jac=rosen_der)
+        with pytest.raises(TypeError, match="jac must return an array of numbers, got "):
+            minimize(rosen, [1.0, 2.0], jac=lambda v, lossy=lossy: lossy)
+        with pytest.raises(TypeError, match="projection must return an array of numbers, got "):
+            minimize(rosen, [1.0, 2.0], jac=rosen_der, projection=lambda v, lossy=lossy: lossy)
+    with pytest.raises(TypeError, match="fun must return a number, got masked"):
+        minimize(lambda v: np.ma.masked, [1.0, 2.0], jac=rosen_der)
+    assert minimize(rosen, np.ma.array([1.0, 2.0]), jac=rosen_der, step=StrongWolfe(), direction=LBFGS()).success
+
+
 def test_what_is_meant_is_asked_back():
+    for name, value in {"gtol": None, "maxls": 0, "maxcor": 0}.items():
+        with pytest.raises((TypeError, ValueError), match=f"{name} must be a "):
+            graddesc.minimize(rosen, [0.0, 0.0], **{name: value})
     with pytest.raises(TypeError, match=r"fun must return a number, got a pair \(value, gradient\): jac=True\?"):
         graddesc.minimize(lambda v: (float(v @ v), 2 * v), [1.0, 2.0])
     with pytest.raises(TypeError, match=r"maxiter must be a non-negative integer, got 1\.5"):

@@ -261,10 +261,10 @@ def test_the_first_trial_of_backtracking_moves_by_one():
 
 
 @pytest.mark.parametrize("search", [StrongWolfe(), HagerZhang()], ids=name)
-def test_the_first_trial_moves_as_far_as_the_variables_are_large(search):
+def test_the_first_trial_moves_nearly_as_far_as_the_variables_are_large(search):
     for direction in (Steepest(), LBFGS()):
         ((x, _, _, d, alphas, _),) = looks(Rosenbrock(), search, 1, direction)
-        assert alphas[0] * np.abs(d).max() == pytest.approx(np.abs(x).max(), rel=1e-13) == 1.2
+        assert alphas[0] * np.abs(d).max() == pytest.approx(0.95 * np.abs(x).max(), rel=1e-13) == 1.14
 
 
 def test_from_zero_the_first_trial_moves_by_one():
@@ -315,7 +315,7 @@ def test_barzilai_borwein_shortens_by_parabolas(problem):
 
 @pytest.mark.parametrize(
     "search",
-    [StrongWolfe(curvature=2e-4, max_trials=4), HagerZhang(sufficient_decrease=1e-4, curvature=2e-4, max_trials=5)],
+    [StrongWolfe(curvature=2e-4, max_trials=4), HagerZhang(sufficient_decrease=1e-4, curvature=2e-4, max_trials=4)],
     ids=name,
 )
 def test_a_search_that_runs_out_of_trials_takes_a_sufficient_one(search):

@@ -457,7 +457,7 @@ cdef class Face:
     cdef sync(self, run_t *r):
         objective = self.objective
         r.nfev, r.njev, r.rounding = objective.nfev, objective.njev, objective.rounding
-        r.unresolved, r.drowned = objective.unresolved, objective.drowned
+        r.unresolved, r.drowned, r.noise = objective.unresolved, objective.drowned, objective.noise
 
 
 cdef note_ending(run_t *r, Face face):
@@ -589,8 +589,11 @@ def run_one(
             ending = run_from(&r, &x[0, 0], &g_out[0, 0], NULL, 0, &report_out[0])
         if face.errors:
             raise face.errors[0]
-        if fields.direction != LBFGS or r.n_pairs == 0:
+        if fields.direction != LBFGS:
             return ending, None
+        if r.has_last and r.s == r.pairs_s + <Py_ssize_t>r.next_pair * n:
+            # No direction has asked for the last pair.
+            remember_pair(&r)
         pairs = empty(r.n_pairs * n), empty(r.n_pairs * n)
         PyObject_GetBuffer(pairs[0], &views[0], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         PyObject_GetBuffer(pairs[1], &views[1], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
@@ -614,9 +617,12 @@ def constants():
         "HUGE": HUGE,
         "LONGEST_MOVE": LONGEST_MOVE,
         "RETREAT": RETREAT,
+        "FIRST_SHARE": FIRST_SHARE,
         "UNBOUNDED_FALL": UNBOUNDED_FALL,
         "BINDING": BINDING,
         "PATIENCE": PATIENCE,
+        "PATIENCE_BY_VALUES": PATIENCE_BY_VALUES,
+        "LOWER_SHARE": LOWER_SHARE,
         "LOST_STEPS": LOST_STEPS,
         "GOLDEN_RATIO": GOLDEN_RATIO,
         "GOLDEN_SECTION": GOLDEN_SECTION,

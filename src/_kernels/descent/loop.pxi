@@ -190,13 +190,14 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
     cdef const settings_t *settings = r.settings
     cdef bint searches = settings.step != SCHEDULE, arrived = True, improved
     cdef double lowest = INFINITY, flattest = INFINITY
-    cdef int idle = 0, ending
+    cdef int idle = 0, patience = PATIENCE if r.comparable else PATIENCE_BY_VALUES, ending
     cdef trial_t t
     while True:
         if read(r.control.stop):
             return INTERRUPTED
-        improved = r.f < lowest or r.scale < flattest
-        lowest, flattest = fmin(lowest, r.f), fmin(flattest, r.scale)
+        improved = r.f < lowest - r.noise or r.scale < LOWER_SHARE * flattest
+        if improved:
+            lowest, flattest = fmin(lowest, r.f), fmin(flattest, r.scale)
         if arrived:
             if r.arrive != NULL and r.arrive(r):
                 return INTERRUPTED if read(r.control.stop) else CALLBACK
@@ -211,12 +212,12 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
         if r.scale < settings.tol or r.scale == 0.0 or r.drowned:
             if not go_to_best(r, r.rounding):
                 return UNRESOLVED if r.unresolved else GRADIENT
-            if idle < PATIENCE or not searches:
+            if idle < patience or not searches:
                 # A stationary point, but a lower one has been seen: go on from there.
                 arrived = False
                 continue
             return IDLE
-        if idle >= PATIENCE and searches:
+        if idle >= patience and searches:
             keep_best(r)
             return DISAGREE if disagree(r) else IDLE
         if arrived and r.has_last:

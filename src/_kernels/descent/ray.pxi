@@ -11,10 +11,10 @@ cdef inline bint scaled(const run_t *r) noexcept nogil:
 cdef double first_step(run_t *r) noexcept nogil:
     cdef double size, sy
     if not r.has_last:
-        # As far as the variables are large, whatever their unit.
+        # Nearly as far as the variables are large, whatever their unit.
         size = largest(r.n, r.x)
         if size > 0.0:
-            return fmin(size / largest(r.n, r.d), r.longest)
+            return fmin(FIRST_SHARE * size / largest(r.n, r.d), r.longest)
         return 1.0 if scaled(r) else 1.0 / sqrt(dot(r.n, r.d, r.d))
     if scaled(r):
         return 1.0

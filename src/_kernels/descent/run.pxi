@@ -6,9 +6,12 @@ cdef double ROUNDING = ROUNDING_UNITS * 2.220446049250313e-16
 cdef double HUGE = 1e145
 cdef double LONGEST_MOVE = 1e150
 cdef double RETREAT = 0.1
+cdef double FIRST_SHARE = 0.95
 cdef double UNBOUNDED_FALL = 1e20
 cdef double BINDING = 1e-3
 cdef int PATIENCE = 100
+cdef int PATIENCE_BY_VALUES = 30
+cdef double LOWER_SHARE = 0.99
 cdef int LOST_STEPS = 20
 
 cdef double SIGNAL_INTERVAL = 0.05
@@ -59,6 +62,7 @@ ctypedef struct run_t:
     int ended        # FOUND, or the ending that a Python function asks for
     double floor     # values below are without bound
     double rounding  # how far values may differ by rounding, relative to themselves
+    double noise     # how much lower a value must be to count as lower
     long long nfev
     long long njev
     long long nit

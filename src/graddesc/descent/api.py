@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import LowLevelCallable
 from scipy.optimize import Bounds, LbfgsInvHessProduct, OptimizeResult, OptimizeWarning
 
-from graddesc.arguments import require_count, require_nonnegative
+from graddesc.arguments import as_floats, require_count, require_nonnegative
 from graddesc.descent import compiled
 from graddesc.descent.loop import Run, Stops
 from graddesc.descent.objective import Objective
@@ -47,6 +47,9 @@ _EQUIVALENTS = {
     "c1": "step=StrongWolfe(sufficient_decrease=...)",
     "c2": "step=StrongWolfe(curvature=...)",
     "xrtol": "xtol",
+    "xatol": "xtol",
+    "fatol": "ftol",
+    "maxfev": "maxfun",
     "hess_inv0": "LBFGS scales its first matrix itself",
     "disp": "minimize does not print: the result's message, or callback=...",
     "iprint": "minimize does not print: the result's message, or callback=...",
@@ -152,8 +155,8 @@ def minimize(
     tol: float = 1e-5,
     xtol: float = 0.0,
     ftol: float = 0.0,
-    maxiter: int | None = None,
-    maxfun: int | None = None,
+    maxiter: float | None = None,
+    maxfun: float | None = None,
     max_time: float | None = None,
     target: float | None = None,
     callback: _ResultCallback | Callable[[_Vector], object] | None = None,
@@ -178,7 +181,7 @@ def minimize(
     args : tuple, optional
         Further arguments of ``fun`` and ``jac``.
     jac : callable, bool or None, optional
-        The gradient, ``jac(x, *args) -> array of shape (n,)``. True: ``fun`` returns the pair (value, gradient). None
+        The gradient, ``jac(x, *args) -> array of shape (n,)``, a number if n is 1. True: ``fun`` returns the pair (value, gradient). None
         (or False, or one of SciPy's names for finite differences): differences, n or 2 n values for each gradient.
         If ``fun`` is compiled, ``void (int n, double *x, double *gradient, void *data)`` with the same user data.
     step : step rule, optional
@@ -202,9 +205,9 @@ def minimize(
         It converges as well when the largest component of a displacement is at most ``xtol * max(1, max |x|)``, or
         when a change of the value is at most ``ftol * max(1, |f|)``; 0 switches these off.
     maxiter : int, default 10 000
-        The most iterations.
+        The most iterations; infinity is no limit.
     maxfun : int, optional
-        The most evaluations of ``fun``, positive, those for differences among them.
+        The most evaluations of ``fun``, positive, those for differences among them; infinity is no limit.
     max_time : float, optional
         The most seconds; looked at after every evaluation of ``fun``.
     target : float, optional
@@ -360,6 +363,7 @@ def minimize(
         ending = run.descend(inside)
         x, fun_value, g, optimality = run.outcome(inside)
         nit, nfev, njev = run.nit, functions.nfev, functions.njev
+        pairs = run.matrix(x.size)
     message = ending.sentence
     if ending == Ending.GRADIENT and nit == 0 and optimality > 0.0:
         message += f" That is {optimality:.3g} at x0, before any step: if x0 is no minimum, tol is too large."
@@ -391,13 +395,7 @@ def _result(**entries: Any) -> OptimizeResult:
 
 
 def _start(x0: Any, compiled: bool) -> _Vector:
-    start: _Vector
-    try:
-        start = np.array(x0, dtype=float, order="C", ndmin=1)
-    except (TypeError, ValueError):
-        raise TypeError(f"x0 must be an array of numbers, got {x0!r}") from None
-    except OverflowError:
-        raise ValueError(f"x0 must be finite, got {x0!r}") from None
+    start = as_floats("x0", x0, order="C", ndmin=1)
     if start.size == 0 or start.ndim > (2 if compiled else 1):
         wanted = "(n,) or (m, n)" if compiled else "(n,)"
         raise ValueError(f"x0 must have shape {wanted} with n >= 1, got {start.shape}")
@@ -426,6 +424,13 @@ def _count(name: str, value: Any, least: int = 0) -> int:
     return require_count(name, value, least)
 
 
+def _limit(name: str, value: Any, default: int, most: int, least: int = 0) -> int:
+    """Return the most of something that may be counted: infinity is as much as can be."""
+    if value is None:
+        return default
+    return most if isinstance(value, float) and value == math.inf else min(_count(name, value, least), most)
+
+
 def _stops(tol: Any, xtol: Any, ftol: Any, target: Any, step: Any, maxiter: Any, maxfun: Any, max_time: Any) -> Stops:
     for name, value in {"tol": tol, "xtol": xtol, "ftol": ftol}.items():
         require_nonnegative(name, value)
@@ -439,23 +444,25 @@ def _stops(tol: Any, xtol: Any, ftol: Any, target: Any, step: Any, maxiter: Any,
         # Beyond the value that it aims at, a step of Polyak's would climb.
         max(least, float(getattr(step, "target", -math.inf))),
         math.inf if max_time is None else float(max_time),
-        _DEFAULT_MAXITER if maxiter is None else min(_count("maxiter", maxiter), _MOST),
-        _UNLIMITED if maxfun is None else min(_count("maxfun", maxfun, least=1), _UNLIMITED),
+        _limit("maxiter", maxiter, _DEFAULT_MAXITER, _MOST),
+        _limit("maxfun", maxfun, _UNLIMITED, _UNLIMITED, least=1),
     )
 
 
 def _understand(options: dict[str, Any], tol: Any, step: Any, direction: Any) -> tuple[Any, Any, Any]:
     """Return tolerance, step and direction, by SciPy's names as well; warn of options that are not understood."""
-    tol = options.pop("gtol", tol)
+    if "gtol" in options:
+        tol = options.pop("gtol")
+        require_nonnegative("gtol", tol)
     if step is None:
         # What is left of the slope decides how well conjugate directions fit together.
         step = StrongWolfe(curvature=0.45) if isinstance(direction, ConjugateGradient) else StrongWolfe()
     if direction is None:
         direction = LBFGS() if isinstance(step, StrongWolfe | HagerZhang | Backtracking) else Steepest()
     if "maxls" in options and hasattr(step, "max_trials"):
-        step = dataclasses.replace(step, max_trials=_count("maxls", options.pop("maxls")))
+        step = dataclasses.replace(step, max_trials=_count("maxls", options.pop("maxls"), least=1))
     if "maxcor" in options and isinstance(direction, LBFGS):
-        direction = dataclasses.replace(direction, memory=_count("maxcor", options.pop("maxcor")))
+        direction = dataclasses.replace(direction, memory=_count("maxcor", options.pop("maxcor"), least=1))
     for name, value in options.items():
         if name in ("disp", "iprint") and (value is None or value <= 0):
             continue

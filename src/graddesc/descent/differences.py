@@ -20,6 +20,13 @@ FORWARD_ERROR = 1e-2
 TELLING = 1e6
 CURVED = 1e3
 FURTHER = 32.0
+# Two gradients and two values that differ by more than this share from the rule of the trapezium may be of noise.
+UNLIKE = 0.5
+# The differences of this order, of so many values in a row beside the one at the point, tell the noise; and what share
+# of all values that may cost.
+ORDER = 3
+ROW = 4
+LISTENING = 0.05
 
 
 class Differences:
@@ -44,6 +51,8 @@ class Differences:
         Whether rounding of the values may leave an error above ``tol`` in the last gradient.
     drowned : bool
         Whether, besides, no component of it is larger than its error or ``tol``.
+    noise : float
+        What has been heard of noise in the values; 0 unless they gave a reason to listen.
     """
 
     def __init__(self, value: Callable[[_Vector], float], bounds: tuple[_Vector, _Vector] | None, tol: float) -> None:
@@ -51,6 +60,10 @@ class Differences:
         self._bounds = bounds
         self._tol = tol
         self._usual: _Vector | None = None
+        self.noise = 0.0
+        # The point, value and gradient before.
+        self._last: tuple[_Vector, float, _Vector] | None = None
+        self._calls = self._heard = 0
         self._curvature: _Vector | None = None
         self._largest = 0.0
         self._unit = math.nan
@@ -61,11 +74,30 @@ class Differences:
         if self._usual is None:
             self._usual = self._usual_size(x)
             self._curvature = np.full(x.size, math.nan)
-        assert self._curvature is not None
         self._unit = unit
-        rounding = unit * abs(f)
         # Written down before it is known, lest a gradient that is given up leaves that of another point.
         self.unresolved = self.drowned = False
+        g, noise = self._slopes(x, f)
+        if self._is_doubtful(x, f, g):
+            heard = self._listen(x, f)
+            if heard > 2.0 * self.rounding(f):
+                self.noise = heard
+                self._curvature = np.full(x.size, math.nan)
+                g, noise = self._slopes(x, f)
+        self._last = x, f, g
+        self._largest = float(np.abs(g).max())
+        self.unresolved = bool((noise > self._tol).any())
+        self.drowned = self.unresolved and bool((np.abs(g) <= np.maximum(noise, self._tol)).all())
+        return g
+
+    def rounding(self, f: float) -> float:
+        """Return how far values near f may differ by rounding, or by what noise has been heard in them."""
+        return max(self._unit * abs(f), self.noise)
+
+    def _slopes(self, x: _Vector, f: float) -> tuple[_Vector, _Vector]:
+        """Return the gradient, and what rounding may be in its components."""
+        assert self._curvature is not None
+        rounding = self.rounding(f)
         noise = np.zeros_like(x)
         g = np.zeros_like(x)
         one_sided = []
@@ -73,19 +105,50 @@ class Differences:
             step, error = self._forward_step(i, x[i], rounding)
             if error <= FORWARD_ERROR * self._largest and self._fits(i, x[i], step):
                 g[i] = self._slope(x, i, f, step)
-                one_sided.append((i, error))
                 noise[i] = 2.0 * rounding / step
-            if not one_sided or one_sided[-1][0] != i or not math.isfinite(g[i]):
-                g[i], noise[i] = self._central(x, i, f, rounding)
+                # Values that are equal are suspect, except of a variable that is known to make no difference.
+                if math.isfinite(g[i]) and (g[i] != 0.0 or self._curvature[i] == 0.0):
+                    one_sided.append((i, error))
+                    continue
+            g[i], noise[i] = self._central(x, i, f, rounding)
         largest = float(np.abs(g).max())
         for i, error in one_sided:
             # Closer to the minimum than was expected: the error would be taken for the gradient.
             if error > FORWARD_ERROR * max(largest, self._tol):
                 g[i], noise[i] = self._central(x, i, f, rounding)
-        self._largest = float(np.abs(g).max())
-        self.unresolved = bool((noise > self._tol).any())
-        self.drowned = self.unresolved and bool((np.abs(g) <= np.maximum(noise, self._tol)).all())
-        return g
+        return g, noise
+
+    def _is_doubtful(self, x: _Vector, f: float, g: _Vector) -> bool:
+        """Whether noise may have made this gradient: the run is to end by it, or the value has not changed as it tells."""
+        ends = float(np.abs(g).max()) < self._tol
+        if self._last is None or (ends and self.noise == 0.0):
+            return ends
+        last_x, last_f, last_g = self._last
+        change, told = f - last_f, 0.5 * float((g + last_g).dot(x - last_x))
+        if abs(change - told) <= UNLIKE * max(abs(change), abs(told)) + 4.0 * self.rounding(f):
+            return False
+        return ends or self._heard <= LISTENING * self._calls
+
+    def _listen(self, x: _Vector, f: float) -> float:
+        """Return the noise in values close by, from the differences of high order of a row of them (More and Wild)."""
+        assert self._usual is not None
+        rounding = self._unit * abs(f)
+        apart = np.array([self._central_step(i, self._size(i, xi), rounding) / ROW for i, xi in enumerate(x)])
+        if self._bounds is not None:
+            low, high = self._bounds
+            apart = np.where(x + ROW * apart <= high, apart, -apart)
+            apart = np.where((x + ROW * apart <= high) & (x + ROW * apart >= low), apart, 0.0)
+        row = [f, *(self._call(x + k * apart) for k in range(1, ROW + 1))]
+        self._heard += ROW
+        if not all(map(math.isfinite, row)):
+            return 0.0
+        differences = np.diff(row, ORDER)
+        share = math.factorial(ORDER) ** 2 / math.factorial(2 * ORDER)
+        return 3.0 * math.sqrt(share * float(differences.dot(differences)) / differences.size)
+
+    def _call(self, x: _Vector) -> float:
+        self._calls += 1
+        return self._value(x)
 
     def _usual_size(self, x: _Vector) -> _Vector:
         """Tell how large each variable is: as its start, or what its bounds allow."""
@@ -112,14 +175,28 @@ class Differences:
         if not curvature < math.inf:
             return step, math.inf
         if curvature > 0.0:
-            step = min(max(step, 2.0 * math.sqrt(rounding / curvature)), size * self._unit ** (1 / 3))
+            furthest = size if self.noise > 0.0 else size * self._unit ** (1 / 3)
+            step = min(max(step, 2.0 * math.sqrt(rounding / curvature)), furthest)
         return step, 0.5 * step * curvature + 2.0 * rounding / step
+
+    def _central_step(self, i: int, size: float, rounding: float) -> float:
+        """Return the best step to both sides."""
+        assert self._curvature is not None
+        step = size * self._unit ** (1 / 3)
+        curvature = abs(float(self._curvature[i]))
+        if not 0.0 < curvature < math.inf:
+            return step
+        best = float((6.0 * rounding * size / curvature) ** (1 / 3))
+        if curvature * step**2 <= CURVED * rounding:
+            return best
+        # Small values are rounded by less than their precision lets fear.
+        return min(step, max(best, size * math.ulp(1.0) ** (1 / 3)))
 
     def _slope(self, x: _Vector, i: int, f: float, step: float) -> float:
         beside = x.copy()
         beside[i] += step
         step = float(beside[i] - x[i])  # as the value's change is of what the sum was rounded to
-        return (self._value(beside) - f) / step
+        return (self._call(beside) - f) / step
 
     def _central(self, x: _Vector, i: int, f: float, rounding: float) -> tuple[float, float]:
         """Return a component by differences to both sides, or two to one side, and what rounding may be in it."""
@@ -129,8 +206,9 @@ class Differences:
         low, high = (-math.inf, math.inf) if self._bounds is None else (self._bounds[0][i], self._bounds[1][i])
         room = 0.25 * (high - low)
         size = self._size(i, xi)
-        step = min(size * self._unit ** (1 / 3), room)
+        step = self._central_step(i, size, rounding)
         furthest = min(max(size, float(self._usual[i])), room)
+        step = min(step, furthest)
         while True:
             if xi - step == xi or xi + step == xi:
                 if step >= furthest:
@@ -140,8 +218,12 @@ class Differences:
                 step = min(FURTHER * step, furthest)
                 continue
             change, curvature, width = self._differences(x, i, f, step, low, high)
+            if change == curvature == 0.0 and step < furthest:
+                # All values are equal: a plateau, which may be one of rounding.
+                step = min(FURTHER * step, furthest)
+                continue
             self._curvature[i] = curvature
-            noise = 2.0 * rounding / width
+            noise = 2.0 * rounding / width + abs(curvature) * step**2 / (6.0 * max(size, step))
             if abs(change) * width > TELLING * rounding or noise <= 0.1 * self._tol or not math.isfinite(change):
                 return change, noise
             # Too close for the rounding of the values. Where the curvature is known, it tells how far the difference
@@ -167,12 +249,12 @@ class Differences:
             point = x.copy()
             point[i] += step
             up = float(point[i] - x[i])
-            above = self._value(point)
+            above = self._call(point)
         if x[i] - step >= low:
             point = x.copy()
             point[i] -= step
             down = float(x[i] - point[i])
-            below = self._value(point)
+            below = self._call(point)
         if math.isfinite(above) and math.isfinite(below):
             return (above - below) / (up + down), (above - 2.0 * f + below) / (up * down), up + down
         # The parabola through the point and two on the side that is left.
@@ -182,7 +264,7 @@ class Differences:
         point = x.copy()
         point[i] += 2.0 * width
         if low <= point[i] <= high:
-            far = self._value(point)
+            far = self._call(point)
         if not math.isfinite(far):
             return (near - f) / width, math.nan, abs(width)
         return (4.0 * near - far - 3.0 * f) / (2.0 * width), (far - 2.0 * near + f) / width**2, 0.5 * abs(width)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from graddesc._kernels import box
 from graddesc.descent.objective import OTHER_POINT, ROUNDING_UNITS, Objective
 from graddesc.descent.region import Region
-from graddesc.directions import Steepest, _Direction
+from graddesc.directions import Steepest, TwoLoops, _Direction
 from graddesc.endings import Ending
 from graddesc.line_search.ray import RETREAT, Move, NoStep, Ray, Trial, finite_trial, follow, no_step
 
@@ -26,6 +26,10 @@ _Vector: TypeAlias = NDArray[np.float64]
 # After so many iterations in which neither the value nor the gradient has reached a new low, a search is at the level
 # of rounding or noise. Non-monotone rules need less than that to come down again.
 PATIENCE = 100
+# The same where gradients are differences, which noise reaches first.
+PATIENCE_BY_VALUES = 30
+# A gradient is at a new low when it is smaller than this share of the last one that was.
+LOWER_SHARE = 0.99
 # A value this many times as far below zero as the value, or gradient and variables, are large at the start is without
 # bound.
 UNBOUNDED_FALL = 1e20
@@ -142,8 +146,10 @@ class Run:
         self._learns = self._searches or not self._steepest
         self._current: Trial | None = None
         self._lowest: Trial | None = None
-        self._flattest = math.inf
+        # The value and the gradient that count as improved upon, and for how many iterations neither has been.
+        self._low = self._flattest = math.inf
         self._idle = 0
+        self._patience = PATIENCE if objective.comparable else PATIENCE_BY_VALUES
         # What the iteration before was, unless the past is forgotten; and the trial that it led to.
         self._last: Move | None = None
 
@@ -190,6 +196,12 @@ class Run:
         optimality = self.evaluations.measure(best)
         return best.x.copy(), best.f, self._gradient(best).copy(), optimality
 
+    def matrix(self, n: int) -> tuple[_Vector, _Vector] | None:
+        """Return the pairs of n components that L-BFGS remembers; None after other directions."""
+        if not isinstance(self._turn, TwoLoops):
+            return None
+        return self._turn.matrix(n, None if self._last is None else (self._last.s, self._last.y))
+
     def best(self) -> Trial:
         """Return the lowest point with a gradient: the iterate, unless another is lower by more than rounding."""
         current, best = self._current, self.evaluations.best
@@ -219,15 +231,16 @@ class Run:
         stops, f, scale = self._stops, current.f, self.evaluations.measure(current)
         self._current = current
         lower = self._lowest is None or f < self._lowest.f
-        improved = lower or scale < self._flattest
+        improved = f < self._low - self._objective.noise or scale < LOWER_SHARE * self._flattest
+        self._low = f if improved and f < self._low else self._low
         self._lowest = current if lower else self._lowest
-        self._flattest = min(self._flattest, scale)
+        self._flattest = min(self._flattest, scale) if improved else self._flattest
         if arrived:
             if self._arrive is not None and self._tell(current):
                 return Ending.CALLBACK
             if self._last is not None:
                 self._idle = 0 if improved else self._idle + 1
-        weary = self._idle >= PATIENCE and self._searches
+        weary = self._idle >= self._patience and self._searches
         if f <= stops.target:
             return Ending.TARGET
         if f < self.evaluations.floor:

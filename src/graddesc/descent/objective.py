@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.arguments import as_floats
+from graddesc.arguments import as_floats, is_masked_array
 from graddesc.descent.differences import Differences
 from graddesc.endings import Ending
 
@@ -41,6 +41,8 @@ class Objective:
         The calls of the function, those for differences among them, and the gradients.
     rounding : float
         How far values may differ by rounding, relative to themselves: single precision is recognised.
+    noise : float
+        How much lower a value must be to count as lower: what differences have been found to be uncertain by.
     unresolved : bool
         Whether the last gradient is of differences whose error by rounding is above the tolerance.
     drowned : bool
@@ -81,8 +83,10 @@ class Objective:
         self.comparable = self._both or self._jac is not None
         self._differences = None if self.comparable else Differences(self._beside, bounds, tol)
         self.nfev = self.njev = 0
-        self.rounding = ROUNDING_UNITS * math.ulp(1.0)
+        self._unit = math.ulp(1.0)
+        self.rounding = ROUNDING_UNITS * self._unit
         self.unresolved = self.drowned = False
+        self.noise = 0.0
         self.ended: Ending | None = None
         # Gradients that came with values: that of the last call, and that of the lowest value.
         self._last: _Vector | None = None
@@ -130,12 +134,13 @@ class Objective:
             return self._best if asked_at == BEST_POINT else self._last
         assert self._differences is not None
         try:
-            g = self._differences.gradient(x, f, self.rounding / ROUNDING_UNITS)
+            g = self._differences.gradient(x, f, self._unit)
         except OutOfBudget as out:
             self.ended = out.ending
             return None
         self.njev += 1
         self.unresolved, self.drowned = self._differences.unresolved, self._differences.drowned
+        self.noise = self._differences.rounding(f)
         return g
 
     def came_along(self) -> _Vector | None:
@@ -154,6 +159,8 @@ class Objective:
         if type(g) is not np.ndarray or g.dtype != np.float64:
             self._learn_precision(g)
         gradient = as_floats("jac", g, "return")
+        if gradient.ndim == 0 and n == 1:
+            gradient = gradient.reshape(1)
         if gradient.shape != (n,):
             raise ValueError(f"jac must return an array of shape {(n,)}, got {gradient.shape}")
         if self._pinned is not None:
@@ -165,6 +172,8 @@ class Objective:
         self._learn_precision(f)
         if isinstance(f, tuple | list) and len(f) == 2 and np.ndim(f[0]) == 0 and np.ndim(f[1]) == 1:
             raise TypeError(f"fun must return a number, got a pair (value, gradient): jac=True?; it was {f!r}")
+        if is_masked_array(f) and np.ma.is_masked(f):
+            raise TypeError(f"fun must return a number, got {f!r}")
         array = np.asarray(f)
         if array.size != 1:
             raise ValueError(f"fun must return a number, got an array of shape {array.shape}")
@@ -180,4 +189,5 @@ class Objective:
         """Note that values or gradients are rounded to fewer digits than those of a double."""
         dtype = getattr(value, "dtype", None)
         if isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize < 8:
-            self.rounding = max(self.rounding, ROUNDING_UNITS * float(np.finfo(dtype).eps))
+            self._unit = max(self._unit, float(np.finfo(dtype).eps))
+            self.rounding = max(self.rounding, ROUNDING_UNITS * self._unit)

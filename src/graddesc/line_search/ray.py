@@ -30,6 +30,9 @@ INFINITY = math.inf
 LONGEST_MOVE = 1e150
 # Where there is nothing finite, every trial is this much shorter than the last.
 RETREAT = 0.1
+# The first trial goes so far, as a share of the largest variable: not to zero, where functions that are symmetric are
+# stationary without a minimum.
+FIRST_SHARE = 0.95
 # The share of the decrease so far that is not worth another trial where a projected path bends.
 NEGLIGIBLE = 0.1
 # The most steps, one after the other, that may be shortened because the function is not finite.
@@ -225,10 +228,10 @@ _Look: TypeAlias = Callable[[Ray], Trial]
 def first_step(ray: Ray) -> float:
     """Return the length of the first trial: what the variables' size, or the last iteration, suggests."""
     if ray.last is None:
-        # As far as the variables are large, whatever their unit.
+        # Nearly as far as the variables are large, whatever their unit.
         size = float(box.largest(ray.x))
         if size > 0.0:
-            return min(size / float(box.largest(ray.d)), ray.longest)
+            return min(FIRST_SHARE * size / float(box.largest(ray.d)), ray.longest)
         return 1.0 if ray.scaled else 1.0 / math.sqrt(ray.d.dot(ray.d))
     if ray.scaled:
         return 1.0
