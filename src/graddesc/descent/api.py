@@ -181,8 +181,9 @@ def minimize(
     args : tuple, optional
         Further arguments of ``fun`` and ``jac``.
     jac : callable, bool or None, optional
-        The gradient, ``jac(x, *args) -> array of shape (n,)``, a number if n is 1. True: ``fun`` returns the pair (value, gradient). None
-        (or False, or one of SciPy's names for finite differences): differences, n or 2 n values for each gradient.
+        The gradient, ``jac(x, *args) -> array of shape (n,)``, a number if n is 1. True: ``fun`` returns the pair
+        (value, gradient). None (or False, or one of SciPy's names for finite differences): differences, n or 2 n values
+        for each gradient.
         If ``fun`` is compiled, ``void (int n, double *x, double *gradient, void *data)`` with the same user data.
     step : step rule, optional
         How far to go: a schedule of `graddesc.schedules` or any ``k -> float`` of the iteration k = 0, 1, ..., or a
@@ -281,8 +282,9 @@ def minimize(
 
     Differences are relative to the size of a variable, or of its start, or to what its bounds allow. They go to both
     sides near a minimum and where the curvature is not known, else to one; to the inner side at a bound, and to the
-    other where one is not finite; further apart where values differ by rounding alone. If rounding leaves more than
-    ``tol`` in doubt, a small gradient has status 2.
+    other where one is not finite; further apart where values differ by rounding or noise alone. Four values more tell
+    the noise where gradient and values contradict each other, and before a run ends for its small gradient. If that
+    leaves more than ``tol`` in doubt, a small gradient has status 2.
 
     The function counts as unbounded 1e20 times as far below zero as value or gradient are large at ``x0``. Where no
     step down the gradient is found, six more values tell whether the gradient is wrong. Values and gradients of single

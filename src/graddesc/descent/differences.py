@@ -119,7 +119,7 @@ class Differences:
         return g, noise
 
     def _is_doubtful(self, x: _Vector, f: float, g: _Vector) -> bool:
-        """Whether noise may have made this gradient: the run is to end by it, or the value has not changed as it tells."""
+        """Whether noise may be in a gradient: the run is to end by it, or the value has not changed as it tells."""
         ends = float(np.abs(g).max()) < self._tol
         if self._last is None or (ends and self.noise == 0.0):
             return ends
