@@ -47,7 +47,9 @@ _SENTENCES = {
     Ending.NO_DECREASE: "No step along the direction lowers the function beyond rounding.",
     Ending.NO_DESCENT: "The function does not descend along the direction beyond rounding.",
     Ending.TOO_SHORT: "The step is too small to move x.",
-    Ending.IDLE: "Neither value nor gradient has become smaller in 100 iterations, 30 by differences.",
+    Ending.IDLE: (
+        "Neither value nor gradient has become smaller in 100 iterations or 500 gradients, 30 or 150 by differences."
+    ),
     Ending.UNRESOLVED: (
         "The gradient is smaller than the error that rounding leaves in the differences: give jac, or a larger tol."
     ),

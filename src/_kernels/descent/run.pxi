@@ -11,6 +11,7 @@ cdef double UNBOUNDED_FALL = 1e20
 cdef double BINDING = 1e-3
 cdef int PATIENCE = 100
 cdef int PATIENCE_BY_VALUES = 30
+cdef int GRADIENTS_EACH = 5
 cdef double LOWER_SHARE = 0.99
 cdef int LOST_STEPS = 20
 

@@ -53,6 +53,11 @@ class Differences:
         Whether, besides, no component of it is larger than its error or ``tol``.
     noise : float
         What has been heard of noise in the values; 0 unless they gave a reason to listen.
+
+    References
+    ----------
+    .. [1] J. J. More and S. M. Wild, "Estimating computational noise", SIAM Journal on Scientific Computing 33 (2011)
+       1292-1314, :doi:`10.1137/100786125`
     """
 
     def __init__(self, value: Callable[[_Vector], float], bounds: tuple[_Vector, _Vector] | None, tol: float) -> None:
@@ -130,21 +135,24 @@ class Differences:
         return ends or self._heard <= LISTENING * self._calls
 
     def _listen(self, x: _Vector, f: float) -> float:
-        """Return the noise in values close by, from the differences of high order of a row of them (More and Wild)."""
-        assert self._usual is not None
+        """Return a bound on the noise in values close by, from the third differences of a row of them [1]_."""
         rounding = self._unit * abs(f)
         apart = np.array([self._central_step(i, self._size(i, xi), rounding) / ROW for i, xi in enumerate(x)])
         if self._bounds is not None:
             low, high = self._bounds
             apart = np.where(x + ROW * apart <= high, apart, -apart)
             apart = np.where((x + ROW * apart <= high) & (x + ROW * apart >= low), apart, 0.0)
+        if not apart.any():
+            return 0.0
         row = [f, *(self._call(x + k * apart) for k in range(1, ROW + 1))]
         self._heard += ROW
         if not all(map(math.isfinite, row)):
             return 0.0
-        differences = np.diff(row, ORDER)
         share = math.factorial(ORDER) ** 2 / math.factorial(2 * ORDER)
-        return 3.0 * math.sqrt(share * float(differences.dot(differences)) / differences.size)
+        with np.errstate(over="ignore", invalid="ignore"):
+            differences = np.diff(row, ORDER)
+            variance = share * float(differences.dot(differences)) / differences.size
+        return 3.0 * math.sqrt(variance) if variance < math.inf else 0.0
 
     def _call(self, x: _Vector) -> float:
         self._calls += 1
@@ -182,11 +190,12 @@ class Differences:
     def _central_step(self, i: int, size: float, rounding: float) -> float:
         """Return the best step to both sides."""
         assert self._curvature is not None
+        assert self._usual is not None
         step = size * self._unit ** (1 / 3)
         curvature = abs(float(self._curvature[i]))
         if not 0.0 < curvature < math.inf:
             return step
-        best = float((6.0 * rounding * size / curvature) ** (1 / 3))
+        best = min((6.0 * rounding * size / curvature) ** (1 / 3), max(size, float(self._usual[i])))
         if curvature * step**2 <= CURVED * rounding:
             return best
         # Small values are rounded by less than their precision lets fear.

@@ -28,6 +28,8 @@ _Vector: TypeAlias = NDArray[np.float64]
 PATIENCE = 100
 # The same where gradients are differences, which noise reaches first.
 PATIENCE_BY_VALUES = 30
+# And after so many times as many gradients, where a search takes many trials.
+GRADIENTS_EACH = 5
 # A gradient is at a new low when it is smaller than this share of the last one that was.
 LOWER_SHARE = 0.99
 # A value this many times as far below zero as the value, or gradient and variables, are large at the start is without
@@ -148,7 +150,7 @@ class Run:
         self._lowest: Trial | None = None
         # The value and the gradient that count as improved upon, and for how many iterations neither has been.
         self._low = self._flattest = math.inf
-        self._idle = 0
+        self._idle = self._njev_then = 0
         self._patience = PATIENCE if objective.comparable else PATIENCE_BY_VALUES
         # What the iteration before was, unless the past is forgotten; and the trial that it led to.
         self._last: Move | None = None
@@ -240,7 +242,10 @@ class Run:
                 return Ending.CALLBACK
             if self._last is not None:
                 self._idle = 0 if improved else self._idle + 1
-        weary = self._idle >= self._patience and self._searches
+        if improved:
+            self._njev_then = self._objective.njev
+        many = self._idle and self._objective.njev - self._njev_then >= GRADIENTS_EACH * self._patience
+        weary = self._searches and (self._idle >= self._patience or bool(many))
         if f <= stops.target:
             return Ending.TARGET
         if f < self.evaluations.floor:
@@ -250,7 +255,8 @@ class Run:
                 return Ending.UNRESOLVED if self._objective.unresolved else Ending.GRADIENT
             return Ending.IDLE if weary else None
         if weary:
-            return Ending.DISAGREE if self._disagree(current) else Ending.IDLE
+            d = self._region.admit(current.x, self._direction(current))
+            return Ending.DISAGREE if self._disagree(current, d) or self._disagree(current) else Ending.IDLE
         if arrived and self._last is not None:
             if stops.xtol and box.largest(self._last.s) <= stops.xtol * max(1.0, box.largest(current.x)):
                 return Ending.XTOL
@@ -341,13 +347,15 @@ class Run:
         found_no_step = failure.sentence in (Ending.NO_DECREASE.sentence, Ending.TOO_SHORT.sentence)
         return Ending.DISAGREE if found_no_step and self._disagree(current) else failure
 
-    def _disagree(self, current: Trial) -> bool:
+    def _disagree(self, current: Trial, d: _Vector | None = None) -> bool:
         """Whether values contradict the gradient where it finds no way down: on both sides, at three distances.
+
+        The direction is the steepest unless told otherwise.
 
         The points beside the iterate are no candidates.
         """
         x, f, g = current.x, current.f, self._gradient(current)
-        d = self._region.admit(x, -g)
+        d = self._region.admit(x, -g) if d is None else d
         slope, most, size = float(g.dot(d)), box.largest(d), max(1.0, box.largest(x))
         if not (self._objective.comparable and most > 0.0 and -math.inf < slope < 0.0):
             return False
