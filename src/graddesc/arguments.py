@@ -122,10 +122,10 @@ def _require_real(name: str, values: Any, verb: str) -> None:
     if is_masked_array(values) and np.ma.is_masked(values):
         raise TypeError(f"{name} must {verb} an array of numbers, got one of which some are masked")
     try:
-        kind = np.asarray(values).dtype.kind
+        real = np.asarray(values).dtype.kind in "biufO"
     except ValueError:  # rows that differ in length
-        kind = ""
-    if not kind or kind not in "biufO":
+        real = False
+    if not real:
         raise TypeError(f"{name} must {verb} an array of numbers, got {values!r}")
 
 

@@ -191,15 +191,15 @@ class Differences:
         """Return the best step to both sides."""
         assert self._curvature is not None
         assert self._usual is not None
-        step = size * self._unit ** (1 / 3)
+        step = size * math.cbrt(self._unit)
         curvature = abs(float(self._curvature[i]))
         if not 0.0 < curvature < math.inf:
             return step
-        best = min((6.0 * rounding * size / curvature) ** (1 / 3), max(size, float(self._usual[i])))
+        best = min(math.cbrt(6.0 * rounding * size / curvature), max(size, float(self._usual[i])))
         if curvature * step**2 <= CURVED * rounding:
             return best
         # Small values are rounded by less than their precision lets fear.
-        return min(step, max(best, size * math.ulp(1.0) ** (1 / 3)))
+        return min(step, max(best, size * math.cbrt(math.ulp(1.0))))
 
     def _slope(self, x: _Vector, i: int, f: float, step: float) -> float:
         beside = x.copy()
