@@ -56,8 +56,8 @@ def main(losses):
     """Print all hashes."""
     every = masks()
     for loss, dtype, channels in itertools.product(losses, ("uint8", "uint16", "float32", "float64"), (1, 3)):
-        if loss == "texture" and dtype in ("uint16", "float64") and channels == 3:
-            continue  # it takes long under an emulator
+        if loss == "texture" and (dtype != "float32" or channels == 3):
+            continue  # it takes minutes under an emulator
         image = picture(np.dtype(dtype), channels)
         axis = -1 if channels > 1 else None
         for name, mask in every.items():
@@ -68,9 +68,11 @@ def main(losses):
         if loss != "texture":
             recipe = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image", "max_iter": 60}
             told(f"{loss} recipe", graddesc.restore(image, mask, loss=loss, **recipe))
-        told(f"{loss} threads", graddesc.restore(np.tile(image, (4, 4)), np.tile(mask, (4, 4)), loss=loss, threads=2))
-        info = graddesc.restore(image, mask, loss=loss, full_output=True, confidence=True)[1]
-        told(f"{loss} confidence", info.confidence)
+            told(
+                f"{loss} threads", graddesc.restore(np.tile(image, (4, 4)), np.tile(mask, (4, 4)), loss=loss, threads=2)
+            )
+            info = graddesc.restore(image, mask, loss=loss, full_output=True, confidence=True)[1]
+            told(f"{loss} confidence", info.confidence)
 
 
 if __name__ == "__main__":
