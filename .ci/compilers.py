@@ -166,8 +166,9 @@ MSVC = {
 
 def main(build):
     """Read every C file of a build folder as every compiler does; return the exit code."""
-    # The levels of a family are one file.
-    files = {path.name: path for path in sorted(pathlib.Path(build).rglob("*.pyx.c"))}.values()
+    files = sorted((pathlib.Path(build) / "src" / "_kernels").glob("*.c"))
+    if not files:
+        sys.exit(f"{build} holds no C of the kernels: build there first")
     failed = 0
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -192,13 +193,12 @@ def main(build):
             "-DCYTHON_FALLTHROUGH=",  # which asks clang itself what it is
         ]
         for file in files:
-            module = file.name.split(".")[0]
             for target, compiler in compilers.items():
                 result = subprocess.run([*compiler, *includes, *FLAGS, str(file)], capture_output=True, text=True)
                 if result.returncode:
                     failed += 1
                     lines = [line for line in result.stderr.splitlines() if "error" in line]
-                    print(f"{module} for {target}:", *(lines or [result.stderr])[:5], sep="\n    ")
+                    print(f"{file.stem} for {target}:", *(lines or [result.stderr])[:5], sep="\n    ")
     print(f"{len(files)} files, {len(compilers)} targets, {failed} failures")
     return int(failed > 0)
 

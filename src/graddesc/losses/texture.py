@@ -51,6 +51,9 @@ class TextureAdaptive:
     is to be preferred to "edge". Then groups of similar patches are shrunk [2]_, and what they give is taken where it
     is better still. It is the work of a few seconds for 512 x 512 pixels.
 
+    Transforms, logarithms and factorisations are NumPy's and SciPy's: the last bits differ between processors or builds
+    for which these round otherwise. The number of threads and the instruction set of our kernels change none.
+
     References
     ----------
     .. [1] A. P. Dempster, N. M. Laird, D. B. Rubin, "Maximum likelihood from incomplete data via the EM algorithm",

@@ -181,8 +181,8 @@ def restore(
         The axis that holds independent images. Each is restored as if it were alone, to the bit; `mask`, `known` and
         `ignore` are those of all, or have this axis too. Threads share the frames, unless there is a callback.
     threads : int, default 1
-        Number of threads, at most; no more than there are processors are used. The result has the same bits for every
-        number.
+        Number of threads, at most; no more are used than this process has processors: those that it is bound to, and
+        what its container is given. The result has the same bits for every number.
     callback : callable, optional
         Called after each iteration as ``callback(intermediate_result)`` with a `graddesc.result.Result` that has ``x``
         (a copy of the image as it stands), ``fun``, ``nit`` and ``step`` (None for the solver), and with `frame_axis`
