@@ -43,13 +43,16 @@ def check_levels() -> None:
             importlib.import_module(f"graddesc._kernels.{family}_{level}")
     for module in ("box", "objectives", "pool", "processor", "regions"):
         importlib.import_module(f"graddesc._kernels.{module}")
-    assert _kernels.LEVEL == config["isa"]
+    assert config["isa"] == _kernels.LEVEL
 
 
 def check_minimize() -> None:
     """The loops of Python and of C go down to the same minimum."""
     problem = problems.Rosenbrock(10)
-    for arguments in ({"fun": problem, "jac": problem.gradient}, dict(zip(("fun", "jac"), problem.compiled, strict=True))):
+    for arguments in (
+        {"fun": problem, "jac": problem.gradient},
+        dict(zip(("fun", "jac"), problem.compiled, strict=True)),
+    ):
         result = graddesc.minimize(x0=problem.start, **arguments)
         assert result.success, result.message
         assert np.abs(result.x - 1).max() < 1e-4
