@@ -309,11 +309,11 @@ cdef double broyden_tridiagonal(int n, const double *x, double *g) noexcept nogi
 
 
 cdef double listed_value(int n, double *x, void *data) noexcept nogil:
-    return (<evaluate_t *>data)[0](n, x, NULL)
+    return (<evaluate_t>data)(n, x, NULL)
 
 
 cdef void listed_gradient(int n, double *x, double *gradient, void *data) noexcept nogil:
-    (<evaluate_t *>data)[0](n, x, gradient)
+    (<evaluate_t>data)(n, x, gradient)
 
 
 cdef double quadratic_value(int n, double *x, void *data) noexcept nogil:
@@ -344,61 +344,33 @@ cdef void quadratic_gradient(int n, double *x, double *gradient, void *data) noe
 
 cdef const char *VALUE = "double (int, double *, void *)"
 cdef const char *GRADIENT = "void (int, double *, double *, void *)"
-# Written once, by the loop below, and read by listed_value and listed_gradient.
-cdef evaluate_t[23] FUNCTIONS
 
-FUNCTIONS = [
-    rosenbrock,
-    extended_rosenbrock,
-    beale,
-    booth,
-    himmelblau,
-    three_hump_camel,
-    styblinski_tang,
-    dixon_price,
-    freudenstein_roth,
-    brown_badly_scaled,
-    powell_badly_scaled,
-    powell_singular,
-    wood,
-    helical_valley,
-    jennrich_sampson,
-    gaussian,
-    box_3d,
-    kowalik_osborne,
-    brown_dennis,
-    penalty_i,
-    variably_dimensioned,
-    trigonometric,
-    broyden_tridiagonal,
-]
-
-# The order of FUNCTIONS, by the names of the classes.
-_NAMES = (
-    "Rosenbrock",
-    "ExtendedRosenbrock",
-    "Beale",
-    "Booth",
-    "Himmelblau",
-    "ThreeHumpCamel",
-    "StyblinskiTang",
-    "DixonPrice",
-    "FreudensteinRoth",
-    "BrownBadlyScaled",
-    "PowellBadlyScaled",
-    "PowellSingular",
-    "Wood",
-    "HelicalValley",
-    "JennrichSampson",
-    "Gaussian",
-    "Box3D",
-    "KowalikOsborne",
-    "BrownDennis",
-    "PenaltyI",
-    "VariablyDimensioned",
-    "Trigonometric",
-    "BroydenTridiagonal",
-)
+# The functions by the names of their classes in graddesc.problems, as addresses: Python keeps no C function.
+_FUNCTIONS = {
+    "Rosenbrock": <size_t>rosenbrock,
+    "ExtendedRosenbrock": <size_t>extended_rosenbrock,
+    "Beale": <size_t>beale,
+    "Booth": <size_t>booth,
+    "Himmelblau": <size_t>himmelblau,
+    "ThreeHumpCamel": <size_t>three_hump_camel,
+    "StyblinskiTang": <size_t>styblinski_tang,
+    "DixonPrice": <size_t>dixon_price,
+    "FreudensteinRoth": <size_t>freudenstein_roth,
+    "BrownBadlyScaled": <size_t>brown_badly_scaled,
+    "PowellBadlyScaled": <size_t>powell_badly_scaled,
+    "PowellSingular": <size_t>powell_singular,
+    "Wood": <size_t>wood,
+    "HelicalValley": <size_t>helical_valley,
+    "JennrichSampson": <size_t>jennrich_sampson,
+    "Gaussian": <size_t>gaussian,
+    "Box3D": <size_t>box_3d,
+    "KowalikOsborne": <size_t>kowalik_osborne,
+    "BrownDennis": <size_t>brown_dennis,
+    "PenaltyI": <size_t>penalty_i,
+    "VariablyDimensioned": <size_t>variably_dimensioned,
+    "Trigonometric": <size_t>trigonometric,
+    "BroydenTridiagonal": <size_t>broyden_tridiagonal,
+}
 
 
 def listed(name):
@@ -406,7 +378,7 @@ def listed(name):
     return (
         PyCapsule_New(<void *>listed_value, VALUE, NULL),
         PyCapsule_New(<void *>listed_gradient, GRADIENT, NULL),
-        PyCapsule_New(<void *>&FUNCTIONS[_NAMES.index(name)], NULL, NULL),
+        PyCapsule_New(<void *><size_t>_FUNCTIONS[name], NULL, NULL),
     )
 
 
