@@ -1,9 +1,6 @@
 import importlib
 import os
 
-# The matrices are small. CI tests several interpreters at a time, and BLAS's threads wait for each other in loops.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import hypothesis
 import numpy as np
 import pytest

@@ -139,6 +139,7 @@ def test_an_interrupt_at_any_import_comes_out():
     code = """
 import os, signal, sys
 import numpy
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
 parent = os.getpid()
 ends = []
 

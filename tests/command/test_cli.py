@@ -555,6 +555,7 @@ sys.exit(main())
 AT_ANY_IMPORT = """
 import builtins, os, signal, sys
 from graddesc.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
 parent = os.getpid()
 real = builtins.__import__
 ends = []
