@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+pytestmark = pytest.mark.once
+
 _spec = importlib.util.spec_from_file_location("cute", Path(__file__).parents[2] / "bench" / "cute.py")
 cute = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cute)
