@@ -306,18 +306,6 @@ def test_examples_run(name):
     assert runner.failures == 0
 
 
-def test_python_of_the_readme_runs_as_it_stands(capsys):
-    readme = pathlib.Path(__file__).parents[1] / "README.md"
-    blocks = re.findall(r"^```python\n(.*?)^```", readme.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    names = {}
-    for block in blocks:
-        exec(compile(block, readme, "exec"), names)
-    assert len(blocks) == 3
-    assert "have settled" in capsys.readouterr().out
-    assert names["result"].success
-    assert names["restored"].shape == names["image"].shape == (128, 128)
-
-
 def public_callables():
     """The functions and classes that the package offers, but for exceptions, which take a message."""
     for name in graddesc.__all__:

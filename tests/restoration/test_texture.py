@@ -274,50 +274,6 @@ def test_power_law_has_mean_one(side):
     assert law[0, 0] == law.max()
 
 
-@pytest.mark.once
-class TestPatches:
-    def grid(self, rows, cols):
-        return np.array([0, 3, rows - 12], np.int32), np.array([0, 5, 9, cols - 12], np.int32)
-
-    @pytest.mark.parametrize("shape", [(1, 40, 50), (3, 30, 33), (1, 15, 21)])
-    def test_match_finds_the_nearest(self, shape):
-        image = np.random.default_rng(0).random(shape).astype(np.float32)
-        image[:, :, 1:] += image[:, :, :-1]
-        tops, lefts = self.grid(*shape[1:])
-        distances = np.empty((3, 4, 8), np.float32)
-        places = np.empty((3, 4, 8), np.int32)
-        texture._patches.match(image, tops, lefts, 10, 1, np.empty((1, 2 * shape[2]), np.float32), distances, places)
-        for i, top in enumerate(tops):
-            for j, left in enumerate(lefts):
-                assert_allclose(
-                    distances[i, j], reference.similar_patches(image, top, left, 12, 8, 10), rtol=1e-4, atol=1e-5
-                )
-                assert places[i, j, 0] == top * shape[2] + left
-                assert len(set(places[i, j])) == 8
-
-    @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.5])
-    def test_shrink_is_that_of_the_slow_twin(self, threshold):
-        image = np.random.default_rng(0).random((40, 50)).astype(np.float32)
-        places = np.random.default_rng(1).integers(0, 28, (5, 7, 8)) * 50 + 13
-        side, _, floats = texture._patches.layout()
-        outputs = np.zeros((2, *image.shape), np.float32)
-        texture._patches.shrink(
-            image, places.astype(np.int32), 5, threshold, 1, np.empty((1, floats), np.float32), *outputs
-        )
-        assert_allclose(outputs, reference.shrink(image, places, side, threshold), atol=1e-4)
-
-    def test_levels_and_threads_give_the_same_bits(self, monkeypatch):
-        image = np.random.default_rng(0).random((1, 300, 90)).astype(np.float32)
-        results = []
-        for level in _kernels.AVAILABLE:
-            use_level(level, monkeypatch)
-            for threads in (1, 2, 5):
-                rng = np.random.default_rng(0)
-                results.append(list(texture._polish(image, lambda x: x, 4, rng, threads, never))[-1])
-        for result in results[1:]:
-            assert_array_equal(result, results[0])
-
-
 EVEN = (0.5, 0, 0, 0), (0.2, 0.1, 0.1, 0.1)
 
 
@@ -415,47 +371,6 @@ class TestGate:
         gate = texture.Gate(flat, flat + 0.1, flat, corrupt(x.shape[1:]), (0.2, 0, 0, 0), (0.3, 0.1, 0.1, 0.1), never)
         assert 0.2 < gate._coefficients[0] < 1.01
         assert_allclose(gate._coefficients[1:], 0, atol=1e-5)
-
-
-class TestLoss:
-    @pytest.mark.parametrize("shape", [(40, 37), (24, 24), (9, 30), (1, 5), (1, 1)], ids=str)
-    def test_gradient_is_the_difference_quotient_of_the_value(self, shape):
-        x, loss, h = np.random.default_rng(0).random(shape), losses.TextureAdaptive(noise=0.1), 1e-4
-        gradient = loss.gradient(x)
-        for i, j in [(0, 0), (shape[0] - 1, shape[1] // 2), (shape[0] // 2, shape[1] - 1)]:
-            quotient = 0.0
-            for offset, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
-                moved = x.copy()
-                moved[i, j] += offset * h
-                quotient += weight * loss.value(moved) / (12 * h)
-            assert_allclose(gradient[i, j], quotient, rtol=1e-6, atol=1e-6)
-
-    def test_values_by_hand(self):
-        loss = losses.TextureAdaptive(noise=0.5)
-        assert loss.value(np.full((30, 30), 0.4)) == pytest.approx(0, abs=1e-20)
-        # Two pixels, of one window: 1 and -1 about their mean, with the taper 1/2 at each.
-        x = np.array([[0.0, 2.0], [0.0, 2.0]])
-        k = 2 * np.pi * np.arange(32) / 32
-        power = 0.5 * np.outer(np.abs(1 + np.exp(-1j * k)) ** 2, np.abs(1 - np.exp(-1j * k)) ** 2) / 2
-        assert_allclose(loss.value(x), np.log1p(power / 0.25).sum() / 2)
-
-    def test_out_and_dtypes(self, dtype):
-        loss, x = losses.TextureAdaptive(), stripes(30, 31).astype(dtype)
-        out = np.full((31, 30), np.nan, dtype).T
-        value, gradient = loss.value_and_gradient(x, out)
-        assert gradient is out
-        assert value == loss.value(x)
-        assert_array_equal(out, loss.gradient(x))
-
-    def test_parameters_are_checked(self):
-        with pytest.raises(ValueError, match="noise must be a finite number of at least 1e-15, got 0"):
-            losses.TextureAdaptive(noise=0)
-        with pytest.raises(TypeError, match="edge must be an EdgeAligned, got 'edge'"):
-            losses.TextureAdaptive(edge="edge")
-        with pytest.raises(TypeError, match=r"seed must be an integer, got 0\.5"):
-            losses.TextureAdaptive(seed=0.5)
-        with pytest.raises(ValueError, match="seed must not be negative, got -1"):
-            losses.TextureAdaptive(seed=-1)
 
 
 def held_out(known):
