@@ -3,11 +3,13 @@
 import functools
 import inspect
 
+import pytest
+
 
 def each(names, values):
     """Run a test once for each value of an argument, or of some: pytest.mark.parametrize, but one test in all.
 
-    Fixtures are shared: a test that changes what one gives, or that skips, is for parametrize.
+    Fixtures are shared: a test that changes what one gives is for parametrize. No case may skip: others would not run.
     """
     names = [name.strip() for name in names.split(",")]
     values = list(values)
@@ -21,6 +23,8 @@ def each(names, values):
                 case = dict(zip(names, value if len(names) > 1 else (value,), strict=True))
                 try:
                     test(*args, **others, **case)
+                except pytest.skip.Exception as skipped:
+                    raise AssertionError(f"the case {case} skips those after it") from skipped
                 except BaseException as error:
                     error.add_note("in the case of " + ", ".join(f"{name} = {given!r}" for name, given in case.items()))
                     raise
