@@ -859,6 +859,16 @@ def test_schedules_may_be_shortened_now_and_then():
     assert (result.history.step[::2] < 1e4).all()
 
 
+def test_twenty_steps_in_a_row_that_are_shortened_end_the_run():
+    def f(x):
+        return float(x[0] ** 2) if abs(x[0]) < 5.0 else math.nan
+
+    for whole, nit in ((None, 19), (18, 38), (19, 39), (20, 19)):  # the twentieth is not taken
+        result = minimize(f, [1.0], jac=lambda x: 2.0 * x, step=lambda k, at=whole: 1e-3 if k == at else 1e4, tol=0.0)
+        assert (result.status, result.nit) == (3, nit)
+        assert "not finite 20 times in a row" in result.message
+
+
 def test_schedules_follow_the_plain_recipe_with_clipping():
     step = InverseTime(0.05, floor=0.01)
     x = np.array([0.0, 1.0])

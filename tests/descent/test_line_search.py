@@ -180,12 +180,35 @@ def test_barzilai_borwein_stays_below_the_highest_recent_value(problem, formula,
 )
 def test_barzilai_borwein_steps_by_the_formula(formula, expected):
     # On a convex quadratic, with a memory that never runs out, hardly any step is shortened.
-    problem = Quadratic(np.diag([1.0, 3.0, 10.0]), start=[1.0, 1.0, 1.0])
-    steps, _ = run(problem, BarzilaiBorwein(formula, memory=1000), maxiter=12)
-    for k in range(1, len(steps)):
-        s = steps[k][0] - steps[k - 1][0]
-        y = steps[k][2] - steps[k - 1][2]
-        assert steps[k][4].alpha == pytest.approx(expected(s.dot(s), s.dot(y), y.dot(y), k), rel=1e-9)
+    cosines = []
+    for start in np.random.default_rng(0).standard_normal((30, 3)):
+        problem = Quadratic(np.diag([1.0, 3.0, 10.0]), start=start)
+        steps, _ = run(problem, BarzilaiBorwein(formula, memory=1000), maxiter=12)
+        for k in range(1, len(steps)):
+            s = steps[k][0] - steps[k - 1][0]
+            y = steps[k][2] - steps[k - 1][2]
+            ss, sy, yy = s.dot(s), s.dot(y), y.dot(y)
+            assert steps[k][4].alpha == pytest.approx(expected(ss, sy, yy, k), rel=1e-9)
+            cosines.append(sy**2 / (ss * yy))
+    if formula == "adaptive":  # on both sides of where it turns from one to the other
+        assert any(0.45 < cosine < 0.5 for cosine in cosines)
+        assert any(0.5 < cosine < 0.55 for cosine in cosines)
+
+
+@pytest.mark.parametrize("formula", ["long", "short", "alternating", "adaptive"])
+def test_barzilai_borwein_where_the_gradient_turns_by_a_right_angle(formula):
+    # From (0, 2) the product of two variables has no curvature along its gradient: s.y = 0, and s.s = y.y.
+    class Saddle:
+        start = np.array([0.0, 2.0])
+
+        def __call__(self, x):
+            return float(x[0] * x[1])
+
+        def gradient(self, x):
+            return x[::-1].copy()
+
+    _, (_, _, _, _, alphas, _) = looks(Saddle(), BarzilaiBorwein(formula), 2)
+    assert alphas[0] == pytest.approx(1.0, rel=1e-14)
 
 
 def test_barzilai_borwein_does_not_look_at_what_a_bound_holds():
@@ -585,6 +608,13 @@ def test_strong_wolfe_takes_no_step_that_rises_beyond_rounding(rise):
         f, [0.0], jac=lambda x: np.where(x == 0.0, 1e-9, 0.0), step=StrongWolfe(), bounds=Bounds(-1e-7, 1), tol=1e-12
     )
     assert result.status == (0 if rise == 1.0 else 2)
+
+
+@pytest.mark.parametrize("search", [Backtracking(), StrongWolfe(), HagerZhang(), BarzilaiBorwein()], ids=name)
+def test_a_step_that_a_projection_turns_against_the_gradient_is_not_accepted(search):
+    # Down to -alpha it would go, and is sent to alpha, uphill by the gradient; the value, which falls, is not asked.
+    result = minimize(lambda x: float(-10.0 * x[0]), [0.0], jac=lambda x: np.ones(1), step=search, projection=np.abs)
+    assert (result.status, result.nit) == (2, 0)
 
 
 # The interval steps of W. W. Hager and H. Zhang, SIAM Journal on Optimization 16 (2005) 170-192,
