@@ -115,6 +115,9 @@ html_static_path = ["_static"]
 html_css_files = ["graddesc.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_sidebars = {
+    page: [] for page in ("index", "benchmarks", "contributing")
+}  # one page each
 html_theme_options = {
     "logo": {"text": "graddesc"},
     "navbar_align": "left",
