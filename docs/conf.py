@@ -57,6 +57,7 @@ nitpick_ignore_regex = [
     (".*", r"(scipy|numpy|matplotlib|skimage|xarray|pandas|PIL)\..*")
 ]
 default_role = "autolink"
+smartquotes_action = "q"  # options begin with two hyphens
 add_module_names = False
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 
