@@ -167,8 +167,8 @@ figure.set_size_inches(6.5, 3.6)
 figure.axes[0].set_xscale("log")
 
 # %%
-# The loss is lower than after 500 steps, and the picture is not better. The solver has done what
-# this loss can do. For more it takes another loss.
+# Some twenty iterations reach the loss of 500 steps, and the picture is no better: this loss can do
+# no more. It takes another one.
 #
 # A better loss
 # -------------
