@@ -33,14 +33,17 @@ class CommandHelp(SphinxDirective):
             parser = _subparsers(parser)[name]
         usage = parser.format_usage()
         made = [
-            nodes.literal_block(usage, usage.removeprefix("usage: "), language="none")
+            nodes.literal_block(
+                usage, usage.removeprefix("usage: "), language="none"
+            )
         ]
         formatter = parser._get_formatter()
         items = nodes.definition_list()
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 pairs = [
-                    (choice.dest, choice.help) for choice in action._choices_actions
+                    (choice.dest, choice.help)
+                    for choice in action._choices_actions
                 ]
             elif action.help is argparse.SUPPRESS or isinstance(
                 action, argparse._HelpAction

@@ -12,7 +12,9 @@ def _converted(node, as_block):
     try:
         return tex2mathml(node.astext(), as_block=as_block)
     except MathError as error:
-        logger.warning("%s in the formula %s", error, node.astext(), location=node)
+        logger.warning(
+            "%s in the formula %s", error, node.astext(), location=node
+        )
         return ""
 
 

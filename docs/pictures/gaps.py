@@ -9,7 +9,8 @@ import graddesc
 picture = data.camera()[40:232, 150:342]
 y, x = np.mgrid[:192, :192]
 masks = {
-    "scratches": (np.abs((x + 2 * y) % 61 - 30) < 2) | (np.abs(x - 3 * y + 100) < 4),
+    "scratches": (np.abs((x + 2 * y) % 61 - 30) < 2)
+    | (np.abs(x - 3 * y + 100) < 4),
     "squares": ((x // 14) % 4 == 1) & ((y // 14) % 4 == 1),
     "one hole": (np.abs(x - 78) < 24) & (np.abs(y - 66) < 24),
 }

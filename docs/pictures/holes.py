@@ -15,7 +15,9 @@ for loss, marker in zip(["harmonic", "biharmonic", "tv", "edge"], "osD^"):
     for side in sides:
         squares = 0.0
         for down, right in [(0, 0), (0, side), (side, 0), (side, side)]:
-            hole = ((y + down) % (2 * side) < side) & ((x + right) % (2 * side) < side)
+            hole = ((y + down) % (2 * side) < side) & (
+                (x + right) % (2 * side) < side
+            )
             filled = graddesc.restore(picture, hole, loss=loss)
             squares += np.sum((filled - picture)[hole] ** 2)
         errors.append(np.sqrt(squares / picture.size) / picture.std())

@@ -29,7 +29,9 @@ for top, bottom, (name, picture) in zip(axes[0::2], axes[1::2], pictures.items()
     for image, profile, loss in zip(top[1:], bottom[1:], losses):
         filled = graddesc.restore(picture, hole, loss=loss)
         image.imshow(filled, cmap="gray", vmin=0, vmax=1)
-        image.axhline(n // 2 - 6, color="tab:orange", linestyle="--", linewidth=0.8)
+        image.axhline(
+            n // 2 - 6, color="tab:orange", linestyle="--", linewidth=0.8
+        )
         image.set_title(loss)
         row = n // 2 - 6
         profile.plot(picture[row], color="0.6", linewidth=1)

@@ -26,7 +26,9 @@ for top, bottom, (name, image) in zip(*axes, shown.items()):
     top.imshow(image, cmap="gray", vmin=picture.min(), vmax=picture.max())
     top.set_title(name if image is picture else f"{name}, {psnr(image):.1f} dB")
     part = image[40:88, 40:88]
-    spectrum = np.abs(np.fft.fftshift(np.fft.fft2(window * (part - part.mean())))) ** 2
+    spectrum = (
+        np.abs(np.fft.fftshift(np.fft.fft2(window * (part - part.mean())))) ** 2
+    )
     bottom.imshow(np.log10(spectrum + 1e-3), cmap="magma", vmin=-2, vmax=2)
 axes[1, 0].set_title("power spectra of a window", fontsize=10)
 for axis in axes.flat:

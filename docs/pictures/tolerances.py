@@ -23,7 +23,9 @@ masks = {
 def d(n):
     """The differences of n neighbours, as a matrix."""
     ones = np.ones(n - 1)
-    return scipy.sparse.diags_array([-ones, ones], offsets=[0, 1], shape=(n - 1, n))
+    return scipy.sparse.diags_array(
+        [-ones, ones], offsets=[0, 1], shape=(n - 1, n)
+    )
 
 
 D = scipy.sparse.vstack(
@@ -38,7 +40,9 @@ tols = np.array([1, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003])
 for (name, mask), marker in zip(masks.items(), "osD^"):
     u, k = np.flatnonzero(mask), np.flatnonzero(~mask)
     exact = picture.ravel().copy()
-    exact[u] = scipy.sparse.linalg.spsolve(A[u][:, u].tocsc(), -A[u][:, k] @ exact[k])
+    exact[u] = scipy.sparse.linalg.spsolve(
+        A[u][:, u].tocsc(), -A[u][:, k] @ exact[k]
+    )
     touched = np.abs(D) @ mask.ravel() > 0
     contrast = np.sqrt(np.mean((D @ exact)[touched] ** 2))
     found = []

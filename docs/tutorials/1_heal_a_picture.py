@@ -192,7 +192,9 @@ assert (restored[~mask] == corrupt[~mask]).all()
 # what it was given: here bytes, with channels that are weighed together.
 
 photograph = graddesc.samples.ginkgo(192)
-colour, mask = graddesc.masks.corrupt(photograph, missing=0.9, rng=0, channel_axis=-1)
+colour, mask = graddesc.masks.corrupt(
+    photograph, missing=0.9, rng=0, channel_axis=-1
+)
 restored = graddesc.restore(colour, mask, channel_axis=-1)
 print(restored.dtype, restored.shape)
 

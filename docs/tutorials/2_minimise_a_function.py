@@ -122,7 +122,9 @@ print(f"{steepest.nit} iterations, {steepest.nfev} values: {steepest.x}")
 # Twelve thousand iterations. The right picture is a part of the valley floor, enlarged: each step
 # crosses the valley, and what it gains along it is little.
 
-figure, (whole, enlarged) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+figure, (whole, enlarged) = plt.subplots(
+    1, 2, figsize=(9.6, 4.2), layout="constrained"
+)
 plots.contour_path(valley, steepest, window=((-5, 5), (-5, 5)), axes=whole)
 corner, levels = ((0.47, 0.53), (0.215, 0.275)), np.arange(0.22, 0.44, 0.02)
 plots.contour_path(
@@ -175,14 +177,18 @@ for name, direction in directions.items():
         maxiter=20_000,
         history=True,
     )
-runs["L-BFGS"] = graddesc.minimize(valley, start, jac=valley.gradient, history=True)
+runs["L-BFGS"] = graddesc.minimize(
+    valley, start, jac=valley.gradient, history=True
+)
 
 print(f"{'':20} iterations  values  gradients    value")
 for name, run in runs.items():
     print(f"{name:20} {run.nit:10} {run.nfev:7} {run.njev:10}  {run.fun:.1e}")
 
 # %%
-figure, (paths, losses) = plt.subplots(1, 2, figsize=(10.5, 4.6), layout="constrained")
+figure, (paths, losses) = plt.subplots(
+    1, 2, figsize=(10.5, 4.6), layout="constrained"
+)
 plots.contour_path(valley, runs, axes=paths)
 plots.loss_history(runs, axes=losses)
 losses.set(xscale="symlog", xlim=(0, None))
