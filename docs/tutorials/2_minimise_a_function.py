@@ -83,7 +83,7 @@ from scipy.optimize import minimize_scalar
 x, path = start, [start]
 while np.abs(Df(x)).max() >= 1e-5:
     g = Df(x)
-    x = x - minimize_scalar(lambda alpha: f(x - alpha * g)).x * g  # noqa: B023
+    x = x - minimize_scalar(lambda alpha: f(x - alpha * g)).x * g
     path.append(x)
 print(f"{len(path) - 1} steps to {x}, value {f(x):.12f}")
 
