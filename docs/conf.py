@@ -28,6 +28,7 @@ extensions = [
     "sphinx_copybutton",
     "mathml",  # _ext: formulas that need no script
     "command_help",  # _ext: the help of the command graddesc
+    "heal",  # _ext: the sample and the wheel of the page that heals photographs
     "public_names",  # _ext: every public name has an entry in the reference
 ]
 
