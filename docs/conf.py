@@ -114,11 +114,13 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "graddesc"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}  # dark or light as the reader's system is
 html_css_files = ["graddesc.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {
-    page: [] for page in ("index", "benchmarks", "contributing")
+    page: [] for page in ("index", "benchmarks", "contributing", "heal")
 }  # one page each
 html_theme_options = {
     "logo": {"text": "graddesc"},

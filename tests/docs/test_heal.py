@@ -1,4 +1,4 @@
-"""The page that heals photographs: its script in a browser with a stand-in for its worker, and what that worker runs."""
+"""The page that heals photographs: its script, in a browser with a stand-in for its worker, and what the worker runs."""
 
 import contextlib
 import functools
