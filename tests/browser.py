@@ -30,13 +30,23 @@ class Page:
         self.errors = []
         target = self._do("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._do("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self._do("Emulation.setDeviceMetricsOverride", **size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._do("Emulation.setEmulatedMedia", features=[scheme])
+        self.resize(width, height)
+        self.prefer(dark=dark)
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self._do(f"{domain}.enable")
         self.open(address)
+
+    def resize(self, width, height):
+        """Give the window a size."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._do("Emulation.setDeviceMetricsOverride", **size)
+
+    def prefer(self, *, dark):
+        """Say which colours the reader prefers."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._do("Emulation.setEmulatedMedia", features=[scheme])
+        # Scripts hear of it with the next frame.
+        self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def open(self, address):
         """Show another address."""
@@ -118,7 +128,8 @@ class Page:
                 const scrolls = (element) => {
                     for (let box = element.parentElement; box && box !== document.body; box = box.parentElement) {
                         if (["auto", "scroll"].includes(getComputedStyle(box).overflowX)
-                            && box.getBoundingClientRect().right <= width + 1) return true;
+                            && box.getBoundingClientRect().right <= width + 1
+                            && !box.querySelector("h1")) return true;  // not the page as a whole
                     }
                     return false;
                 };

@@ -1,18 +1,15 @@
-"""The page that heals photographs: its script, in a browser with a stand-in for its worker, and what the worker runs."""
+"""The page that heals photographs: its script, in a browser with a stand-in for its worker; what the worker runs."""
 
-import contextlib
-import functools
-import http.server
 import importlib.util
 import pathlib
 import re
 import shutil
-import threading
 
 import browser
 import numpy as np
 import pytest
 from PIL import Image
+from serving import served
 
 import graddesc
 
@@ -41,27 +38,6 @@ self.onmessage = ({ data }) => {
 """
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}  # noqa: RUF012
-
-    def log_message(self, *_):
-        pass
-
-
-@contextlib.contextmanager
-def served(folder):
-    """Serve a folder; give its address."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """The page without the site around it, and with the stand-in."""
@@ -70,7 +46,7 @@ def address(tmp_path_factory):
     body = re.search(r"```\{raw\} html\n(.*?)```", page, re.DOTALL)[1]
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     head += '<link rel="icon" href="data:,"><title>Heal</title>'
-    (folder / "heal.html").write_text(f"{head}<body>{body}</body></html>", encoding="utf-8")
+    (folder / "heal.html").write_text(f"{head}<body><h1>Heal</h1>{body}</body></html>", encoding="utf-8")
     shutil.copytree(DOCS / "_static" / "heal", folder / "_static" / "heal")
     (folder / "_static" / "heal" / "worker.js").write_text(STAND_IN)
     Image.fromarray(graddesc.samples.ginkgo(512)).save(folder / "_static" / "heal" / "ginkgo.png")
