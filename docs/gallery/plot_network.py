@@ -43,23 +43,13 @@ methods = {
     "Adam": (graddesc.Constant(0.05), graddesc.Adam()),
     "L-BFGS": (graddesc.StrongWolfe(), graddesc.LBFGS()),
 }
-results, evaluated = {}, {}
-for name, (step, direction) in methods.items():
-    losses = evaluated[name] = []
-
-    def objective(parameters, losses=losses):
-        loss, gradient = network(parameters)
-        losses.append(loss)
-        return loss, gradient
-
-    settings = {
-        "step": step,
-        "direction": direction,
-        "maxiter": 400,
-        "tol": 1e-6,
-        "history": True,
-    }
-    results[name] = graddesc.minimize(objective, start, jac=True, **settings)
+settings = {"jac": True, "maxiter": 400, "tol": 1e-6, "history": True}
+results = {
+    name: graddesc.minimize(
+        network, start, step=step, direction=direction, **settings
+    )
+    for name, (step, direction) in methods.items()
+}
 
 
 def share_right(parameters):
@@ -99,14 +89,11 @@ for ax, iteration in zip(axes.flat, iterations, strict=False):
     ax.set_axis_off()
 
 ax = axes[1, 2]
-for (name, losses), look in zip(
-    evaluated.items(), ("#009E73--", "#0072B2-.", "#D55E00-"), strict=True
-):
-    least = np.minimum.accumulate(losses)
-    ax.plot(
-        np.arange(1, len(least) + 1), least, look[7:], color=look[:7], label=name
-    )
-ax.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="least loss")
+looks = ("#009E73--", "#0072B2-.", "#D55E00-")
+for (name, result), look in zip(results.items(), looks, strict=True):
+    history = result.history
+    ax.plot(history.nfev, history.fun, look[7:], color=look[:7], label=name)
+ax.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="loss")
 ax.set(yticks=(0.1, 0.2, 0.4, 0.7), yticklabels=(0.1, 0.2, 0.4, 0.7))
 ax.minorticks_off()
 ax.yaxis.tick_right()

@@ -36,8 +36,7 @@ start = np.zeros(12)
 minimum = graddesc.minimize(loss_and_gradient, start, jac=True, tol=1e-12).fun
 
 # %%
-# Each run is a step and a direction. One over the greatest curvature is a constant step that never climbs. Each loss
-# that is evaluated is kept, to count them.
+# Each run is a step and a direction. One over the greatest curvature is a constant step that never climbs.
 
 greatest = np.linalg.norm(features, 2) ** 2 / (4 * len(labels)) + 2e-4
 steepest = directions.Steepest()
@@ -55,31 +54,21 @@ runs = {
     ),
     "L-BFGS": (line_search.StrongWolfe(), directions.LBFGS()),
 }
-results, evaluated = {}, {}
-for name, (step, direction) in runs.items():
-    losses = evaluated[name] = []
-
-    def objective(weights, losses=losses):
-        loss, gradient = loss_and_gradient(weights)
-        losses.append(loss)
-        return loss, gradient
-
-    settings = {
-        "step": step,
-        "direction": direction,
-        "maxiter": 300,
-        "tol": 1e-8,
-        "history": True,
-    }
-    results[name] = graddesc.minimize(objective, start, jac=True, **settings)
+settings = {"jac": True, "maxiter": 300, "tol": 1e-8, "history": True}
+results = {
+    name: graddesc.minimize(
+        loss_and_gradient, start, step=step, direction=direction, **settings
+    )
+    for name, (step, direction) in runs.items()
+}
 
 print(f"{'':24}{'iterations':>10}{'evaluations':>13}{'loss - minimum':>16}")
 for name, result in results.items():
     print(f"{name:24}{result.nit:10}{result.nfev:13}{result.fun - minimum:16.1e}")
 
 # %%
-# An iteration of a search costs more evaluations than one of a schedule. So the panel on the right shows the least
-# loss after so many evaluations.
+# An iteration of a search costs more evaluations than one of a schedule. So the panel on the right counts
+# evaluations.
 
 groups = {
     "schedules": list(runs)[:3],
@@ -106,13 +95,10 @@ figure, (by_iteration, by_evaluation) = plt.subplots(
 for group, names in groups.items():
     for name in names:
         look = {"color": colours[name], "linestyle": styles[group], "label": name}
-        by_iteration.plot(
-            np.maximum(results[name].history.fun - minimum, 1e-16), **look
-        )
-        by_evaluation.plot(
-            np.maximum(np.minimum.accumulate(evaluated[name]) - minimum, 1e-16),
-            **look,
-        )
+        history = results[name].history
+        above = np.maximum(history.fun - minimum, 1e-16)
+        by_iteration.plot(above, **look)
+        by_evaluation.plot(history.nfev, above, **look)
 by_iteration.set(
     xlabel="iteration",
     ylabel="loss above the minimum",

@@ -1,9 +1,13 @@
 """The page that heals photographs: its script, in a browser with a stand-in for its worker; what the worker runs."""
 
+import hashlib
 import importlib.util
+import json
+import os
 import pathlib
 import re
 import shutil
+import zipfile
 
 import browser
 import numpy as np
@@ -38,15 +42,20 @@ self.onmessage = ({ data }) => {
 """
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """The page without the site around it, and with the stand-in."""
-    folder = tmp_path_factory.mktemp("site")
+def write_page(folder):
+    """The page without the site around it."""
     page = (DOCS / "heal.md").read_text(encoding="utf-8")
     body = re.search(r"```\{raw\} html\n(.*?)```", page, re.DOTALL)[1]
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     head += '<link rel="icon" href="data:,"><title>Heal</title>'
     (folder / "heal.html").write_text(f"{head}<body><h1>Heal</h1>{body}</body></html>", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The page without the site around it, and with the stand-in."""
+    folder = tmp_path_factory.mktemp("site")
+    write_page(folder)
     shutil.copytree(DOCS / "_static" / "heal", folder / "_static" / "heal")
     (folder / "_static" / "heal" / "worker.js").write_text(STAND_IN)
     Image.fromarray(graddesc.samples.ginkgo(512)).save(folder / "_static" / "heal" / "ginkgo.png")
@@ -244,6 +253,74 @@ class TestPage:
         assert not [role for role, name in names if not name], names
         assert {role for role, _ in names} >= {"button", "combobox", "radio", "slider"}
         assert page.errors == []
+
+
+# What stands in for NumPy and heal.py where the worker itself is tested: NumPy for Pyodide is not in the npm package.
+STUB = """
+import numpy
+from graddesc import told
+
+def heal(pixels, missing, rows, cols, loss, show):
+    assert loss == "edge" and len(missing) == rows * cols, "the task is not as it should be"
+    for iteration, value in enumerate((50, 100), 1):
+        show(iteration, filled(pixels, missing, value))
+    if told == "fault":
+        raise ValueError("Something is wrong.")
+    return filled(pixels, missing, 160), 0.25, told
+
+def filled(pixels, missing, value):
+    picture = bytearray(memoryview(pixels))
+    for pixel, flag in enumerate(memoryview(missing)):
+        if flag:
+            picture[3 * pixel : 3 * pixel + 3] = bytes((value,)) * 3
+    return memoryview(picture).cast("B", (len(missing), 3))
+"""
+
+
+def write_wheel(path, module, text):
+    """A wheel of one module."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{module}/__init__.py", text)
+        archive.writestr(f"{module}-1.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n")
+        archive.writestr(f"{module}-1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+
+
+@needs_browser
+@pytest.mark.skipif("GRADDESC_PYODIDE" not in os.environ, reason="GRADDESC_PYODIDE names no folder of Pyodide")
+@pytest.mark.parametrize("says", ["It has settled.", "fault", None])
+def test_the_worker_in_pyodide(opened, tmp_path, says):
+    folder = tmp_path / "_static" / "heal"
+    shutil.copytree(DOCS / "_static" / "heal", folder)
+    shutil.copytree(os.environ["GRADDESC_PYODIDE"], tmp_path / "pyodide")
+    (folder / "heal.py").write_text(STUB)
+    if says is not None:
+        write_wheel(folder / "graddesc.whl", "graddesc", f"told = {says!r}")
+    numpy_wheel = tmp_path / "pyodide" / "numpy-1-py3-none-any.whl"
+    write_wheel(numpy_wheel, "numpy", "")
+    lock = json.loads((tmp_path / "pyodide" / "pyodide-lock.json").read_text())
+    entry = lock["packages"]["numpy"] | {"version": "1", "file_name": numpy_wheel.name}
+    entry["sha256"] = hashlib.sha256(numpy_wheel.read_bytes()).hexdigest()
+    lock["packages"] = {"numpy": entry}
+    (tmp_path / "pyodide" / "pyodide-lock.json").write_text(json.dumps(lock))
+    Image.fromarray(graddesc.samples.ginkgo(64)).save(folder / "ginkgo.png")
+    write_page(tmp_path)
+    with served(tmp_path) as root:
+        page = opened(f"{root}/heal.html", 1000, 900)
+        page.evaluate("document.querySelector('#heal').dataset.pyodide = new URL('pyodide/', document.baseURI).href")
+        take_sample(page)
+        noise = np.isin(pixels(page), (0, 255)).all(axis=-1)
+        page.click('[data-part="run"]')
+        page.wait_until("!document.querySelector('[data-part=run]').disabled", 120)
+        if says == "It has settled.":
+            assert says in told(page)
+            page.evaluate("document.querySelector('[data-part=split]').focus()")
+            page.press("Home", 36)
+            healed = pixels(page)
+            assert (healed[noise] == 160).all()
+            assert (healed[~noise] != 160).any()
+        else:
+            wanted = "Something is wrong." if says else "This copy of the site was built without graddesc for browsers."
+            assert told(page) == wanted
 
 
 @pytest.fixture(scope="module")

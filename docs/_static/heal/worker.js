@@ -4,7 +4,7 @@
 // folder and the pixels are RGB. It answers { kind: "status", text }, { kind: "picture", iteration, pixels } while the
 // picture heals, and { kind: "done", pixels, seconds, message } or { kind: "error", text } at the end.
 
-let healer = null;
+let python = null; // Pyodide, and the function that heals
 
 async function load(address) {
   const say = (text) => postMessage({ kind: "status", text });
@@ -20,7 +20,7 @@ async function load(address) {
   pyodide.unpackArchive(wheel, "wheel", { extractDir: folder });
   const names = pyodide.globals.get("dict")();
   pyodide.runPython(new TextDecoder().decode(code), { globals: names });
-  return names.get("heal");
+  return { pyodide, heal: names.get("heal") };
 }
 
 async function fetched(name) {
@@ -37,16 +37,18 @@ function bytes(array) {
 
 self.onmessage = async ({ data }) => {
   try {
-    healer ??= await load(data.pyodide);
+    python ??= await load(data.pyodide);
+    const { pyodide, heal } = python;
     const show = (iteration, picture) => {
       const pixels = bytes(picture);
       postMessage({ kind: "picture", iteration, pixels }, [pixels.buffer]);
     };
     postMessage({ kind: "status", text: "Healing …" });
-    const result = healer(data.pixels, data.missing, data.rows, data.cols, data.loss, show);
+    const [given, missing] = [pyodide.toPy(data.pixels), pyodide.toPy(data.missing)]; // memoryviews
+    const result = heal(given, missing, data.rows, data.cols, data.loss, show);
     const [restored, seconds, message] = result;
     const pixels = bytes(restored);
-    result.destroy();
+    [given, missing, result, restored].forEach((proxy) => proxy.destroy());
     postMessage({ kind: "done", pixels, seconds, message }, [pixels.buffer]);
   } catch (error) {
     const lines = String(error.message ?? error).trim().split("\n"); // of a traceback the last line
