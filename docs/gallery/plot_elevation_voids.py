@@ -10,6 +10,8 @@ any range, and the filled voids come with the error to expect of them, in metres
 # The mountains are noise whose spectrum falls as a power of the frequency, folded into ridges. The radar looks from
 # the west at a low angle: a point is in the shadow if a higher ray passes over it.
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LightSource
@@ -105,18 +107,18 @@ figure.colorbar(shown, ax=axes[1, 1], label="m", shrink=0.8)
 # %%
 # A profile across the widest void, from west to east. The band is twice the expected error on either side.
 
-widths = np.array(
-    [
-        max(
-            len(run) for run in "".join("x" if v else " " for v in row).split(" ")
-        )
-        for row in voids
-    ]
-)
-row = int(widths.argmax())
+
+def widest(of_row):
+    runs = (
+        len(list(run)) for is_void, run in itertools.groupby(of_row) if is_void
+    )
+    return max(runs, default=0)
+
+
+row = int(np.argmax([widest(of_row) for of_row in voids]))
 distance = np.arange(SIDE) * SPACING / 1000
 
-figure, ax = plt.subplots(figsize=(8.4, 3.6), layout="compressed")
+figure, ax = plt.subplots(figsize=(8.4, 3.8), layout="constrained")
 ax.fill_between(
     distance,
     (filled - 2 * info.error)[row],
@@ -151,4 +153,4 @@ ax.set(
     title=f"row {row}",
     xlim=(distance[0], distance[-1]),
 )
-ax.legend(frameon=False, ncols=2)
+figure.legend(loc="outside lower center", frameon=False, ncols=4)
