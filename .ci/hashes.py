@@ -1,5 +1,7 @@
 """Print a hash for each of many restorations: what must have the same bits on every processor.
 
+"texture" and confidences are not among them: NumPy, SciPy and BLAS compute them in part.
+
 Usage: python .ci/hashes.py [LOSS ...], with graddesc installed. A line has a name and a hash; two machines agree when
 their lines do. The images are made of integers and of sums and products, which IEEE 754 fixes to the last bit.
 """
@@ -12,7 +14,7 @@ import numpy as np
 
 import graddesc
 
-LOSSES = ("line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge", "texture")
+LOSSES = ("line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge")
 ROWS, COLS = 61, 83
 
 
@@ -40,7 +42,7 @@ def masks():
         "scattered": rng.random(hole.shape) < 0.1,
         "most": rng.random(hole.shape) < 0.8,
         "hole": hole,
-        "edge": border,
+        "border": border,
     }
 
 
@@ -56,8 +58,6 @@ def main(losses):
     """Print all hashes."""
     every = masks()
     for loss, dtype, channels in itertools.product(losses, ("uint8", "uint16", "float32", "float64"), (1, 3)):
-        if loss == "texture" and (dtype != "float32" or channels == 3):
-            continue  # it takes minutes under an emulator
         image = picture(np.dtype(dtype), channels)
         axis = -1 if channels > 1 else None
         for name, mask in every.items():
@@ -65,14 +65,10 @@ def main(losses):
             told(f"{loss} {dtype} {channels} {name}", restored, np.float64([info.fun, info.nit]))
     image, mask = picture(np.dtype("float32"), 1), every["most"]
     for loss in losses:
-        if loss != "texture":
-            recipe = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image", "max_iter": 60}
-            told(f"{loss} recipe", graddesc.restore(image, mask, loss=loss, **recipe))
-            told(
-                f"{loss} threads", graddesc.restore(np.tile(image, (4, 4)), np.tile(mask, (4, 4)), loss=loss, threads=2)
-            )
-            info = graddesc.restore(image, mask, loss=loss, full_output=True, confidence=True)[1]
-            told(f"{loss} confidence", info.confidence)
+        recipe = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image", "max_iter": 60}
+        told(f"{loss} recipe", graddesc.restore(image, mask, loss=loss, **recipe))
+        larger = np.tile(image, (4, 4)), np.tile(mask, (4, 4))
+        told(f"{loss} threads", graddesc.restore(*larger, loss=loss, threads=2))
 
 
 if __name__ == "__main__":
