@@ -119,8 +119,13 @@ def main(wheel, build, directory):
     info = next(name.split("/")[0] for name in files if name.endswith(".dist-info/WHEEL"))
     text = files[f"{info}/WHEEL"].decode()
     files[f"{info}/WHEEL"] = re.sub(r"(?m)^Tag: (.*)-(.*)-.*$", rf"Tag: \1-\2-{ABI}", text).encode()
-    own = "graddesc/_build.py"
-    files[own] = re.sub(rb"(?m)^(COMPILER = ).*$", rb'\1"clang, by ziglang"', files[own])
+    told = {
+        "graddesc/_build.py": (rb"COMPILER = .*", b'COMPILER = "clang, by ziglang"'),
+        "graddesc/_kernels/_build.py": (rb"LEVELS = .*", b'LEVELS = ("baseline",)'),
+    }
+    for name, (old, new) in told.items():
+        files[name], count = re.subn(rb"(?m)^" + old + b"$", new, files[name])
+        assert count == 1, f"{name} has another form"
     rows = [
         (name, "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode(), len(data))
         for name, data in files.items()
