@@ -360,6 +360,7 @@ def test_json(folder, run):
         "status": 0,
         "success": True,
         "message": info.message,
+        "tiles": None,
     }
     assert second["input"] == "in1.png"
     assert fault["error"].startswith("bad.png: not an image")
