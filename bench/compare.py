@@ -62,11 +62,10 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", help="sides of the images of table 1 (128 512 1024 4096)")
     parser.add_argument("--rounds", type=int, help="how often each job is measured (7)")
     parser.add_argument("--quick", action="store_true", help="small images and three rounds: does it all run?")
-    parser.add_argument("--output", type=Path, help="a file to write the tables to as well")
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)  # of one restoration: table 4 runs it apart
     options = parser.parse_args()
     options.sizes = options.sizes or ([128, 512] if options.quick else [128, 512, 1024, 4096])
@@ -86,6 +85,13 @@ def tables(options):
 
 
 # ---- measuring ----
+
+
+def command(doc):
+    """The command line of a script, with the option that all of them have."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--output", type=Path, help="a file to write the tables to as well")
+    return parser
 
 
 def publish(lines, path):

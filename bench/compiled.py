@@ -14,15 +14,13 @@ References
    Journal on Scientific Computing 16 (1995) 1190-1208, :doi:`10.1137/0916069`
 """
 
-import argparse
 import types
 import warnings
-from pathlib import Path
 
 import cute
 import numba
 import numpy as np
-from compare import number, publish, row
+from compare import command, number, publish, row
 from minimise import MAXITER, TOL, seconds_of
 from numba import carray, literal_unroll
 from numba import types as kinds
@@ -145,11 +143,10 @@ def tables(options):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
-    arguments.add_argument("--every", action="store_true", help="tell every problem's ratio, too")
-    arguments.add_argument("--output", type=Path, help="a file to write the tables to as well")
-    options = arguments.parse_args()
+    parser = command(__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
+    parser.add_argument("--every", action="store_true", help="tell every problem's ratio, too")
+    options = parser.parse_args()
     publish(tables(options), options.output)
 
 

@@ -9,7 +9,6 @@ for threads, which are timed by the clock. "distance" tells no time: how far res
 parts of what its tolerance allows: 1 or less is kept. The sections are those of --only.
 """
 
-import argparse
 import functools
 import os
 import sys
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 
 # First: it chooses the processor and the threads.
-from compare import installed, machine, number, publish, ratio, row, table, take_turns
+from compare import command, installed, machine, number, publish, ratio, row, table, take_turns
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the direct solution and the masks are those of the tests
 
@@ -46,11 +45,10 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__)
     parser.add_argument("--rounds", type=int, help="how often each job is measured (7)")
     parser.add_argument("--quick", action="store_true", help="three rounds and smaller images: does it all run?")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="these sections alone")
-    parser.add_argument("--output", type=Path, help="a file to write the tables to as well")
     options = parser.parse_args()
     options.rounds = options.rounds or (3 if options.quick else 7)
     return options

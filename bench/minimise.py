@@ -12,12 +12,10 @@ compiling is not timed.
 
 # ruff: noqa: E402 - the number of threads must be set before the imports that read it
 
-import argparse
 import itertools
 import os
 import time
 import warnings
-from pathlib import Path
 from unittest import mock
 
 os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "NUMBA")}
@@ -26,7 +24,7 @@ os.environ |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS
 ALL = os.sched_getaffinity(0)
 
 import numpy as np
-from compare import number, publish, row
+from compare import command, number, publish, row
 from scipy import optimize
 
 import graddesc
@@ -61,12 +59,11 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
     parser.add_argument("--quick", action="store_true", help="one round, without the peers that compile")
     sections = ("problems", "rosenbrock", "step", "iteration", "starts")
     parser.add_argument("--only", nargs="+", choices=sections, help="these sections alone")
-    parser.add_argument("--output", type=Path, help="a file to write the tables to as well")
     options = parser.parse_args()
     options.rounds = 1 if options.quick else options.rounds
     return options

@@ -21,7 +21,6 @@ References
 
 # ruff: noqa: E402 - before the imports that read the number of threads, or keep to one processor as compare.py does
 
-import argparse
 import collections
 import itertools
 import multiprocessing
@@ -34,7 +33,7 @@ ALL = os.sched_getaffinity(0)
 os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
 
 import numpy as np
-from compare import number, publish, row
+from compare import command, number, publish, row
 from scipy import optimize
 
 import graddesc
@@ -300,14 +299,13 @@ def draw(names, evaluations, path):
 
 def parser(doc, evaluations=20_000):
     """The options that the commands share."""
-    arguments = argparse.ArgumentParser(description=doc.splitlines()[0])
+    arguments = command(doc)
     arguments.add_argument("--every", action="store_true", help="tell the evaluations on every problem, too")
     arguments.add_argument("--evaluations", type=int, default=evaluations, help=f"the most of a run ({evaluations})")
     arguments.add_argument("--processes", type=int, default=1, help="how many run side by side (1)")
     others = [name for name in SOLVERS if name != REFERENCE]
     arguments.add_argument("--without", nargs="+", default=[], choices=others, metavar="SOLVER", help="leave out these")
     arguments.add_argument("--picture", type=Path, help="a file for the performance profiles, as a picture")
-    arguments.add_argument("--output", type=Path, help="a file to write the tables to as well")
     return arguments
 
 

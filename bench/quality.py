@@ -10,7 +10,6 @@ a fifth of the image) and a hole of 64 x 64 pixels, it is over the missing pixel
 
 # ruff: noqa: E402 - the number of threads must be set before the imports that read it
 
-import argparse
 import functools
 import os
 import time
@@ -21,7 +20,7 @@ os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", 
 
 import numpy as np
 import peers
-from compare import publish
+from compare import command, publish, row
 from PIL import Image, ImageDraw, ImageFont
 from skimage import color, data, transform
 from skimage.metrics import structural_similarity
@@ -55,13 +54,12 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__)
     parser.add_argument("--images", type=Path, help="a directory of photographs to take instead")
     parser.add_argument("--prepare", choices=["crop", "resize"], default="crop", help="how they get their size")
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
     parser.add_argument("--quick", action="store_true", help="two photographs, and only 90 %% and text")
     parser.add_argument("--page", type=Path, help="a PNG file for crops, enlarged side by side")
-    parser.add_argument("--output", type=Path, help="a file to write the tables to as well")
     return parser.parse_args()
 
 
@@ -193,10 +191,6 @@ def tables(options):
     yield row("---", *["---:"] * len(results))
     for photograph in images:
         yield row(photograph, *(f"{results[name]['90%'][photograph][0]:.2f}" for name in results))
-
-
-def row(*cells):
-    return f"| {' | '.join(map(str, cells))} |"
 
 
 def page(options):
