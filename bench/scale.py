@@ -9,16 +9,14 @@ megapixels to zarr and restores them into another zarr by two workers of a Local
 for each pixel, over that of the largest part that one call restores here, and the most memory that a worker took.
 """
 
-import argparse
 import itertools
 import resource
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 from benchmarks.bench_base import photograph
-from compare import number, publish, row
+from compare import command, number, publish, row
 
 import graddesc
 import graddesc.tiling
@@ -27,14 +25,13 @@ ROWS, COLS = 512, 640
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
-    arguments.add_argument("--frames", type=int, default=1000, help="frames of the camera (1000)")
-    arguments.add_argument("--megapixels", type=int, default=1000, help="of the image for the cluster (1000)")
+    parser = command(__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
+    parser.add_argument("--frames", type=int, default=1000, help="frames of the camera (1000)")
+    parser.add_argument("--megapixels", type=int, default=1000, help="of the image for the cluster (1000)")
     sections = {"frames": frames, "tiles": tiles, "exact": exact, "cluster": cluster}
-    arguments.add_argument("--only", nargs="+", choices=sections, help="these sections alone")
-    arguments.add_argument("--output", type=Path, help="a file to write the tables to as well")
-    options = arguments.parse_args()
+    parser.add_argument("--only", nargs="+", choices=sections, help="these sections alone")
+    options = parser.parse_args()
     chosen = (section(options) for name, section in sections.items() if name in (options.only or sections))
     publish(itertools.chain.from_iterable(chosen), options.output)
 

@@ -485,7 +485,7 @@ class Gate:
         for _ in range(2):
             residuals = (weights * difference * (error - self._coefficients @ basis * difference)).sum(0)
             noise = self._NEIGHBOURS * (basis * residuals**2) @ basis.T
-            news = np.linalg.lstsq(noise + matrix @ prior @ matrix, right - matrix @ mean)[0]
+            news = np.linalg.lstsq(noise + matrix @ prior @ matrix, right - matrix @ mean, rcond=None)[0]
             self._coefficients = mean + prior @ matrix @ news
 
     def __call__(self, first: Image, second: Image) -> Image:
