@@ -49,6 +49,11 @@ def test_build_config():
     assert config["compiler"]
 
 
+def test_the_citation_is_of_this_version():
+    citation = pathlib.Path(__file__).parents[1] / "CITATION.cff"
+    assert re.search(r"^version: (.+)$", citation.read_text(encoding="utf-8"), re.MULTILINE)[1] == graddesc.__version__
+
+
 def test_every_public_name_is_there():
     for name in graddesc.__all__:
         assert getattr(graddesc, name) is not None
