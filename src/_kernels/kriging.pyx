@@ -384,6 +384,17 @@ cdef void fill_matrix(Shape s, Work *w, Py_ssize_t count, float noise, const flo
         row += (count + c + 1) * LANES
 
 
+cdef inline void subtract_multiples(
+    const float *restrict factor, const float *restrict column, Py_ssize_t count, float *restrict row
+) noexcept nogil:
+    # Each lane of `column`, so many vectors, times that of `factor`.
+    cdef Py_ssize_t j
+    cdef int v
+    for j in range(count):
+        for v in range(LANES):
+            row[j * LANES + v] -= factor[v] * column[j * LANES + v]
+
+
 cdef void sweep(
     float *matrix, Py_ssize_t count, Py_ssize_t size, bint whole, float least, float *column, double *logarithm,
 ) noexcept nogil:
@@ -420,11 +431,7 @@ cdef void sweep(
             row = matrix + i * (i + 1) // 2 * LANES
             for v in range(LANES):
                 factor[v] = column[i * LANES + v] * inverse[v]
-            for j in range(first, i + 1):
-                for v in range(LANES):
-                    t[v] = factor[v] * column[j * LANES + v]
-                for v in range(LANES):
-                    row[j * LANES + v] -= t[v]
+            subtract_multiples(factor, column + first * LANES, i + 1 - first, row + first * LANES)
         if whole:
             for j in range(k):
                 for v in range(LANES):
