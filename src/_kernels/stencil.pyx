@@ -425,13 +425,15 @@ cdef inline void step_off(
     Py_ssize_t width, real *out, real *slope, real *change,
 ) noexcept nogil:
     # What is more than `most` counts as that much in the sums: what stands out by more than the image's range must not
-    # decide when all else has settled.
+    # decide when all else has settled. The pixel is read whether it moves or not: a loop whose loads depend on a condition
+    # is vectorised for instruction sets with masks alone.
     cdef Py_ssize_t j
-    cdef real new, move, back
+    cdef real pixel, new, move, back
     for j in range(width):
+        pixel = x[j]
         new = clip(v[j] - steps[j] * gradient[j], low, high)
-        new = new if steps[j] > 0 else x[j]
-        move = clip(new - x[j], -most, most)
+        new = new if steps[j] > 0 else pixel
+        move = clip(new - pixel, -most, most)
         back = clip(v[j] - new, -most, most)
         slope[j] += back * move
         change[j] += move * move
