@@ -76,8 +76,8 @@ cdef Py_ssize_t lay_out(Shape s, float *base, Work *work) noexcept nogil:
 # ---- transforms ----
 
 cdef inline void butterfly2(
-    const float *restrict re, const float *restrict im, Py_ssize_t apart, float c1, float s1, float *restrict re_out, float *restrict im_out,
-    Py_ssize_t step,
+    const float *restrict re, const float *restrict im, Py_ssize_t apart, float c1, float s1,
+    float *restrict re_out, float *restrict im_out, Py_ssize_t step,
 ) noexcept nogil:
     # One vector of a transform's stage: y0 = a + b, y1 = w (a - b), w = c1 - i s1.
     cdef float y0r[LANES]
@@ -104,8 +104,8 @@ cdef inline void butterfly2(
 
 
 cdef inline void butterfly3(
-    const float *restrict re, const float *restrict im, Py_ssize_t apart, float c1, float s1, float c2, float s2, float *restrict re_out,
-    float *restrict im_out, Py_ssize_t step,
+    const float *restrict re, const float *restrict im, Py_ssize_t apart, float c1, float s1, float c2, float s2,
+    float *restrict re_out, float *restrict im_out, Py_ssize_t step,
 ) noexcept nogil:
     # y0 = a + b + c, y1 = w (a - (b + c) / 2 - i h (b - c)), y2 = w^2 (a - (b + c) / 2 + i h (b - c)), h = sqrt(3) / 2.
     cdef float y0r[LANES]
@@ -149,8 +149,8 @@ cdef inline void butterfly3(
 
 
 cdef inline void butterfly4(
-    const float *restrict re, const float *restrict im, Py_ssize_t apart, float c1, float s1, float c2, float s2, float c3, float s3,
-    float *restrict re_out, float *restrict im_out, Py_ssize_t step,
+    const float *restrict re, const float *restrict im, Py_ssize_t apart, float c1, float s1, float c2, float s2,
+    float c3, float s3, float *restrict re_out, float *restrict im_out, Py_ssize_t step,
 ) noexcept nogil:
     # y0 = a + b + c + d, y1 = w (a - c - i (b - d)), y2 = w^2 (a + c - b - d), y3 = w^3 (a - c + i (b - d)).
     cdef float y0r[LANES]

@@ -425,8 +425,8 @@ cdef inline void step_off(
     Py_ssize_t width, real *out, real *slope, real *change,
 ) noexcept nogil:
     # What is more than `most` counts as that much in the sums: what stands out by more than the image's range must not
-    # decide when all else has settled. The pixel is read whether it moves or not: a loop whose loads depend on a condition
-    # is vectorised for instruction sets with masks alone.
+    # decide when all else has settled. The pixel is read whether it moves or not: a loop whose loads depend on a
+    # condition is vectorised only where the instruction set has masks.
     cdef Py_ssize_t j
     cdef real pixel, new, move, back
     for j in range(width):
