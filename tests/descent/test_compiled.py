@@ -209,6 +209,17 @@ def test_the_same_iterations_as_in_python(problem, step, direction):
     assert result.fun == pytest.approx(problem(result.x), rel=1e-12)
 
 
+@each("maxiter", [1, 2, 7])
+def test_each_iteration_has_the_step_of_its_schedule(maxiter):
+    fun, jac = BOWL.compiled
+    x, settings = BOWL.start, {"step": Exponential(0.1, factor=0.5), "direction": Steepest(), "maxiter": maxiter}
+    for k in range(maxiter):
+        x = x - 0.1 * 0.5**k * BOWL.gradient(x)
+    one = minimize(fun, BOWL.start, jac=jac, **settings)
+    many = minimize(fun, [BOWL.start] * 2, jac=jac, **settings)  # of which each looks into a table
+    np.testing.assert_allclose([one.x, *many.x], [x] * 3, rtol=1e-13)
+
+
 @pytest.mark.parametrize(("slopes", "least", "most"), [(None, 4.0, 4.2), (True, 4.0, 4.2), (False, 18.0, 24.0)])
 def test_rosenbrock_with_exact_search_takes_as_many_iterations(slopes, least, most):
     result = minimize(NUMBA[0], [-2, -2], jac=NUMBA[1], step=ExactLineSearch(slopes=slopes), maxiter=20_000)
