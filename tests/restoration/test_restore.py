@@ -596,6 +596,23 @@ def test_change_yet_to_come_is_that_of_a_geometric_series_at_least():
     assert [constant.expected(0.3, False) for _ in range(200)][-1] > 50 * 0.3
 
 
+@each(
+    "first, last, expected",
+    [
+        (0.5, 1.0, (0.25, 1.0)),  # all of 0 to 1, as the known pixels lie in it, ends included
+        (0.0, 0.5, (0.0, 0.75)),
+        (0.5, 1.001, (0.5, 1.001)),  # no more than the known pixels have
+        (-0.001, 0.5, (-0.001, 0.5)),
+    ],
+)
+def test_floats_are_continued_within_0_and_1_or_else_within_what_is_known(first, last, expected):
+    # Second differences continue the ramp by half its length on both sides, down to the least and up to the greatest.
+    image = np.full((3, 401), np.nan)
+    image[:, 100:301] = np.linspace(first, last, 201)
+    restored = graddesc.restore(image, loss="biharmonic", tol=1e-6)
+    assert_allclose((restored.min(), restored.max()), expected, atol=2e-3)
+
+
 def test_bounds_are_not_those_of_an_image_clamped_at_the_end():
     grey = scene(50, 60)
     mask = np.random.default_rng(3).random(grey.shape) < 0.85
