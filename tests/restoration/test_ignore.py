@@ -8,7 +8,7 @@ from reference import stencil_energy
 
 import graddesc
 from graddesc import losses, restore
-from graddesc.restoration.domains import _Edge, _Grouped
+from graddesc.restoration.domains import _Edge, _gradients, _Grouped
 
 LOSSES = ["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge"]
 RNG = np.random.default_rng(3)
@@ -93,6 +93,20 @@ def test_the_edge_loss_before_it_is_oriented():
     one, nothing = np.ones((8, 9)), np.zeros((8, 9))
     wanted = stencil_energy(2, x, one, nothing, nothing, loss.epsilon, loss.epsilon, loss.first_order, loss.mixed)
     assert_allclose(left.value(x.reshape(2, -1)), wanted, rtol=1e-12)
+
+
+def test_gradients_of_the_tensor_are_of_what_is_left():
+    present = np.random.default_rng(0).random((9, 10)) < 0.6
+    i, j = np.mgrid[:9, :10]
+    ramp = np.where(present, 3.0 * i + 2.0 * j, 0.0)[np.newaxis]
+    for axis, slope in ((1, 3.0), (2, 2.0)):
+        beside = np.zeros(present.shape, bool)
+        for step in (-1, 1):
+            padded = np.pad(present, 1)
+            beside |= np.roll(padded, step, axis - 1)[1:-1, 1:-1]
+        expected = np.where(present & beside, slope, 0.0)
+        assert_allclose(_gradients(ramp, present, axis)[0][present], expected[present], rtol=1e-13)
+        assert np.count_nonzero(present & ~beside) > 0
 
 
 @pytest.mark.parametrize("loss", ["line", "harmonic", "biharmonic", "tv", "hessian-tv", "edge"])
