@@ -201,7 +201,7 @@ def test_nodata(through, text, value):
 @each("dtype", ["u1", "u2", "f8"])
 def test_what_is_turned_is_upright_and_has_no_place(through, orientation, dtype):
     stored = np.arange(12).reshape(3, 4).astype(dtype)
-    data = written(stored, extratags=[*GEO, (274, "H", 1, orientation, True)])
+    data = written(stored, extratags=[*GEO, (274, "H", 1, orientation, True)], resolution=(300, 150))
     picture, again = through(data)
     image = Image.fromarray(stored.astype("u1"))
     exif = image.getexif()
@@ -212,6 +212,10 @@ def test_what_is_turned_is_upright_and_has_no_place(through, orientation, dtype)
     assert ("ModelTiepoint" in names) is (orientation > 1)
     assert (33922 in raw_tags(again)[0][0]) is (orientation == 1)
     assert 42113 in raw_tags(again)[0][0]
+    before, after = (raw_tags(file)[0][0] for file in (data, again))
+    assert before[282] != before[283]
+    across, down = (283, 282) if orientation > 4 else (282, 283)  # rows have become columns
+    assert (after[282], after[283]) == (before[across], before[down])
 
 
 def test_exif_and_gps_stay_to_the_byte(through):

@@ -342,7 +342,7 @@ def test_windows_hold_what_is_free_and_a_margin_and_do_not_meet(shape, margin):
         assert held[around].all()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.6, 1.0])
 def test_windows_cover_no_more_than_their_share(share):
     shape = 130, 260
     for mask in some_masks(shape):
@@ -354,6 +354,12 @@ def test_windows_cover_no_more_than_their_share(share):
         else:
             assert covered <= share * mask.size
             assert boxes == everything
+
+
+def test_windows_that_touch_stay_two():
+    mask = np.zeros((40, 60), np.uint8)
+    mask[9, 9] = mask[18, 9] = mask[9, 18] = 1
+    assert regions.windows(mask, 4, 1.0) == [(4, 14, 4, 14), (4, 14, 14, 23), (14, 23, 4, 14)]
 
 
 def test_windows_of_what_is_large_see_further_and_begin_with_coarse_cells():
