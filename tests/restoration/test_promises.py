@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc
 from graddesc import restore
+from graddesc.restoration import problem
 
 pytestmark = pytest.mark.once
 
@@ -523,6 +524,21 @@ def test_stripes_of_any_period_are_restored_alike_wherever_they_begin(loss, peri
         assert info.status == 0
         errors.append(rms((restored - image)[mask]))
     assert max(errors) < 2 * min(errors)  # 1.9 by "edge": stripes at the border have one side
+
+
+def test_the_range_is_told_by_as_many_known_pixels_however_few_are_known(monkeypatch):
+    drawn, free = [], np.zeros((1, 600, 700), np.uint8)
+    places_of = problem._scattered
+    monkeypatch.setattr(problem, "_scattered", lambda *given: drawn.append(places_of(*given)) or drawn[-1])
+    x = np.random.default_rng(0).random(free.shape)
+    for missing in (0.0, 0.5, 0.9):
+        free[0] = scenes.at_random(700, missing)[:600]
+        low, size = problem._contrast_range(x, free, 0)
+        known = np.count_nonzero(free[0][drawn[-1]] == 0)
+        assert known == pytest.approx(problem._SAMPLE, rel=0.1)
+        # The unit is half as wide again as the range of these, about its middle.
+        assert (low, size) == pytest.approx((-0.25, 1.5), abs=0.05)
+    assert len(drawn) == 3
 
 
 def test_the_range_of_a_turned_or_mirrored_image_is_the_same():
