@@ -147,9 +147,10 @@ def test_every_size_and_border(kind, shape):
             if solved.pixels.size:
                 expected = reference.direct(kind, solved.x[0], solvable.reshape(shape))
                 assert_allclose(solved.restored[0], expected, rtol=0, atol=1e-9)
-            operator = reference.difference_operator(kind, *shape)[:, solved.left]
+            operator = reference.difference_operator(kind, *shape)[:, solved.left].toarray()
             if solved.left.size:
-                assert np.linalg.matrix_rank(operator.toarray()) < solved.left.size
+                rank = np.linalg.matrix_rank(operator) if operator.size else 0  # NumPy 1 asks for an element
+                assert rank < solved.left.size
 
 
 def test_regions_are_those_that_taps_couple(kind):
