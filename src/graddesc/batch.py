@@ -240,6 +240,8 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     if names := images.left_out(job.target, picture):
         request.note(f"{job.target} leaves out what its format cannot hold: {', '.join(names)}")
 
+    if picture.frames and options.max_memory is not None:
+        raise ValueError(f"{job.source} is a stack of frames: --max-memory goes with one image")
     tile = None if picture.frames else _tile_within(picture, options)
     recorder = None
     if options.animate is not None:
@@ -309,6 +311,8 @@ def _tile_within(picture: Picture, options: argparse.Namespace) -> int | None:
         return None  # without the module
     from graddesc.restoration.tiling import tile_within
 
+    if options.loss == "line":
+        raise ValueError("--loss line wants the whole image solved at once, which takes more than --max-memory")
     tile = tile_within(shape, picture.pixels.dtype, picture.channel_axis, memory)
     if tile is not None:
         for name in ("animate", "history", "report", "confidence", "classic"):

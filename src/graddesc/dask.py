@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import mmap
 import os
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -90,11 +92,12 @@ def restore(
         Any for frames that are one chunk each; for tiles any but "line" and a callable, which join all pixels of a row.
     depth : int or "auto", default "auto"
         The pixels that tiles overlap on each side. "auto" takes 16 more than the widest hole of a mask that is in
-        memory, at least 32 and no more than a quarter of a chunk, and 64 where the mask is lazy.
+        memory, at least 32 and no more than a quarter of a chunk or 64, and 64 where the mask is lazy.
     coarse : int, default 16
         The side of the cells, from 2 to 64, whose means tell what stands at the rim of a halo in wide voids.
     exact : bool, default False
-        Whether the result has the same bits for all chunks. Tiles then stand where the image's shape alone says.
+        Whether the result has the same bits for all chunks, for one `depth`: "auto" is another where the mask is lazy.
+        Tiles then stand where the image's shape alone says.
     max_iter, tol, bounds, channel_axis, threads : optional
         As for `graddesc.restore`; `channel_axis` counts all axes of `image`, and `threads` work on each task.
 
@@ -153,13 +156,14 @@ def restore(
         for name, told in given.items()
         if told is not None
     }
-    if frames and all(data.numblocks[k] == 1 for k in range(len(frames), data.ndim)):
+    require_count("threads", threads)
+    if frames and not exact and all(data.numblocks[k] == 1 for k in range(len(frames), data.ndim)):
         options = {"loss": loss, "max_iter": max_iter, "tol": tol, "bounds": bounds, "threads": threads}
         return close(_frame_by_frame(data, flags, len(frames), axis, options))
     settings = settings_of(loss, axis, max_iter, tol, threads)
     if depth == "auto":
         sides = TILE if exact else max(max(sizes) for k, sizes in enumerate(data.chunks) if k != channel_axis)
-        depth = _depth_for(mask if known is None else known, known is not None, sides)
+        depth = _depth_for(mask if known is None else known, known is not None, sides, flags, len(frames), axis)
     restored = np.empty(frames, object)
     for k in np.ndindex(frames):
         own = {name: told.of_frame(k) for name, told in flags.items()}
@@ -179,7 +183,8 @@ def store(restored: Any, target: Any, journal: str | os.PathLike[str]) -> None:
         writeable memmap; or anything else that takes slices and that all workers reach.
     journal : path
         A directory that all workers reach, made if need be, where each chunk that has been written leaves a mark.
-        Chunks that have one are not computed again. Delete it after.
+        Chunks that have one are not computed again: of another run, shape, dtype and chunks alone are told apart.
+        Delete it after.
 
     Raises
     ------
@@ -203,18 +208,17 @@ def store(restored: Any, target: Any, journal: str | os.PathLike[str]) -> None:
     if tuple(target.shape) != restored.shape:
         raise ValueError(f"target must have shape {restored.shape}, got {tuple(target.shape)}")
     ends = [np.cumsum(sizes) for sizes in restored.chunks]
-    chunks = getattr(target, "chunks", None)
+    chunks = getattr(target, "shards", None) or getattr(target, "chunks", None)
     if chunks is not None:
         for axis, (own, side) in enumerate(zip(ends, chunks, strict=True)):
             if (own[:-1] % side).any():
                 raise ValueError(
                     f"target must have chunks that lie within those of restored, got {side} beside "
-                    f"{restored.chunks[axis]} along axis {axis}: restored.rechunk(target.chunks) is one way"
+                    f"{restored.chunks[axis]} along axis {axis}: restored.rechunk({tuple(chunks)}) is one way"
                 )
+    # A memmap that is pickled would become a copy.
+    written: Any = _Memmap(target) if isinstance(target, np.memmap) else target
     marks = Journal(journal, f"{restored.shape} {restored.dtype} {restored.chunks}")
-    written: Any = target
-    if isinstance(target, np.memmap):  # pickled, it would become a copy
-        written = _Memmap(target)
     tasks = []
     for place, block in np.ndenumerate(restored.to_delayed()):
         mark = "-".join(map(str, place))
@@ -231,6 +235,10 @@ class _Memmap:
     """A memmap as it is opened anew where it is written."""
 
     def __init__(self, target: Any) -> None:
+        if not (target.flags.writeable and target.mode in ("r+", "w+") and isinstance(target.base, mmap.mmap)):
+            raise ValueError(
+                f"target must be a whole memmap of mode 'r+' or 'w+', got a part, or one of mode {target.mode!r}"
+            )
         self._options = {
             "filename": target.filename, "dtype": target.dtype, "shape": target.shape, "offset": target.offset,
             "order": "C" if target.flags.c_contiguous else "F",
@@ -271,12 +279,15 @@ def _as_lazy_flags(name: str, given: Any, image: Any, data: Any, n_frames: int, 
     if flags.dtype.kind not in "buif":
         raise TypeError(f"{name} must be of bool or of numbers that are zero or not, got {flags.dtype}")
     channels: set[int] = set() if axis is None else {n_frames + axis}
-    for left_out in (set(), set(range(n_frames)), channels, set(range(n_frames)) | channels):
+    kinds = [set(), set(range(n_frames)), channels, set(range(n_frames)) | channels]
+    for left_out in kinds[2:] if name == "ignore" else kinds:  # a pixel is ignored in all channels
         axes = [k for k in range(data.ndim) if k not in left_out]
         if flags.shape == tuple(data.shape[k] for k in axes):
             chunks = tuple(data.chunks[k] for k in axes)
             flags = flags if lazy else da.from_array(flags, chunks=chunks)
-            return _Told((flags if flags.dtype == bool else flags != 0).rechunk(chunks), tuple(axes))
+            if flags.dtype != bool:
+                flags = flags.map_blocks(functools.partial(as_flags, name), dtype=bool, meta=np.empty(0, bool))
+            return _Told(flags.rechunk(chunks), tuple(axes))
     raise ValueError(f"{name} must have shape {data.shape}, or that of its last axes, got {flags.shape}")
 
 
@@ -318,12 +329,15 @@ def _restore_frames(
 # ---- tiles ----
 
 
-def _depth_for(given: Any, complement: bool, chunk: int) -> int:
+def _depth_for(given: Any, complement: bool, chunk: int, flags: _Flags, n_frames: int, axis: int | None) -> int:
     """The overlap where none is told: by the widest hole, if the flags are in memory."""
     if given is None or isinstance(getattr(given, "data", given), da.Array) or isinstance(given, da.Array):
         return _LAZY_DEPTH
-    flags = as_flags("mask", given)
-    return depth_for(widest_hole(~flags if complement else flags), max(chunk, 4 * _LAZY_DEPTH))
+    axes = flags["known" if complement else "mask"].axes
+    space = [axes.index(k) for k in axes if k >= n_frames and k - n_frames != axis]
+    corrupt = as_flags("mask", given) != complement
+    planes = np.moveaxis(corrupt, space, (-2, -1)).reshape(-1, *(corrupt.shape[k] for k in space))
+    return depth_for(max(map(widest_hole, planes)), max(chunk, 4 * _LAZY_DEPTH))
 
 
 def _in_tiles(
@@ -340,7 +354,8 @@ def _in_tiles(
         for side, k in zip(shape, space, strict=True)
     ]
     row_spans, col_spans = (list(itertools.pairwise(own)) for own in ends)
-    depth = min(depth, *(end - start for start, end in (*row_spans, *col_spans)))
+    cut = [span for spans in (row_spans, col_spans) if len(spans) > 1 for span in spans]
+    depth = min([depth, *(end - start for start, end in cut)])
     names = list(flags)
     arrays = [_in_chunks(told, ends, axis) for told in (data, *flags.values())]
     blocks = [_blocks_of(array, axis) for array in arrays]
@@ -380,7 +395,7 @@ def _in_chunks(array: Any, ends: list[list[int]], axis: int | None) -> Any:
 
 
 def _with_halos(array: Any, axis: int | None, depth: int) -> Any:
-    reach = dict.fromkeys(_space_of(array, axis), depth)
+    reach = {k: depth if array.numblocks[k] > 1 else 0 for k in _space_of(array, axis)}
     return da.overlap.overlap(array, depth=reach, boundary="none", allow_rechunk=False)
 
 

@@ -420,10 +420,10 @@ def test_an_image_that_wants_more_memory_is_restored_in_tiles(folder, run):
     whole = run("restore", "in.png", "whole.png", "--mask", "mask.png")
     assert whole[0] == 0
     assert "iterations" in whole[1][0]
-    tiled = run("restore", "in.png", "tiled.png", "--mask", "mask.png", "--max-memory", "6m")
+    tiled = run("restore", "in.png", "tiled.png", "--mask", "mask.png", "--max-memory", "8m")
     assert tiled[0] == 0
     assert f"filled {mask.sum()} of 40000 pixels ({100 * mask.mean():.1f}%), 9 tiles" in tiled[1][0]
-    code, (line,), _ = run("restore", "in.png", "again.png", "--mask", "mask.png", "--max-memory", "6000K", "--json")
+    code, (line,), _ = run("restore", "in.png", "again.png", "--mask", "mask.png", "--max-memory", "8000K", "--json")
     told = json.loads(line)
     assert (code, told["tiles"], told["nit"], told["fun"], told["success"]) == (0, 9, None, None, True)
     np.testing.assert_array_equal(pixels("tiled.png")[~mask], pixels("in.png")[~mask])
@@ -431,7 +431,7 @@ def test_an_image_that_wants_more_memory_is_restored_in_tiles(folder, run):
     difference = pixels("tiled.png")[mask] - pixels("whole.png")[mask].astype(float)
     assert 0 < np.abs(difference).mean() < 0.5
     for option in (("--animate", "a.gif"), ("--history", "h.png"), ("--report", "r.html"), ("--confidence", "c.png")):
-        code, _, (line,) = run("restore", "in.png", "new.png", "--mask", "mask.png", "--max-memory", "6M", *option)
+        code, _, (line,) = run("restore", "in.png", "new.png", "--mask", "mask.png", "--max-memory", "8M", *option)
         assert code == 1
         assert f"{option[0]} wants the whole image solved at once, which takes more than --max-memory" in line
         assert not os.path.exists(option[1])
@@ -439,5 +439,12 @@ def test_an_image_that_wants_more_memory_is_restored_in_tiles(folder, run):
     assert code == 1
     assert line.endswith("a tile of 64 by 64 pixels takes more than 9216 bytes of memory")
     assert not os.path.exists("new.png")
+    code, _, (line,) = run("restore", "in.png", "new.png", "--mask", "mask.png", "--max-memory", "8M", "--loss", "line")
+    assert code == 1
+    assert "--loss line wants the whole image solved at once" in line
+    write_tiff("stack.tif", np.stack([photograph[..., 0]] * 2))
+    code, _, (line,) = run("restore", "stack.tif", "new.tif", "--mask", "mask.png", "--max-memory", "8M")
+    assert code == 1
+    assert "stack.tif is a stack of frames: --max-memory goes with one image" in line
     for wrong in ("0", "-1G", "1X", "G", "nan", "inf"):
         assert run("restore", "in.png", "new.png", f"--max-memory={wrong}")[0] == 2

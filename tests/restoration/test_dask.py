@@ -128,6 +128,32 @@ def test_leading_axes_are_frames_each_as_if_it_were_alone():
     np.testing.assert_array_equal(line[2], restore(frames[2], mask, loss="line"))
 
 
+def test_narrow_images_and_frames_that_are_exact():
+    rng = np.random.default_rng(1)
+    for shape, chunks in [((1, 800), (1, 200)), ((2, 800), (1, 200)), ((800, 3), (130, 3))]:
+        line = np.add.outer(np.arange(shape[0]), np.arange(shape[1])) / 8.0
+        mask = rng.random(shape) < 0.8
+        mask.flat[[0, -1]] = False
+        tiled = graddesc.dask.restore(lazy(line, chunks), mask, loss="harmonic").compute()
+        np.testing.assert_allclose(tiled, restore(line, mask, loss="harmonic", tol=1e-6), atol=1e-2, err_msg=str(shape))
+    frames, mask = np.stack([IMAGE[:96, :80], IMAGE[96:192, :80]]), HALF[:96, :80]
+    results = [
+        graddesc.dask.restore(lazy(frames, chunks), mask, exact=True, depth=32).compute()
+        for chunks in ((1, 96, 80), (2, 48, 80), (2, 96, 33))
+    ]
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_the_overlap_is_that_of_the_widest_hole_of_any_frame():
+    frames, masks = np.zeros((2, 256, 256), np.float32), np.zeros((2, 256, 256), bool)
+    masks[0, 3::9, 3::9] = masks[1, 40:110, 40:110] = True
+    by_hole = graddesc.dask.restore(lazy(frames, (1, 128, 128)), masks)
+    told = graddesc.dask.restore(lazy(frames, (1, 128, 128)), masks, depth=64)
+    assert len(by_hole.dask) == len(told.dask)
+    np.testing.assert_array_equal(by_hole, told)
+
+
 def test_frames_larger_than_a_chunk_are_tiled_each():
     stack = np.stack([IMAGE, IMAGE[::-1]])
     flags = np.stack([HALF, HALF[::-1]])
@@ -163,6 +189,14 @@ def test_zarr_and_memmaps_in_and_out_and_a_run_that_goes_on(tmp_path):
         graddesc.dask.store(restored, mapped, tmp_path / "others")
     np.testing.assert_array_equal(np.fromfile(tmp_path / "out.raw", np.uint8)[16:].reshape(IMAGE.shape), wanted)
 
+    for part in (mapped[10:], np.memmap(tmp_path / "out.raw", np.uint8, "r", offset=16, shape=IMAGE.shape)):
+        with pytest.raises(ValueError, match=r"target must be a whole memmap of mode 'r[+]' or 'w[+]'"):
+            graddesc.dask.store(restored[: len(part)], part, tmp_path / "fourth")
+    sharded = zarr.create_array(
+        tmp_path / "sharded.zarr", shape=IMAGE.shape, chunks=(40, 40), shards=(160, 160), dtype="u1"
+    )
+    with pytest.raises(ValueError, match="target must have chunks that lie within those of restored"):
+        graddesc.dask.store(restored.rechunk(80), sharded, tmp_path / "fifth")
     with pytest.raises(ValueError, match="journal must be of this run"):
         graddesc.dask.store(restored.rechunk(320), mapped, tmp_path / "others")
     with pytest.raises(ValueError, match="target must have chunks that lie within those of restored"):
@@ -209,6 +243,9 @@ def test_a_chunk_that_fails_leaves_what_is_whole(tmp_path):
             r"mask must have shape \(320, 320\), or that of its last axes, got \(319, 320\)",
         ),
         ({"mask": lazy(HALF.astype(complex), 64)}, TypeError, "mask must be of bool or of numbers .* got complex128"),
+        ({"mask": np.where(HALF, np.nan, 0)}, ValueError, "mask must be of bool or of numbers .* got NaN"),
+        ({"ignore": HALF[:3]}, ValueError, "ignore must have shape"),
+        ({"threads": 0}, ValueError, "threads must be a positive integer, got 0"),
         ({"known": HALF}, ValueError, "mask and known must not both be given"),
         ({"loss": "line"}, ValueError, "loss must be one of short reach"),
         ({"depth": 0}, ValueError, "depth must be an integer of at least 2, got 0"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from cases import each
 from scenes import at_random, disc, photograph
+from scipy import ndimage
 
 import graddesc
 from graddesc import masks, restore, tiling
@@ -119,8 +120,37 @@ def test_masks_of_every_kind_say_the_same():
         {"mask": HALF.tolist()},
     ]:
         np.testing.assert_array_equal(tiling.restore(image, **given, tile=128), wanted)
+    rgb = np.stack([image, image], axis=-1)
+    by_pixel = tiling.restore(rgb, lambda part: (part == -9999).all(axis=-1), channel_axis=-1, tile=128)
+    np.testing.assert_array_equal(by_pixel, tiling.restore(rgb, HALF, channel_axis=-1, tile=128))
+    for given in ({}, {"mask": lambda part: part == -9999}):
+        with pytest.raises(ValueError, match="out must be another array than image"):
+            tiling.restore(image, **given, out=image[:])
     with_nan = np.where(HALF, np.nan, image)
     np.testing.assert_array_equal(tiling.restore(with_nan, tile=128), wanted)
+
+
+def test_walls_in_voids_wider_than_the_halo_do_not_leak():
+    for width in (1, 4, 40):
+        image, wall = np.zeros((192, 384), np.float32), np.zeros((192, 384), bool)
+        wall[:, 190 : 190 + width] = True
+        image[:, 190:] = 50
+        void = np.zeros(wall.shape, bool)
+        void[20:170, 90:300] = True
+        restored = tiling.restore(image, void & ~wall, ignore=wall, loss="harmonic", tile=64, depth=32)
+        np.testing.assert_allclose(restored[:, :190], 0, atol=1e-3)
+        np.testing.assert_allclose(restored[:, 190 + width :], 50, atol=1e-3)
+
+
+def test_a_channel_of_which_a_tile_knows_nothing_ends():
+    rng = np.random.default_rng(0)
+    image, ignored = rng.random((2, 192, 192)).astype(np.float32), np.ones((192, 192), bool)
+    ignored[64:128, 64:128] = ignored[:4, :4] = False
+    mask = np.zeros(image.shape, bool)
+    mask[0, 64:128, 64:128] = mask[1, 70:90, 70:90] = True
+    restored = tiling.restore(image, mask, ignore=ignored, channel_axis=0, tile=64, depth=8, loss="harmonic")
+    np.testing.assert_array_equal(restored[~mask], image[~mask])
+    assert np.isfinite(restored).all()
 
 
 def test_ignored_pixels_keep_their_values_and_lead_nothing_across():
@@ -174,6 +204,34 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path):
         tiling.restore(image, HALF, tile=64, out=out, journal=journal)
 
 
+def test_how_tiles_ended_is_told_by_a_run_that_goes_on(tmp_path):
+    image = np.where(HALF, 0, PHOTOGRAPH).astype(np.float32)
+    given = {"tile": 128, "out": np.zeros_like(image), "journal": tmp_path, "max_iter": 2, "full_output": True}
+    _, first = tiling.restore(image, HALF, **given)
+    _, second = tiling.restore(image, HALF, **given)
+    assert first.status == second.status == 1
+    assert first.message == second.message
+    with pytest.raises(ValueError, match="journal must be of this run"):
+        tiling.restore(image + 1, HALF, **given)
+    with pytest.raises(ValueError, match="journal must be of this run"):
+        tiling.restore(image, HALF, bounds=(0, 200), **given)
+    (tmp_path / "run.txt").unlink()
+    with pytest.raises(ValueError, match=r"journal must be of this run .*, got one of an unknown run"):
+        tiling.restore(image, HALF, **given)
+    with pytest.raises(ValueError, match="out must be given with journal"):
+        tiling.restore(image, HALF, journal=tmp_path)
+
+
+def test_tiles_for_which_there_was_no_time_are_done_by_the_next_run(tmp_path):
+    image = np.where(HALF, 0, PHOTOGRAPH).astype(np.float32)
+    given = {"tile": 128, "out": np.zeros_like(image), "journal": tmp_path, "full_output": True}
+    _, hurried = tiling.restore(image, HALF, max_time=0, **given)
+    assert (hurried.status, hurried.success) == (5, False)
+    restored, info = tiling.restore(image, HALF, **given)
+    assert info.success
+    np.testing.assert_array_equal(restored, tiling.restore(image, HALF, tile=128))
+
+
 def test_threads_and_time_change_no_known_pixel():
     image = np.where(HALF, 0, PHOTOGRAPH).astype(np.float32)
     one, two = (tiling.restore(image, HALF, tile=128, threads=threads) for threads in (1, 2))
@@ -182,6 +240,29 @@ def test_threads_and_time_change_no_known_pixel():
     np.testing.assert_array_equal(hurried[~HALF], image[~HALF])
     assert np.isfinite(hurried).all()
     assert rms(hurried, PHOTOGRAPH, HALF) < PHOTOGRAPH.std()
+
+
+def test_large_offsets_and_the_greatest_integers():
+    i, j = np.mgrid[:256, :256] / 256
+    field, hole = np.sin(5 * i) * np.cos(4 * j), disc(256, 150)
+    plain = tiling.restore(np.where(hole, np.nan, field), loss="harmonic", tile=64, depth=32)
+    moved = tiling.restore(np.where(hole, np.nan, field + 1e8), loss="harmonic", tile=64, depth=32) - 1e8
+    np.testing.assert_allclose(moved, plain, atol=1e-5)
+    for dtype in ("i8", "u8"):
+        top = np.full(hole.shape, np.iinfo(dtype).max, dtype)
+        restored = tiling.restore(top, hole, loss="harmonic", tile=64, depth=32)
+        np.testing.assert_allclose(restored.astype(float), float(np.iinfo(dtype).max), rtol=1e-15)
+
+
+def test_a_few_hot_pixels_change_nothing_far_away():
+    clean = np.where(HALF, np.nan, PHOTOGRAPH)
+    hot = clean.copy()
+    places = np.argwhere(~HALF)[::1000]
+    hot[tuple(places.T)] = 1e5
+    far = HALF & (ndimage.distance_transform_edt(hot != 1e5) > 12)
+    assert far.any()
+    plain = tiling.restore(clean, tile=64)
+    assert rms(tiling.restore(hot, tile=64), plain, far) < 0.1 * rms(plain, PHOTOGRAPH, far)
 
 
 def test_units_are_those_of_the_whole():
@@ -219,6 +300,8 @@ def test_units_are_those_of_the_whole():
         ({"bounds": (3, 300)}, ValueError, "bounds must lie in the range of the image's dtype, 0 to 255"),
         ({"image": HALF}, TypeError, "image must be of integers or of floats of at most 64 bits, got bool"),
         ({"image": np.zeros((0, 3), np.uint8)}, ValueError, r"image must be 2-D, got shape \(0, 3\)"),
+        ({"out": [1]}, TypeError, "out must be an array that takes slices, got list"),
+        ({"image": np.ma.array(PHOTOGRAPH, mask=HALF)}, TypeError, "image must not be a masked array"),
         ({"progress": 3}, TypeError, "progress must be callable, got 3"),
     ],
 )

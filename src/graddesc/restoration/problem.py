@@ -246,6 +246,10 @@ class Units:
                 x += self._offset
             if self._exponent:
                 x = np.ldexp(x, self._exponent)
+        return self.within(x)
+
+    def within(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Bring x, in units of the image, inside the bounds, where those of integers are integers, in place."""
         if self.integer:
             np.rint(x, out=x)
             return np.clip(x, *self._integers, out=x)

@@ -7,6 +7,7 @@ rim of a halo where the void is wider than the halo; at all other places, the ha
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import time
@@ -17,12 +18,19 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.arguments import as_flags, require_axis, require_callable, require_count, require_nonnegative
+from graddesc.arguments import (
+    as_flags,
+    is_masked_array,
+    require_axis,
+    require_callable,
+    require_count,
+    require_nonnegative,
+)
 from graddesc.losses import _Loss, _Name, by_name
 from graddesc.losses.differences import Differences, EdgeAligned
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
-from graddesc.restoration.problem import Problem, Units, as_planes
+from graddesc.restoration.problem import Problem, Units, as_planes, fill_pyramid
 from graddesc.result import Result
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ _RIM = 2  # pixels that a second difference reaches
 _LEAST_DEPTH = 32
 _BESIDE_HOLE = 16  # pixels of overlap that are enough where the mask is random
 _SAMPLE = 2**16  # known pixels, about, that tell the unit
+_SAMPLE_OF_PART = 2**12  # of them that a part of the image gives
 _NEAR = 2.0  # pixels: nearer to a known pixel than so, the cells are too coarse to tell anything
 
 
@@ -105,8 +114,12 @@ class Survey(NamedTuple):
     ----------
     sums, counts : ndarray of float64, shape (channels, rows, cols) of the cells
         The sum of the known pixels of each cell, and how many there are.
+    walls : ndarray of bool, shape (rows, cols) of the cells
+        True where a cell has an ignored pixel: its mean may be of two sides of a wall.
+    ends : ndarray of the image's dtype, shape (2,)
+        The least and the greatest known pixel; empty if none is known.
     sample : ndarray of the image's dtype, shape (n,)
-        Known pixels, a few of each cell, with the least and the greatest of them all.
+        Some thousands of the known pixels.
     corrupt : int
         The number of corrupt pixels of all channels.
     widest : int
@@ -115,9 +128,16 @@ class Survey(NamedTuple):
 
     sums: NDArray[np.float64]
     counts: NDArray[np.float64]
+    walls: NDArray[np.bool_]
+    ends: NDArray[Any]
     sample: NDArray[Any]
     corrupt: int
     widest: int
+
+    def digest(self) -> str:
+        """What tells two images apart."""
+        values = (self.sums, self.counts, self.ends, self.sample)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in values)).hexdigest()[:16]
 
 
 def survey(
@@ -146,34 +166,35 @@ def survey(
             raise ValueError(f"image must be finite where it is known, got {planes[channel, row, col]} at {where}")
     channels, rows, cols = planes.shape
     shape = channels, -(-rows // cell), -(-cols // cell)
-    sums, counts = np.zeros(shape), np.zeros(shape)
+    sums, counts, walls = np.zeros(shape), np.zeros(shape), np.zeros(shape[1:], bool)
+    ignored = (unknown & (free == 0)).any(axis=0)
     for i, j in itertools.product(range(min(cell, rows)), range(min(cell, cols))):  # in an order that no part changes
         some = np.s_[:, i::cell, j::cell]
         values, there = planes[some], known[some]
         at = np.s_[:, : values.shape[1], : values.shape[2]]
         np.add(sums[at], values, out=sums[at], where=there)
         counts[at] += there
-    sample = planes[known]
-    if len(sample):
-        ends = np.array([sample.min(), sample.max()], sample.dtype)
-        scattered = [planes[:, i::cell, j::cell][known[:, i::cell, j::cell]] for i, j in _places_in(cell)]
-        sample = np.concatenate([ends, *scattered])
+        walls[at[1:]] |= ignored[some[1:]]
+    values = planes[known]
+    ends = np.array([values.min(), values.max()], values.dtype) if len(values) else values
+    sample = values[:: len(values) // _SAMPLE_OF_PART | 1]  # an odd number, in step with few patterns
     corrupt = int(np.count_nonzero(free)) * (channels // len(free))
-    return Survey(sums, counts, sample, corrupt, max(widest_hole(plane.view(bool)) for plane in free))
+    return Survey(sums, counts, walls, ends, sample, corrupt, max(widest_hole(plane.view(bool)) for plane in free))
 
 
-def _places_in(cell: int) -> list[tuple[int, int]]:
-    """Four places of a cell that are sampled."""
-    near, far = cell // 4, cell - 1 - cell // 4
-    return [(near, near), (near, far), (far, near), (far, far)]
+def _overlap(a: Any, b: Any) -> bool:
+    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)
 
 
 def together(parts: list[list[Survey]]) -> Survey:
     """The survey of a whole from those of its parts, row by row."""
     flat = [part for row in parts for part in row]
+    ends = np.concatenate([part.ends for part in flat])
     return Survey(
         np.concatenate([np.concatenate([part.sums for part in row], axis=2) for row in parts], axis=1),
         np.concatenate([np.concatenate([part.counts for part in row], axis=2) for row in parts], axis=1),
+        np.concatenate([np.concatenate([part.walls for part in row], axis=1) for row in parts]),
+        np.array([ends.min(), ends.max()], ends.dtype) if len(ends) else ends,
         np.sort(np.concatenate([part.sample for part in flat])),
         sum(part.corrupt for part in flat),
         max(part.widest for part in flat),
@@ -203,24 +224,37 @@ class Overview:
             where = f" in channel {channel}" if len(found.counts) > 1 else ""
             raise ValueError(f"mask must leave at least one pixel known, got none{where}")
         self.corrupt, self.widest = found.corrupt, found.widest
-        sample = found.sample
-        # The sample is sorted: every so many of it are a sample again, with the same ends.
-        step = max(len(sample) // _SAMPLE, 1)
-        sample = np.concatenate([sample[:1], sample[step:-1:step], sample[-1:]])[np.newaxis, np.newaxis]
-        nothing = np.zeros(sample.shape, np.uint8)
-        self.units = Units.of(sample, nothing, bounds, as_is=False, contrasts=True)
-        self._cell = cell
-        empty = found.counts == 0
-        self._means: NDArray[Any] = np.divide(found.sums, found.counts, out=np.zeros_like(found.sums), where=~empty)
-        if empty.any():
-            own = loss if isinstance(loss, Differences) else EdgeAligned()
-            units = Units.of(self._means, empty.view(np.uint8), bounds, as_is=False, contrasts=True)
-            free = empty.view(np.uint8) if len({plane.tobytes() for plane in empty}) > 1 else empty[:1].view(np.uint8)
-            problem = Problem(self._means, np.ascontiguousarray(free), units, "pyramid", threads)
-            steps, run = methods.begin(own, problem, None, solver.Limits(solver.MAX_ITER, own.default_tol, np.inf))
-            run(None)
-            problem.write(steps.pieces(), self._means)
-        self._means = self._means.astype(np.float32)
+        # The sample is sorted: every so many of it are a sample again.
+        sample = found.sample[:: max(len(found.sample) // _SAMPLE, 1)]
+        sample = np.concatenate([found.ends[:1], sample, found.ends[1:]])[np.newaxis, np.newaxis]
+        self.units = Units.of(sample, np.zeros(sample.shape, np.uint8), bounds, as_is=False, contrasts=True)
+        self._cell, self._walls = cell, found.walls
+        unknown = found.counts == 0
+        self._means: NDArray[Any] = np.divide(found.sums, found.counts, out=np.zeros_like(found.sums), where=~unknown)
+        if unknown.any():
+            self._restore_means(unknown, loss, threads)
+
+    def _restore_means(self, unknown: NDArray[np.bool_], loss: Any, threads: int) -> None:
+        """Restore the image of the cells, across no wall unless nothing would be known then."""
+        walls = self._walls if (~unknown & ~self._walls).any(axis=(1, 2)).all() else np.zeros_like(self._walls)
+        own = loss if isinstance(loss, Differences) else EdgeAligned()
+        units = Units.of(self._means, unknown.view(np.uint8), None, as_is=False, contrasts=True)
+        free = unknown[:1] if (unknown == unknown[0]).all() else unknown
+        free_cells: NDArray[np.uint8] = np.ascontiguousarray(free & ~walls).view(np.uint8)
+        problem = Problem(self._means, free_cells, units, "pyramid", threads, walls if walls.any() else None)
+        steps, run = methods.begin(own, problem, None, solver.Limits(solver.MAX_ITER, own.default_tol, np.inf))
+        run(None)
+        problem.write(steps.pieces(), self._means)
+        for plane, lost in zip(self._means, unknown & walls, strict=True):
+            if lost.any():
+                fill_pyramid(plane, lost.view(np.uint8), threads)  # told only where nothing better is
+
+    def tells(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether no wall is near the cells that tell of pixels of the image."""
+        from scipy.ndimage import binary_dilation
+
+        near: NDArray[np.bool_] = binary_dilation(self._walls, np.ones((3, 3), bool))
+        return ~near[rows // self._cell, cols // self._cell]
 
     def at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[Any]:
         """What the cells tell of pixels of the image, by linear interpolation, shape (channels, pixels)."""
@@ -308,10 +342,15 @@ def restore_tile(
     if not free[inner].any():
         return Restored(as_image_axes(planes[inner].copy(), axis), *solver.NOTHING)
     planes, free = planes.copy(), free.copy()
-    _pin_rim(planes, free, tile, shape, overview)
-    if all((plane.view(bool) if ignored is None else plane.view(bool) | ignored).all() for plane in free):
-        # Only ignored pixels are at the rim, or the image is one tile: nothing of the tile is known.
+    if time.perf_counter() >= deadline:
         _pin(planes, free, free.view(bool).copy(), tile, overview)
+        return Restored(as_image_axes(planes[inner], axis), *solver.TIME)
+    _pin_rim(planes, free, tile, shape, overview)
+    unknown = free.view(bool) if ignored is None else free.view(bool) | ignored
+    blind = unknown.all(axis=(1, 2), keepdims=True)
+    if blind.any():
+        # Only ignored pixels are at the rim, or the image is one tile: nothing of these channels is known.
+        _pin(planes, free, free.view(bool) & blind, tile, overview)
     problem = Problem(planes, free, overview.units, "pyramid", settings.threads, ignored)
     outcome = solver.NOTHING
     if free[inner].any():
@@ -346,6 +385,8 @@ def _pin_rim(
         for plane, pins in zip(free, pinned, strict=True):
             if not plane.all():
                 pins &= distance_transform_edt(plane) > _NEAR
+        at_rim = np.nonzero(rim)
+        pinned[:, *at_rim] &= overview.tells(at_rim[0] + rows.start, at_rim[1] + cols.start)
         _pin(planes, free, pinned, tile, overview)
 
 
@@ -358,8 +399,7 @@ def _pin(
         mask = channel if len(free) > 1 else 0
         rows, cols = np.nonzero(pinned[mask])
         values = overview.at(rows + tile.outer[0].start, cols + tile.outer[1].start)[channel]
-        values = np.clip(values, units.low, units.high)
-        plane[rows, cols] = np.rint(values) if units.integer else values
+        plane[rows, cols] = units.within(values)
     free[pinned] = 0
 
 
@@ -414,7 +454,7 @@ def restore(
     max_iter, tol, bounds, channel_axis : optional
         As for `graddesc.restore`; the first two are those of each tile.
     max_time : float, optional
-        Seconds at most; when they are over, what tiles are left is filled from the cells.
+        Seconds at most; when they are over, the tiles that are left are filled from the cells, and status is 5.
     threads : int, default 1
         How many threads work on a tile.
     out : array_like, the image's shape and dtype, optional
@@ -464,12 +504,16 @@ def restore(
     started = time.perf_counter()
     deadline = np.inf if max_time is None else started + require_nonnegative("max_time", max_time)
     if out is None:
+        if journal is not None:
+            raise ValueError("out must be given with journal: it holds what an earlier run has written")
         out = np.empty(source.shape, source.dtype)
+    elif not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
+        raise TypeError(f"out must be an array that takes slices, got {type(out).__name__}")
     elif tuple(out.shape) != source.shape or np.dtype(out.dtype) != source.dtype:
         raise ValueError(
             f"out must have shape {source.shape} and dtype {source.dtype}, got {out.shape} and {out.dtype}"
         )
-    elif out is image and mask is None and known is None:
+    elif source.tells_by_values and (out is image or _overlap(out, image)):
         raise ValueError("out must be another array than image, whose corrupt pixels are found by their values")
     row_cuts, col_cuts = (cuts(side, tile) for side in source.plane)
     parts = [
@@ -479,24 +523,31 @@ def restore(
         ]
         for rows in itertools.pairwise(row_cuts)
     ]
-    overview = Overview(together(parts), cell, settings.loss, bounds, settings.threads)
+    found = together(parts)
+    overview = Overview(found, cell, settings.loss, bounds, settings.threads)
     if mask is None and known is None and not overview.corrupt:
         raise ValueError("no pixel is NaN: give mask=...")
     reach = depth_for(overview.widest, tile) if depth == "auto" else require_count("depth", depth, least=_RIM)
     tiles = tiles_of(source.plane, tile, reach)
-    done = Journal(journal, f"{source.shape} {source.dtype} {tile} {reach} {cell} {settings[:4]!r}")
+    done = Journal(journal, f"{source.shape} {source.dtype} {tile} {reach} {settings} {bounds} {found.digest()}")
     status, message = solver.NOTHING
     for k, each in enumerate(tiles):
         if progress is not None:
             progress(k, len(tiles))
         if done.has(k):
+            earlier = done.told(k)
+            status, message = earlier if status == 0 and earlier != solver.NOTHING else (status, message)
             continue
         planes, free, _, ignored = source.read(each.outer)
         restored = restore_tile(planes, free, ignored, each, source.plane, overview, settings, deadline)
         source.write(out, each.inner, restored.pixels)
-        done.note(k)
-        if status == 0:
-            status, message = restored.status, restored.message
+        outcome = restored.status, restored.message
+        if restored.status != solver.TIME[0]:
+            if journal is not None and hasattr(out, "flush"):
+                out.flush()
+            done.note(k, outcome)
+        if status == 0 and outcome != solver.NOTHING:
+            status, message = outcome
     if progress is not None:
         progress(len(tiles), len(tiles))
     if not full_output:
@@ -519,8 +570,8 @@ def tile_within(shape: tuple[int, ...], dtype: np.dtype[Any], channel_axis: int 
     of_pixel = _BYTES * (1 if single else 2) * (1 if channel_axis is None else shape[channel_axis])
     if of_pixel * np.prod([float(n) for axis, n in enumerate(shape) if axis != channel_axis]) <= memory:
         return None
-    # The last tile is up to twice as long, and a halo a quarter of a tile.
-    side = int((memory / of_pixel) ** 0.5 / 2.5) // _LEAST_TILE * _LEAST_TILE
+    # The last tile is up to twice as long, and a halo up to half of the least tile.
+    side = int((memory / of_pixel) ** 0.5 / 3) // _LEAST_TILE * _LEAST_TILE
     if side < _LEAST_TILE:
         raise ValueError(
             f"a tile of {_LEAST_TILE} by {_LEAST_TILE} pixels takes more than {memory:.0f} bytes of memory"
@@ -542,6 +593,8 @@ class _Source:
     def __init__(self, image: Any, mask: Any, known: Any, ignore: Any, channel_axis: int | None) -> None:
         if mask is not None and known is not None:
             raise ValueError("mask and known must not both be given")
+        if is_masked_array(image):
+            raise TypeError("image must not be a masked array: give image.data, and image.mask as mask")
         if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
             image = np.asarray(image)
         self.shape, self.dtype = tuple(int(side) for side in image.shape), np.dtype(image.dtype)
@@ -559,6 +612,7 @@ class _Source:
                 f"mask must be given, or known in its place, for an image of {self.dtype}, got None for both"
             )
         self._image = image
+        self.tells_by_values = (mask is None and known is None) or callable(mask) or callable(known)
         self._flags = {"mask": mask, "known": known, "ignore": ignore}
         for name, flags in self._flags.items():
             if flags is None or callable(flags):
@@ -586,7 +640,11 @@ class _Source:
         if corrupt is None:
             corrupt = np.isnan(pixels) if told["known"] is None else ~told["known"]
         elif pixels.dtype.kind == "f" and callable(self._flags["mask"]):
-            corrupt = corrupt | np.isnan(pixels)
+            missing = np.isnan(pixels)
+            if missing.any():
+                if corrupt.ndim < missing.ndim:
+                    corrupt = np.expand_dims(corrupt, self.channel_axis or 0)
+                corrupt = corrupt | missing
         return part_of(as_planes(pixels, self.channel_axis), corrupt, told["ignore"], self.channel_axis)
 
     def _flags_of(self, name: str, flags: Any, pixels: NDArray[Any], where: tuple[slice, slice]) -> Any:
@@ -621,32 +679,47 @@ def part_of(
 
 
 class Journal:
-    """Which tiles have been written: empty files in a directory, or nothing where there is none."""
+    """Which tiles have been written, and how they ended: files in a directory, or nothing where there is none."""
 
     def __init__(self, directory: str | os.PathLike[str] | None, run: str) -> None:
-        self.directory = None if directory is None else Path(directory)
+        self._directory = None if directory is None else Path(directory)
         self._done: set[str] = set()
-        if self.directory is None:
+        if self._directory is None:
             return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        told = self.directory / "run.txt"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._done = {path.name for path in self._directory.glob("*.done")}
+        told = self._directory / "run.txt"
         if told.exists():
             if (before := told.read_text(encoding="utf-8")) != run:
                 raise ValueError(f"journal must be of this run ({run}), got one of another ({before})")
-            self._done = {path.name for path in self.directory.iterdir()}
+        elif self._done:
+            raise ValueError(f"journal must be of this run ({run}), got one of an unknown run")
         else:
-            told.write_text(run, encoding="utf-8")
+            _write_whole(told, run)
 
     def has(self, tile: object) -> bool:
         """Whether this tile has been written before."""
         return f"{tile}.done" in self._done
 
-    def note(self, tile: object) -> None:
+    def told(self, tile: object) -> solver.Outcome:
+        """How a tile ended that has been written before."""
+        assert self._directory is not None
+        status, message = (self._directory / f"{tile}.done").read_text(encoding="utf-8").split("\n", 1)
+        return int(status), message
+
+    def note(self, tile: object, outcome: solver.Outcome) -> None:
         """Say that a tile has been written."""
-        if self.directory is not None:
-            self.mark(self.directory, tile)
+        if self._directory is not None:
+            self.mark(self._directory, tile, outcome)
 
     @staticmethod
-    def mark(directory: str | os.PathLike[str], tile: object) -> None:
+    def mark(directory: str | os.PathLike[str], tile: object, outcome: solver.Outcome = solver.NOTHING) -> None:
         """Leave the mark of a tile."""
-        (Path(directory) / f"{tile}.done").touch()
+        _write_whole(Path(directory) / f"{tile}.done", "\n".join(map(str, outcome)))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    beside = path.with_suffix(".tmp")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
