@@ -9,10 +9,15 @@ megapixels to zarr and restores them into another zarr by two workers of a Local
 for each pixel, over that of the largest part that one call restores here, and the most memory that a worker took.
 """
 
+# ruff: noqa: E402 - before the import that keeps to one processor
+
 import itertools
+import os
 import resource
 import tempfile
 import time
+
+ALL = os.sched_getaffinity(0)
 
 import numpy as np
 from benchmarks.bench_base import photograph
@@ -71,6 +76,7 @@ def frames(options):
             restored[...] = cv2.inpaint(frame, corrupt, 3, cv2.INPAINT_NS)
 
     cv2.setNumThreads(1)
+    os.sched_setaffinity(0, ALL)
     jobs = {"OpenCV, Navier-Stokes": opencv}
     for loss in ("harmonic", "biharmonic", "edge"):
         jobs[f"{loss}, Plan"] = by_plan(loss)
@@ -151,6 +157,7 @@ def cluster(options):
 
     import graddesc.dask
 
+    os.sched_setaffinity(0, ALL)
     side = int((options.megapixels * 1e6) ** 0.5) // 1024 * 1024
     part = min(side, 8192)
     truth, mask, image = scene_of(part)

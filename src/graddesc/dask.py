@@ -119,6 +119,11 @@ def restore(
     graddesc.tiling.restore : The same for one process, on anything that takes slices.
     store : Writes a lazy array so that a run that was killed goes on where it was.
 
+    Notes
+    -----
+    The image is read once, for the survey of all of it and for the tiles: workers keep or spill to disk what they have
+    read until its tiles are done.
+
     Examples
     --------
     >>> import dask.array as da
