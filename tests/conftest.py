@@ -5,6 +5,7 @@ import hypothesis
 import numpy as np
 import pytest
 from levels import use_level
+from loops import LOOPS
 
 from graddesc import _kernels
 
@@ -24,6 +25,13 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("posix"):
                 item.add_marker(pytest.mark.skip(reason="this system is not POSIX"))
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request, monkeypatch):
+    """Each loop of `minimize` in turn; the test's module uses it by this name."""
+    monkeypatch.setattr(request.module, "minimize", LOOPS[request.param])
+    return request.param
 
 
 @pytest.fixture(params=_kernels.AVAILABLE)

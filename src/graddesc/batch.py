@@ -34,7 +34,6 @@ _DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
 _ITERATIONS = 1  # the status of a run that has done as many as it may
 _MOST_PAINTS = 64  # values of what was painted on a transparent layer
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))  # of a path's parts: Windows has two
-_MOST_BYTES = 128  # that a solver takes for each pixel of a channel, at most
 _EXTRAS = ("animate", "history", "report", "confidence")  # files that go with one restoration
 
 _Told: TypeAlias = dict[str, Any]  # as --json tells it
@@ -305,19 +304,14 @@ def _tile_within(picture: Picture, options: argparse.Namespace) -> int | None:
     memory = options.max_memory
     if memory is None:
         memory = _memory() / 2
-    shape = picture.pixels.shape
-    pixels = math.prod(side for axis, side in enumerate(shape) if axis != picture.channel_axis)
-    if pixels * _MOST_BYTES * (shape[picture.channel_axis] if picture.channel_axis is not None else 1) <= memory:
-        return None  # without the module
     from graddesc.restoration.tiling import tile_within
 
-    if options.loss == "line":
-        raise ValueError("--loss line wants the whole image solved at once, which takes more than --max-memory")
-    tile = tile_within(shape, picture.pixels.dtype, picture.channel_axis, memory)
+    tile = tile_within(picture.pixels.shape, picture.pixels.dtype, picture.channel_axis, memory)
     if tile is not None:
-        for name in ("animate", "history", "report", "confidence", "classic"):
-            if getattr(options, name):
-                raise ValueError(f"--{name} wants the whole image solved at once, which takes more than --max-memory")
+        wants = [f"--{name}" for name in (*_EXTRAS, "classic") if getattr(options, name)]
+        wants += ["--loss line"] if options.loss == "line" else []
+        if wants:
+            raise ValueError(f"{wants[0]} wants the whole image solved at once, which takes more than --max-memory")
     return tile
 
 

@@ -11,7 +11,6 @@ import scipy.optimize
 from cases import each
 from hypothesis import given
 from hypothesis import strategies as st
-from loops import LOOPS
 from loops import minimize_compiled as minimize
 from scipy.optimize import Bounds, OptimizeResult, OptimizeWarning, minimize_scalar
 
@@ -36,13 +35,7 @@ from graddesc import (
 )
 from graddesc.problems import PROBLEMS, Beale, BroydenTridiagonal, Himmelblau, Quadratic, Rosenbrock, Wood
 
-
-@pytest.fixture(params=LOOPS, autouse=True)
-def loop(request, monkeypatch):
-    """Run every test over both loops."""
-    monkeypatch.setattr(request.module, "minimize", LOOPS[request.param])
-    return request.param
-
+pytestmark = pytest.mark.usefixtures("loop")  # every test runs over both
 
 SEARCHES = [
     ExactLineSearch(),

@@ -6,7 +6,6 @@ import pytest
 from cases import each
 from hypothesis import given
 from hypothesis import strategies as st
-from loops import LOOPS
 from loops import minimize_compiled as minimize
 
 from graddesc import (
@@ -24,13 +23,7 @@ from graddesc import (
 )
 from graddesc.problems import Quadratic, Rosenbrock, StyblinskiTang
 
-
-@pytest.fixture(params=LOOPS, autouse=True)
-def loop(request, monkeypatch):
-    """Run every test over both loops."""
-    monkeypatch.setattr(request.module, "minimize", LOOPS[request.param])
-    return request.param
-
+pytestmark = pytest.mark.usefixtures("loop")  # every test runs over both
 
 FORMULAS = ["hager-zhang", "polak-ribiere", "hestenes-stiefel", "fletcher-reeves", "dai-yuan"]
 DIRECTIONS = [Steepest(), HeavyBall(0.7), Nesterov(), Nesterov(0.5), ConjugateGradient(), LBFGS(3), Adam()]

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from cases import each
-from loops import LOOPS, minimize_in_python
 from loops import minimize_compiled as minimize
+from loops import minimize_in_python
 from scipy.optimize import Bounds, minimize_scalar
 
 from graddesc import (
@@ -39,13 +39,7 @@ from graddesc.problems import (
     Wood,
 )
 
-
-@pytest.fixture(params=LOOPS, autouse=True)
-def loop(request, monkeypatch):
-    """Run every test over both loops."""
-    monkeypatch.setattr(request.module, "minimize", LOOPS[request.param])
-    return request.param
-
+pytestmark = pytest.mark.usefixtures("loop")  # every test runs over both
 
 SMOOTH = [Rosenbrock(2), Rosenbrock(10), Beale(), Himmelblau(), Wood(), PowellSingular(), DixonPrice(5)]
 SEARCHES = [

@@ -176,9 +176,7 @@ def test_memmaps_in_and_out_and_the_image_itself(tmp_path):
     out.flush()
     np.testing.assert_array_equal(np.fromfile(tmp_path / "out.raw", np.uint8).reshape(image.shape), wanted)
     np.testing.assert_array_equal(source, image)
-    tiling.restore(image, HALF, tile=128, out=image)
-    np.testing.assert_array_equal(image[~HALF], wanted[~HALF])
-    assert rms(image, PHOTOGRAPH, HALF) <= 1.01 * rms(wanted, PHOTOGRAPH, HALF)
+    np.testing.assert_array_equal(tiling.restore(image, HALF, tile=128, out=image), wanted)
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path):

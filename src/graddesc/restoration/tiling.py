@@ -182,10 +182,6 @@ def survey(
     return Survey(sums, counts, walls, ends, sample, corrupt, max(widest_hole(plane.view(bool)) for plane in free))
 
 
-def _overlap(a: Any, b: Any) -> bool:
-    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)
-
-
 def together(parts: list[list[Survey]]) -> Survey:
     """The survey of a whole from those of its parts, row by row."""
     flat = [part for row in parts for part in row]
@@ -229,6 +225,7 @@ class Overview:
         sample = np.concatenate([found.ends[:1], sample, found.ends[1:]])[np.newaxis, np.newaxis]
         self.units = Units.of(sample, np.zeros(sample.shape, np.uint8), bounds, as_is=False, contrasts=True)
         self._cell, self._walls = cell, found.walls
+        self._near_wall = _beside(found.walls)
         unknown = found.counts == 0
         self._means: NDArray[Any] = np.divide(found.sums, found.counts, out=np.zeros_like(found.sums), where=~unknown)
         if unknown.any():
@@ -251,10 +248,7 @@ class Overview:
 
     def tells(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Whether no wall is near the cells that tell of pixels of the image."""
-        from scipy.ndimage import binary_dilation
-
-        near: NDArray[np.bool_] = binary_dilation(self._walls, np.ones((3, 3), bool))
-        return ~near[rows // self._cell, cols // self._cell]
+        return ~self._near_wall[rows // self._cell, cols // self._cell]
 
     def at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[Any]:
         """What the cells tell of pixels of the image, by linear interpolation, shape (channels, pixels)."""
@@ -270,6 +264,16 @@ class Overview:
             lower = plane[below, left] * (1 - along) + plane[below, right] * along
             values.append(upper * (1 - down) + lower * down)
         return np.stack(values)
+
+
+def _beside(walls: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The cells that are walls, and those that touch one."""
+    if not walls.any():
+        return walls
+    from scipy.ndimage import binary_dilation
+
+    near: NDArray[np.bool_] = binary_dilation(walls, np.ones((3, 3), bool))
+    return near
 
 
 # ---- one tile ----
@@ -459,7 +463,7 @@ def restore(
         How many threads work on a tile.
     out : array_like, the image's shape and dtype, optional
         Where to write the result: anything that takes slices. By default a new ndarray. It may be `image` itself if
-        the mask is given: the halos then read what has been restored, which is as good, but other bits.
+        an array tells what is corrupt.
     journal : path, optional
         A directory, made if need be, where each tile that has been written leaves a mark. A run that finds marks there
         leaves these tiles as they are in `out`, so that a run that was killed goes on where it was. Delete it after.
@@ -577,6 +581,10 @@ def tile_within(shape: tuple[int, ...], dtype: np.dtype[Any], channel_axis: int 
             f"a tile of {_LEAST_TILE} by {_LEAST_TILE} pixels takes more than {memory:.0f} bytes of memory"
         )
     return min(side, TILE)
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)
 
 
 def require_cell(coarse: Any) -> int:
