@@ -7,7 +7,6 @@ rim of a halo where the void is wider than the halo; at all other places, the ha
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import time
@@ -136,6 +135,8 @@ class Survey(NamedTuple):
 
     def digest(self) -> str:
         """What tells two images apart."""
+        import hashlib  # which journals alone need
+
         values = (self.sums, self.counts, self.ends, self.sample)
         return hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in values)).hexdigest()[:16]
 
