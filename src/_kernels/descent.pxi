@@ -8,6 +8,10 @@
 #
 # The weights are renewed when the quadratic that they make is nearly solved. The run of a grid ends when what the last
 # renewals brought, carried on as a geometric series, is within the tolerance, or when the changes of its sweeps are.
+#
+# Where what is known is noisy it is free as well: each pixel is pulled towards what was measured, by a weight that the
+# first renewals of a grid find from the energy around it. On coarser grids measurements are means of the finer ones,
+# weighted by their precision, and all is free; on the finest grid what is exact is not.
 
 cdef enum:
     COARSE_GRIDS = 4  # that are descended; those above are averaged only
@@ -24,6 +28,8 @@ cdef enum:
     NEXT = 8
     DIAGONALLY = 2
     COURSES = 64  # channels whose changes are judged apart; the others are judged with the last
+    BALANCES = 6  # renewals of a grid that find the weights of noisy data anew; later ones keep them, to settle
+    BALANCE_RADIUS = 4  # of the Gaussian of BALANCE_SPREAD
 
 cdef enum:
     # Stages: pixels whose weights are wanted; of the blocks of two by two pixels, those whose blurred tensor is, those
@@ -58,6 +64,9 @@ cdef double MARGIN = 1.25
 cdef double ALONE = 0.01  # below this one the first sweep solves
 cdef double LONELY = 0.5  # below this mean of those sums momentum starts from nothing
 cdef double DENSE_START = 20
+# Of the blur of energies and of precisions, in blocks of two by two pixels.
+cdef double BALANCE_SPREAD = 1.25
+cdef double BALANCE_FLOOR = 0.02  # of the mean energy, which every pixel has beside its own
 
 
 cdef struct Parameters:
@@ -79,6 +88,11 @@ cdef struct Parameters:
     bint single
     Py_ssize_t channels
     Py_ssize_t masks  # channels of `free`: one, or one for each channel
+    bint noisy
+    double huber  # standard deviations beyond which a distance to the data counts less
+    double balance
+    double least_balance
+    double most_balance
 
 
 cdef struct Course:
@@ -101,6 +115,10 @@ cdef struct Grid:
     Py_ssize_t pairs  # of neighbours of which one at least is free
     unsigned char *free
     void *x
+    # Of noisy images:
+    unsigned char *missing
+    void *data  # what was measured; 0 where it is missing
+    void *precision
 
 
 cdef struct Window:
@@ -144,6 +162,13 @@ cdef struct Window:
     double change
     double contrast
     double area  # of its tiles, over the channels
+    # Of noisy images:
+    void *pull
+    void *balance  # of blocks of two by two pixels: energies, then factors of the energy
+    void *trust
+    double[BALANCE_RADIUS + 1] balance_taps
+    double trusted  # the sum of the roots of precision over the grid
+    int balances
     bint filled
     bint settled
     bint failed
@@ -175,8 +200,10 @@ cdef void furnish(Window *w, const Parameters *p, Arena *arena, Py_ssize_t rows,
     cdef Py_ssize_t tiles = sectors * bands, spans = bands * (sectors // 2 + 1)
     cdef Py_ssize_t below = rows, beside = cols
     cdef bint edge = p.kind == EDGE
+    cdef size_t blocks = ((rows + 1) // 2) * ((cols + 1) // 2) * item(p)
     if edge:
-        tensor = (3 * ((rows + 1) // 2) * ((cols + 1) // 2) * item(p) + 63) // 64 * 64
+        tensor = (3 * blocks + 63) // 64 * 64
+    if edge or p.noisy:
         scratch = ((rows + 1) // 2) * ((cols + 1) // 2 + 2 * MOST_RADIUS) * item(p)
     w.grids[0].rows, w.grids[0].cols = rows, cols
     w.previous = claim(arena, p.channels * plane)
@@ -198,12 +225,22 @@ cdef void furnish(Window *w, const Parameters *p, Arena *arena, Py_ssize_t rows,
     w.sums = <double *> claim(arena, sizeof(double) * max(rows, spans) * p.channels)
     w.taps = <double *> claim(arena, sizeof(double) * (MOST_RADIUS + 1))
     w.courses = <Course *> claim(arena, sizeof(Course) * min(p.channels, COURSES))
+    if p.noisy:
+        w.pull = claim(arena, p.masks * plane)
+        w.balance = claim(arena, blocks)
+        w.trust = claim(arena, blocks)
+        w.grids[0].missing = <unsigned char *> claim(arena, p.masks * rows * cols)
+        w.grids[0].data = claim(arena, p.channels * plane)
     w.count = 1
     while (below > 1 or beside > 1) and w.count < MOST_GRIDS:
         below, beside = (below + 1) // 2, (beside + 1) // 2
         w.grids[w.count].rows, w.grids[w.count].cols = below, beside
         w.grids[w.count].free = <unsigned char *> claim(arena, p.masks * below * beside)
         w.grids[w.count].x = claim(arena, p.channels * below * beside * item(p))
+        if p.noisy:
+            w.grids[w.count].missing = <unsigned char *> claim(arena, p.masks * below * beside)
+            w.grids[w.count].data = claim(arena, p.channels * below * beside * item(p))
+            w.grids[w.count].precision = claim(arena, p.masks * below * beside * item(p))
         w.count += 1
     if arena.base != NULL:
         memset(w.nothing, 0, cols)
@@ -459,7 +496,81 @@ cdef Job job_of(const Window *w, const Grid *grid, const Parameters *p) noexcept
     job.weights.omega, job.weights.plane = w.weights, grid.rows * grid.cols
     job.weights.mu, job.weights.kappa = p.mu, p.kappa
     job.free, job.free_channels = grid.free, p.masks
+    if p.noisy:
+        job.data, job.precision, job.pull = grid.data, grid.precision, w.pull
     return job
+
+
+cdef void gaussian(double sigma, Py_ssize_t radius, double *taps) noexcept nogil:
+    # Taps from the centre on; with those on the other side their sum is 1.
+    cdef double total = 0
+    cdef Py_ssize_t k
+    for k in range(radius + 1):
+        taps[k] = exp(-0.5 * (k / sigma) * (k / sigma))
+        total += taps[k] * (2 if k > 0 else 1)
+    for k in range(radius + 1):
+        taps[k] /= total
+
+
+cdef void blur_blocks(
+    Window *w, Job *job, void *plane, const double *taps, Py_ssize_t radius, int columns, int rows, int threads
+) noexcept nogil:
+    # In place, within the spans of two stages; the job is that of the grid.
+    cdef Py_ssize_t height = job.rows, width = job.cols
+    job.rows, job.cols, job.taps, job.radius = (height + 1) // 2, (width + 1) // 2, taps, radius
+    job.x, job.out = plane, w.scratch
+    run_spans(job, BLUR_COLUMNS, spans_of(w, columns), w.span_count[columns], threads)
+    job.x, job.out = w.scratch, plane
+    run_spans(job, BLUR_ROWS, spans_of(w, rows), w.span_count[rows], threads)
+    job.rows, job.cols = height, width
+
+
+cdef double blurred_means(Window *w, const Parameters *p, Job *job, int task, void *out) noexcept nogil:
+    # Of energies or of roots of precision, over blocks; return their sum over the pixels.
+    cdef double total = 0
+    cdef Py_ssize_t k
+    job.sums_out, job.out = w.sums, out
+    run_spans(job, task, spans_of(w, RAW), w.span_count[RAW], p.threads)
+    for k in range(w.span_count[RAW]):
+        total += w.sums[k]
+    blur_blocks(w, job, out, w.balance_taps, BALANCE_RADIUS, RAW, RAW, p.threads)
+    return total
+
+
+cdef void find_balance(Window *w, const Parameters *p) noexcept nogil:
+    # How many times the energy counts around each block, from the energy there and from how well it was measured.
+    cdef Grid *grid = &w.grids[w.level]
+    cdef Job job = job_of(w, grid, p)
+    cdef double energy, mean, pixels = <double> grid.rows * grid.cols
+    job.epsilon, job.scale = p.epsilon, p.scale
+    energy = blurred_means(w, p, &job, DENSITIES, w.balance)
+    mean = energy / pixels
+    job.balance.floor = BALANCE_FLOOR * mean + 1e-30  # an image may be flat
+    job.balance.energy = mean + job.balance.floor
+    job.balance.trust = pixels / w.trusted
+    job.balance.low, job.balance.high = p.least_balance, p.most_balance
+    job.balance.factor = min(max(p.balance * sqrt(w.trusted / (energy + 1e-30)), p.least_balance), p.most_balance)
+    job.rows, job.cols = (grid.rows + 1) // 2, (grid.cols + 1) // 2
+    job.blocks, job.out = w.trust, w.balance
+    run_spans(&job, BALANCE, spans_of(w, RAW), w.span_count[RAW], p.threads)
+    w.balances += 1
+
+
+cdef Py_ssize_t sum_of_plane(const unsigned char *plane, const Grid *grid) noexcept nogil:
+    cdef Py_ssize_t i, total = 0
+    for i in range(grid.rows):
+        total += sum_of(plane + i * grid.cols, grid.cols)
+    return total
+
+
+cdef void fill_weights(Window *w, const Grid *grid, const Parameters *p) noexcept nogil:
+    # As sums of squares have them.
+    cdef Py_ssize_t k
+    for k in range(grid.rows * grid.cols):
+        if p.single:
+            (<float *> w.weights)[k] = 2
+        else:
+            (<double *> w.weights)[k] = 2
 
 
 cdef void open_grid(Window *w, const Parameters *p) noexcept nogil:
@@ -469,7 +580,8 @@ cdef void open_grid(Window *w, const Parameters *p) noexcept nogil:
     cdef Py_ssize_t c, i, k, spans = (grid.rows + CELL_ROWS - 1) // CELL_ROWS * (
         (grid.cols + 2 * SECTOR - 1) // (2 * SECTOR)
     )
-    cdef double coupling, known = 0, density, sigma, total
+    cdef double coupling, known = 0, density, sigma
+    cdef Py_ssize_t unknown = 0
     w.x = grid.x
     find_occupied(w, grid, p.masks)
     find_tiles(w, grid)
@@ -489,26 +601,34 @@ cdef void open_grid(Window *w, const Parameters *p) noexcept nogil:
     copy_around(w, grid, 0, p.channels, item(p), <const char *> w.x, <char *> w.previous)
     copy_around(w, grid, 0, p.channels, item(p), <const char *> w.x, <char *> w.next)
     w.span_room = spans
+    if p.noisy:
+        # Energies are asked for everywhere.
+        memset(w.occupied, 1, grid.rows * ((grid.cols + SECTOR - 1) // SECTOR))
+        find_spans(w, grid, RAW, 0, 0)
+        gaussian(BALANCE_SPREAD, BALANCE_RADIUS, w.balance_taps)
+        job = job_of(w, grid, p)
+        w.trusted = blurred_means(w, p, &job, TRUST, w.trust)
+        w.balances = 0
     find_spans(w, grid, WANTED, 2, 2)
+    if p.epsilon == 0:
+        fill_weights(w, grid, p)
     if p.kind != EDGE:
         return
     for c in range(p.masks):
         job = job_of(w, grid, p)
         job.free, job.sums_out, job.scratch = (
-            grid.free + c * grid.rows * grid.cols, w.sums, w.columns
+            (grid.missing if p.noisy else grid.free) + c * grid.rows * grid.cols, w.sums, w.columns
         )
+        unknown += sum_of_plane(job.free, grid) if p.noisy else 0
         run_spans(&job, KNOWN_AROUND, spans_of(w, WANTED), w.span_count[WANTED], p.threads)
         for k in range(w.span_count[WANTED]):
             known += w.sums[k]
-    density = max(known / max(grid.unknown, 1), 0.005)
+    if not p.noisy:
+        unknown = grid.unknown
+    density = max(known / unknown, 0.005) if unknown > 0 else 1
     sigma = min(p.spread * pow(0.1 / density, 0.4), 10.0) / 2  # the tensor is one of blocks of 2 x 2 pixels
     w.radius = <Py_ssize_t> (3 * sigma + 0.5)
-    total = 0
-    for k in range(w.radius + 1):
-        w.taps[k] = exp(-0.5 * (k / sigma) * (k / sigma))
-        total += w.taps[k] * (2 if k > 0 else 1)
-    for k in range(w.radius + 1):
-        w.taps[k] /= total
+    gaussian(sigma, w.radius, w.taps)
     find_spans(w, grid, BLURRED, 6, 6)
     find_spans(w, grid, COLUMNS, 6, 6 + 2 * w.radius)
     find_spans(w, grid, RAW, 6 + 2 * w.radius, 6 + 2 * w.radius)
@@ -542,20 +662,24 @@ cdef void renew(Window *w, const Parameters *p) noexcept nogil:
         job.inverse, job.out = 1 / (p.contrast * p.contrast), w.tensor
         run_spans(&job, TENSOR, spans_of(w, RAW), w.span_count[RAW], p.threads)
         halves = ((grid.rows + 1) // 2) * ((grid.cols + 1) // 2)
-        job.rows, job.cols, job.taps, job.radius = (grid.rows + 1) // 2, (grid.cols + 1) // 2, w.taps, w.radius
         for c in range(3):
-            job.x, job.out = <char *> w.tensor + c * halves * size, w.scratch
-            run_spans(&job, BLUR_COLUMNS, spans_of(w, COLUMNS), w.span_count[COLUMNS], p.threads)
-            job.x, job.out = w.scratch, <char *> w.tensor + c * halves * size
-            run_spans(&job, BLUR_ROWS, spans_of(w, BLURRED), w.span_count[BLURRED], p.threads)
-        job.rows, job.cols = grid.rows, grid.cols
+            blur_blocks(
+                w, &job, <char *> w.tensor + c * halves * size, w.taps, w.radius, COLUMNS, BLURRED, p.threads
+            )
         job.tensor, job.out, job.inverse = w.tensor, w.weights, 1 / (p.strength * p.strength)
         run_spans(&job, ORIENT, spans_of(w, WANTED), w.span_count[WANTED], p.threads)
-    job.x, job.out, job.epsilon, job.scale = w.x, w.weights, p.epsilon, p.scale
-    run_spans(&job, WEIGH, spans_of(w, WANTED), w.span_count[WANTED], p.threads)
+    if p.epsilon > 0:
+        job.x, job.out, job.epsilon, job.scale = w.x, w.weights, p.epsilon, p.scale
+        run_spans(&job, WEIGH, spans_of(w, WANTED), w.span_count[WANTED], p.threads)
+    if p.noisy and w.balances < BALANCES:
+        find_balance(w, p)
     job.out, job.channels, job.shares, job.floor = w.steps, 1, w.shares, p.floor
     job.tiles = w.tiles
     run_tiles(&job, DIAGONAL, w.tile_count, p.threads)
+    if p.noisy:
+        job.channels, job.x, job.blocks, job.balance.huber = p.channels, w.x, w.balance, p.huber
+        run_spans(&job, NOISY_STEPS, w.tiles, w.tile_count, p.threads)
+        return
     job.channels = p.masks
     run_spans(&job, STEP_SIZES, w.tiles, w.tile_count, p.threads)
 
@@ -724,15 +848,15 @@ cdef void pull_up(Window *w, const Parameters *p, int level, bint filled, const 
                 )
 
 
-cdef void push_down(Window *w, const Parameters *p, int level) noexcept nogil:
-    # Interpolate what is free on a grid from the next coarser one.
+cdef void push_down(Window *w, const Parameters *p, int level, const unsigned char *mask) noexcept nogil:
+    # Interpolate what is free on a grid, by a mask, from the next coarser one.
     cdef Grid *fine = &w.grids[level]
     cdef Grid *coarse = &w.grids[level + 1]
     cdef Py_ssize_t c, i, near, far, at
     cdef const unsigned char *free
     for c in range(p.channels):
         for i in range(fine.rows):
-            free = fine.free + (min(c, p.masks - 1) * fine.rows + i) * fine.cols
+            free = mask + (min(c, p.masks - 1) * fine.rows + i) * fine.cols
             far = max(0, min(i // 2 + (1 if i & 1 else -1), coarse.rows - 1))
             near, far = (c * coarse.rows + i // 2) * coarse.cols, (c * coarse.rows + far) * coarse.cols
             at = (c * fine.rows + i) * fine.cols
@@ -755,6 +879,12 @@ cdef void prepare_grids(Window *w, const Parameters *p) noexcept nogil:
     cdef Py_ssize_t c, i, below
     cdef int level = 0
     count_pairs(&w.grids[0], p)
+    if p.noisy:
+        for level in range(1, w.count):
+            coarse = &w.grids[level]
+            memset(coarse.free, 1, p.masks * coarse.rows * coarse.cols)
+            count_pairs(coarse, p)
+        return
     while w.grids[level].unknown > 0:
         fine, coarse = &w.grids[level], &w.grids[level + 1]
         for c in range(p.masks):
@@ -769,6 +899,90 @@ cdef void prepare_grids(Window *w, const Parameters *p) noexcept nogil:
     w.count = level + 1
 
 
+cdef void note_data(Window *w, const Parameters *p, const real *x) noexcept nogil:
+    # What was measured on the finest grid, where x holds it, and where nothing was.
+    cdef Grid *grid = &w.grids[0]
+    cdef Py_ssize_t plane = grid.rows * grid.cols, c, k
+    cdef const real *precision
+    cdef real *data
+    cdef unsigned char *missing
+    for c in range(p.channels):
+        precision = <const real *> grid.precision + min(c, p.masks - 1) * plane
+        missing = grid.missing + min(c, p.masks - 1) * plane
+        data = <real *> grid.data + c * plane
+        for k in range(plane):
+            missing[k] = precision[k] == 0
+        for k in range(plane):
+            data[k] = kept(x[c * plane + k], missing[k])
+
+
+cdef void pull_data(Window *w, const Parameters *p, int level, const real *data) noexcept nogil:
+    # From what was measured on a grid, what was on the next coarser one: means over four pixels, weighted by precision;
+    # 0 where nothing was.
+    cdef Grid *fine = &w.grids[level]
+    cdef Grid *coarse = &w.grids[level + 1]
+    cdef Py_ssize_t c, m, i, j, above, below, out
+    cdef real one = 1, half = <real> 0.5
+    for c in range(p.channels):
+        m = min(c, p.masks - 1)
+        for i in range(coarse.rows):
+            above, below = 2 * i * fine.cols, min(2 * i + 1, fine.rows - 1) * fine.cols
+            out = i * coarse.cols
+            pull_data_row(
+                data + c * fine.rows * fine.cols + above, data + c * fine.rows * fine.cols + below,
+                <const real *> fine.precision + m * fine.rows * fine.cols + above,
+                <const real *> fine.precision + m * fine.rows * fine.cols + below,
+                fine.cols, one if below > above else half,
+                <real *> coarse.data + c * coarse.rows * coarse.cols + out,
+                <real *> coarse.precision + m * coarse.rows * coarse.cols + out,
+                coarse.missing + m * coarse.rows * coarse.cols + out,
+            )
+
+
+cdef inline void pull_data_row(
+    const real *above, const real *below, const real *precision_above, const real *precision_below, Py_ssize_t cols,
+    real share, real *out, real *precision_out, unsigned char *missing_out,
+) noexcept nogil:
+    # `share`, and a half in the last of an odd number of columns: a pixel that is taken twice counts once.
+    cdef Py_ssize_t j, left, right
+    cdef real one = 1, half = <real> 0.5, most = EXACT, total, weighted, a, b, c, d
+    for j in range((cols + 1) // 2):
+        left, right = 2 * j, min(2 * j + 1, cols - 1)
+        a, b = min(precision_above[left], most), min(precision_above[right], most)
+        c, d = min(precision_below[left], most), min(precision_below[right], most)
+        total = (a + b) + (c + d)
+        weighted = (a * above[left] + b * above[right]) + (c * below[left] + d * below[right])
+        missing_out[j] = total == 0
+        out[j] = weighted / total if total > 0 else 0
+        precision_out[j] = total * share * (one if right > left else half)
+
+
+cdef void begin_noisy(Window *w, const Parameters *p, bint coarse) noexcept nogil:
+    # Measurements on all grids, and the start: those, and where there are none the means of ever coarser ones.
+    cdef int level = 0, k
+    cdef Grid *grid
+    if p.single:
+        note_data(w, p, <const float *> w.grids[0].x)
+    else:
+        note_data(w, p, <const double *> w.grids[0].x)
+    if coarse:
+        for k in range(w.count - 1):
+            if p.single:
+                pull_data(w, p, k, <const float *> w.grids[k].data)
+            else:
+                pull_data(w, p, k, <const double *> w.grids[k].data)
+            grid = &w.grids[k + 1]
+            memcpy(grid.x, grid.data, p.channels * grid.rows * grid.cols * item(p))
+        for k in range(w.count - 2, -1, -1):
+            push_down(w, p, k, w.grids[k].missing)
+        while (
+            level + 1 < min(w.count, COARSE_GRIDS + 1) and max(w.grids[0].rows, w.grids[0].cols) >> (level + 1) >= 3
+        ):
+            level += 1
+    w.level = level
+    open_grid(w, p)
+
+
 cdef void begin_window(Window *w, const Parameters *p, bint coarse, bint filled) noexcept nogil:
     # Averages up to the coarsest grid, and down again.
     cdef int level = 0, k
@@ -776,6 +990,9 @@ cdef void begin_window(Window *w, const Parameters *p, bint coarse, bint filled)
     cdef int[4] all
     w.settled = w.failed = False
     w.filled = filled
+    if p.noisy:
+        begin_noisy(w, p, coarse)
+        return
     if coarse and w.count > 1:
         while (
             level + 1 < min(w.count, COARSE_GRIDS + 1) and w.grids[level + 1].unknown > 0
@@ -797,7 +1014,7 @@ cdef void begin_window(Window *w, const Parameters *p, bint coarse, bint filled)
                 pull_up(w, p, k, filled, all)
         # As far as the finest, so that the image is whole whenever the run is ended.
         for k in range(w.count - 2, -1, -1):
-            push_down(w, p, k)
+            push_down(w, p, k, w.grids[k].free)
     w.level = level
     open_grid(w, p)
 
@@ -819,10 +1036,45 @@ cdef void run_window(Window *w, const Parameters *p, int until, double tol, doub
         work[0] -= w.area + (RENEWAL_WORK * w.grids[w.level].rows * w.grids[w.level].cols if w.due else 0)
         if w.level > 0 and (w.settled or w.iterations >= COARSE_ITERATIONS):
             close_grid(w, p)
-            push_down(w, p, w.level - 1)
+            push_down(w, p, w.level - 1, w.grids[w.level - 1].free)
             w.level -= 1
             w.settled = False
             open_grid(w, p)
+
+
+cdef double data_energy(const Window *w, const Parameters *p, const real *x) noexcept nogil:
+    # What the distance to the data adds to the energy, on the finest grid.
+    cdef const Grid *grid = &w.grids[0]
+    cdef Py_ssize_t rows = grid.rows, cols = grid.cols, plane = rows * cols, shared = p.channels // p.masks
+    cdef Py_ssize_t halves = (cols + 1) // 2, first, i, j, c, k, far, at
+    cdef const real *balance = <const real *> w.balance
+    cdef const real *data = <const real *> grid.data
+    cdef const real *precision = <const real *> grid.precision
+    cdef real[CHUNK] factors
+    cdef double total = 0, square, distance
+    for i in range(rows):
+        far = min(max(i // 2 + (1 if i & 1 else -1), 0), (rows + 1) // 2 - 1)
+        first = 0
+        while first < cols:
+            spread_row(
+                balance + i // 2 * halves, balance + far * halves, halves, cols, first // 2,
+                (min(first + CHUNK, cols) + 1) // 2, factors - first,
+            )
+            for c in range(p.masks):
+                for j in range(first, min(first + CHUNK, cols)):
+                    at = (c * rows + i) * cols + j
+                    if not (grid.free[at] and precision[at] > 0):
+                        continue
+                    square = 0
+                    for k in range(c * shared, (c + 1) * shared):
+                        distance = <double> x[k * plane + i * cols + j] - data[k * plane + i * cols + j]
+                        square += distance * distance
+                    square = square / shared * precision[at]
+                    if square > p.huber * p.huber:
+                        square = p.huber * (2 * sqrt(square) - p.huber)
+                    total += 0.5 * shared * square / factors[j - first]
+            first += CHUNK
+    return total
 
 
 # ---- what Python calls ----
@@ -833,22 +1085,30 @@ cdef class Descent:
     cdef Parameters parameters
     cdef Window *windows
     cdef Py_ssize_t count, size
-    cdef object x, free, workspace
+    cdef object x, free, precision, workspace
 
     def __dealloc__(self):
         release(self.windows)
 
     def begin(
-        self, real[::1] x not None, double low, double high, bint coarse, const unsigned char[::1] filled not None
+        self, real[::1] x not None, double low, double high, bint coarse, const unsigned char[::1] filled not None,
+        real[::1] precision = None,
     ):
         """Start from x, which holds the windows' pixels one after the other, each channel by channel, and is changed.
 
         With coarse, from the averages of the known pixels on ever coarser grids, or of all pixels in windows that are
         filled with a good guess (1); otherwise from x as it is. Free pixels are clamped to the range from low to high.
+
+        precision, of noisy windows alone, has one over the variance of what x holds, of as many channels as there are
+        masks, one window after the other: 0 where nothing was measured. It must last as long as x.
         """
-        cdef Py_ssize_t k, at = 0
+        cdef Py_ssize_t k, at = 0, size
         cdef Parameters *p = &self.parameters
         cdef Window *w
+        require(p.noisy == (precision is not None), "precision must be given for noisy windows, and for no others")
+        if precision is not None:
+            require(precision.shape[0] == self.size * p.masks, "precision must hold all masks of all windows")
+            self.precision = precision.base
         require(sizeof(real) == item(p), "x must have the precision that was prepared for")
         require(filled.shape[0] == self.count, "filled must have a number for each window")
         require(x.shape[0] == self.size * p.channels, "x must hold all channels of all windows")
@@ -857,8 +1117,11 @@ cdef class Descent:
         with nogil:
             for k in range(self.count):
                 w = &self.windows[k]
-                w.grids[0].x = &x[at]
-                at += w.grids[0].rows * w.grids[0].cols * p.channels
+                size = w.grids[0].rows * w.grids[0].cols
+                w.grids[0].x = &x[at * p.channels]
+                if p.noisy:
+                    w.grids[0].precision = &precision[at * p.masks]
+                at += size
                 begin_window(w, p, coarse, filled[k])
 
     def advance(self, int until, double tol, double work):
@@ -882,6 +1145,25 @@ cdef class Descent:
         for k in range(self.count):
             if self.windows[k].level == 0:
                 close_grid(&self.windows[k], &self.parameters)
+
+    def data_term(self):
+        """Return the sum of L (x - data)^2 / 2 at x as `finish` leaves it, as the weights and what huber makes of it.
+
+        It is 0 until the finest grid has found weights.
+        """
+        cdef Py_ssize_t k
+        cdef double total = 0
+        cdef const Window *w
+        require(self.parameters.noisy, "the windows must be noisy")
+        with nogil:
+            for k in range(self.count):
+                w = &self.windows[k]
+                if w.level == 0 and w.balances > 0:
+                    if self.parameters.single:
+                        total += data_energy(w, &self.parameters, <const float *> w.grids[0].x)
+                    else:
+                        total += data_energy(w, &self.parameters, <const double *> w.grids[0].x)
+        return total
 
     def compact(self):
         """Whether most of what is free in each window is in holes of at least four by four pixels."""
@@ -916,7 +1198,7 @@ cdef class Descent:
 
 cdef void set_parameters(
     Parameters *p, Operator operator, Py_ssize_t channels, Py_ssize_t masks, bint single, double most_momentum,
-    double least_contrast, int threads,
+    double least_contrast, int threads, double huber,
 ) noexcept:
     p.kind, p.safety, p.epsilon, p.scale, p.mu, p.kappa = (
         operator.kind, operator.safety, operator.epsilon, operator.scale, operator.mu, operator.kappa
@@ -925,6 +1207,8 @@ cdef void set_parameters(
     p.most, p.least_contrast, p.threads, p.single, p.channels, p.masks = (
         most_momentum, least_contrast, threads, single, channels, masks
     )
+    p.noisy, p.huber = huber > 0, huber
+    p.balance, p.least_balance, p.most_balance = operator.balance, operator.least_balance, operator.most_balance
 
 
 def prepare(
@@ -937,12 +1221,15 @@ def prepare(
     double most_momentum,
     double least_contrast,
     int threads,
+    huber,
     allocate,
 ):
     """Return a `Descent` of windows with such numbers of rows and columns.
 
     free holds their masks one after the other, 1 where a pixel may change: one, or one for each channel. single is
-    whether x will be of float32. ``allocate(size)`` returns the workspace, so many bytes that may hold anything.
+    whether x will be of float32. huber is None where what is known is exact; or else the number of standard deviations
+    beyond which a pixel's distance to what was measured counts less, infinite where none does. ``allocate(size)``
+    returns the workspace, so many bytes that may hold anything.
     """
     cdef Descent descent = Descent.__new__(Descent)
     cdef Parameters *p = &descent.parameters
@@ -955,7 +1242,10 @@ def prepare(
         require(shapes[k, 0] > 0 and shapes[k, 1] > 0, "windows must not be empty")
         descent.size += shapes[k, 0] * shapes[k, 1]
     require(free.shape[0] == descent.size * masks, "free must hold all masks of all windows")
-    set_parameters(p, operator, channels, masks, single, most_momentum, least_contrast, threads)
+    require(huber is None or huber > 0, "huber must be None or positive")
+    set_parameters(
+        p, operator, channels, masks, single, most_momentum, least_contrast, threads, 0 if huber is None else huber
+    )
     descent.free, descent.count = free.base, shapes.shape[0]
     descent.windows = <Window *> calloc(max(descent.count, 1), sizeof(Window))
     if descent.windows == NULL:

@@ -13,6 +13,9 @@ or sum Q, and the weight of a pixel is scale / sqrt(epsilon^2 + Q), or 2. Images
 the channels share the weights, for which Q is its mean over them. Weights are of shape (planes, rows, cols): omega, and
 for EDGE the cosine and the sine of twice the normal's angle, and z.
 
+Where what is known is noisy, a step goes down the energy and L (x - data)^2 / 2 beside it, with a weight L of its own
+for each pixel: the loops of noisy images are copies of the others that a literal makes.
+
 A sweep reads each array once: down a tile of the image it keeps three rows of the point from which it steps, makes the
 weighted differences of one row at a time, and adds them to the gradients of that row and of the two beside it, of which
 they complete the upper one. Tiles overlap in what they read, never in what they write, and are the parts that
@@ -52,6 +55,9 @@ cdef enum:
     REACH = 3  # pixels on either side of one that are its neighbourhood
     LANES = 16
     ONE_SHARE = 128  # of a step of one over the diagonal
+    EXACT = 1000000  # the greatest precision that counts beside others: of a thousandth of the unit
+
+cdef double LEAST_TRUST = 0.05  # of the average, that counts where nothing is known
 
 
 cdef struct Tile:
@@ -60,6 +66,17 @@ cdef struct Tile:
     Py_ssize_t bottom
     Py_ssize_t start
     Py_ssize_t stop
+
+
+cdef struct Balance:
+    # What turns the energy around a pixel, and how well it was measured there, into the factor of the energy.
+    double factor  # where both are what they are on the average
+    double energy
+    double floor
+    double trust  # one over the average
+    double low
+    double high
+    double huber  # standard deviations beyond which a pixel's distance counts less
 
 
 cdef struct Weights:
@@ -205,34 +222,47 @@ cdef inline void add_cells(
         )
 
 
+cdef inline void find_energies(
+    int kind, const real *x, Py_ssize_t channels, const real *omega, Py_ssize_t plane, double epsilon, double scale,
+    double mu, double kappa, Py_ssize_t i, Py_ssize_t first, Py_ssize_t last, Py_ssize_t rows, Py_ssize_t cols,
+    double *terms,
+) noexcept nogil:
+    # Of at most CHUNK pixels of row i and the cells below them, summed over the channels; zeros up to CHUNK.
+    cdef real[CHUNK] squares
+    cdef double square
+    cdef Py_ssize_t c, j
+    sum_squares(kind, x, channels, omega, plane, i, first, last, rows, cols, True, squares)
+    for j in range(CHUNK):
+        square = squares[j]
+        terms[j] = square
+        if epsilon > 0:
+            square /= channels
+            terms[j] = channels * scale * square / (sqrt(epsilon * epsilon + square) + epsilon)
+    if kind == EDGE and i + 1 < rows:
+        for c in range(channels):
+            add_cells(
+                x + c * rows * cols + first, omega + first, plane, mu, kappa, cols, min(last, cols - 1) - first, terms
+            )
+
+
 cdef double row_energy(
     int kind, const real *x, Py_ssize_t channels, const real *tensor, double inverse, double epsilon, double scale,
     double mu, double kappa, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols,
 ) noexcept nogil:
     # Of row i, to whose first pixel x points, and the cells below it; of EDGE by the blurred tensor.
     cdef real[4 * CHUNK] fields  # as weights have them; omega is not read
-    cdef real[CHUNK] squares
     cdef double[CHUNK] terms
     cdef const real *omega = NULL
-    cdef double total = 0, square
-    cdef Py_ssize_t first = 0, last, c, j
+    cdef double total = 0
+    cdef Py_ssize_t first = 0, last
     while first < cols:
         last = min(first + CHUNK, cols)
         if kind == EDGE:
             omega = fields - first
             orient_columns(tensor, i, rows, cols, first, last, <real> inverse, CHUNK, fields - first)
-        sum_squares(kind, x, channels, omega, CHUNK, i, first, last, rows, cols, True, squares)
-        for j in range(CHUNK):
-            square = squares[j]
-            terms[j] = square
-            if epsilon > 0:
-                square /= channels
-                terms[j] = channels * scale * square / (sqrt(epsilon * epsilon + square) + epsilon)
-        if kind == EDGE and i + 1 < rows:
-            for c in range(channels):
-                add_cells(
-                    x + c * rows * cols + first, fields, CHUNK, mu, kappa, cols, min(last, cols - 1) - first, terms
-                )
+        find_energies(
+            kind, x, channels, omega, CHUNK, epsilon, scale, mu, kappa, i, first, last, rows, cols, terms
+        )
         total += tally(terms)
         first = last
     return total
@@ -421,8 +451,8 @@ cdef inline void load_row(
 
 
 cdef inline void step_off(
-    const real *v, const real *gradient, const real *steps, const real *x, real low, real high, real most,
-    Py_ssize_t width, real *out, real *slope, real *change,
+    const real *v, const real *gradient, const real *steps, const real *pull, const real *data, const real *x,
+    real low, real high, real most, Py_ssize_t width, bint noisy, real *out, real *slope, real *change,
 ) noexcept nogil:
     # What is more than `most` counts as that much in the sums: what stands out by more than the image's range must not
     # decide when all else has settled. The pixel is read whether it moves or not: a loop whose loads depend on a
@@ -431,7 +461,10 @@ cdef inline void step_off(
     cdef real pixel, new, move, back
     for j in range(width):
         pixel = x[j]
-        new = clip(v[j] - steps[j] * gradient[j], low, high)
+        new = v[j] - steps[j] * gradient[j]
+        if noisy:
+            new -= pull[j] * (v[j] - data[j])
+        new = clip(new, low, high)
         new = new if steps[j] > 0 else pixel
         move = clip(new - pixel, -most, most)
         back = clip(v[j] - new, -most, most)
@@ -470,7 +503,8 @@ cdef inline Tile tile_of(const int *bounds) noexcept nogil:
 
 cdef void walk_tile(
     int kind, const real *x, const real *previous, Py_ssize_t rows, Py_ssize_t cols, const Weights *weights,
-    Tile tile, const real *steps, real momentum, real low, real high, real most, double *totals, int what, real *out,
+    Tile tile, const real *steps, const real *pull, const real *data, real momentum, real low, real high, real most,
+    double *totals, int what, real *out,
 ) noexcept nogil:
     # Writes what is asked for to out. Every buffer is an array of its own: gcc sees that they do not overlap, and
     # checks nothing before it goes along a row.
@@ -580,9 +614,16 @@ cdef void walk_tile(
         if i <= top or what != STEP:
             continue
         at = (i - 1) * cols + start
-        step_off(
-            &old[(i + 2) % 3][PAD], gradient, steps + at, x + at, low, high, most, width, out + at, slope, change
-        )
+        if data == NULL:
+            step_off(
+                &old[(i + 2) % 3][PAD], gradient, steps + at, pull, data, x + at, low, high, most, width, False,
+                out + at, slope, change,
+            )
+        else:
+            step_off(
+                &old[(i + 2) % 3][PAD], gradient, steps + at, pull + at, data + at, x + at, low, high, most, width,
+                True, out + at, slope, change,
+            )
         if (i - top) % BLOCK == 0 or i == bottom:
             total_change += flush_total(change, width)
             total_slope += flush_total(slope, width)
@@ -875,6 +916,117 @@ cdef double row_contrast(
     return sum_in_lanes(sums, min(stop - start, CHUNK))
 
 
+# ---- noise: how much what was measured weighs beside the energy ----
+
+cdef double density_row(
+    int kind, const real *x, Py_ssize_t channels, const real *weights, double epsilon, double scale, double mu,
+    double kappa, Py_ssize_t h, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t start, Py_ssize_t stop, real *out,
+) noexcept nogil:
+    # The mean energies of the 2 x 2 blocks from start to before stop of block row h, and over the channels; x is the
+    # image. Return their sum over the pixels.
+    cdef double[CHUNK] terms
+    cdef double[CHUNK] sums
+    cdef real[CHUNK] means
+    cdef double total = 0, share = 1.0 / channels
+    cdef Py_ssize_t first = 2 * start, end = min(2 * stop, cols), last, i, j
+    cdef real half = <real> 0.5
+    while first < end:
+        last = min(first + CHUNK, end)
+        clear(sums, CHUNK)
+        for i in range(2 * h, min(2 * h + 2, rows)):
+            find_energies(
+                kind, x + i * cols, channels, weights + i * cols, rows * cols, epsilon, scale, mu, kappa, i, first,
+                last, rows, cols, terms,
+            )
+            for j in range(CHUNK):
+                sums[j] += share * terms[j]
+        for j in range(CHUNK):
+            means[j] = <real> sums[j]
+        join_pairs(means, first, last, half / min(2, rows - 2 * h), out)
+        total += tally(sums)
+        first = last
+    return total
+
+
+cdef double trust_row(
+    const real *precision, Py_ssize_t masks, Py_ssize_t h, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t start,
+    Py_ssize_t stop, real *out,
+) noexcept nogil:
+    # The same of the roots of the precision, over the masks.
+    cdef real[CHUNK] sums
+    cdef real one = 1, share = one / masks, half = <real> 0.5, most = EXACT, value
+    cdef double total = 0
+    cdef Py_ssize_t first = 2 * start, end = min(2 * stop, cols), last, i, j, c
+    cdef const real *row
+    while first < end:
+        last = min(first + CHUNK, end)
+        clear(sums, CHUNK)
+        for i in range(2 * h, min(2 * h + 2, rows)):
+            for c in range(masks):
+                row = precision + (c * rows + i) * cols + first
+                for j in range(last - first):
+                    value = row[j] if row[j] < most else most
+                    sums[j] += share * <real> sqrt(value)
+        join_pairs(sums, first, last, half / min(2, rows - 2 * h), out)
+        total += sum_in_lanes(sums, last - first)
+        first = last
+    return total
+
+
+cdef inline void balance_row(const Balance *balance, const real *trust, Py_ssize_t width, real *out) noexcept nogil:
+    # In place: blurred energies become the factor of the energy. The power of 5/8 by roots, which round everywhere
+    # alike.
+    cdef Py_ssize_t j
+    cdef real energy = <real> balance.energy, least = <real> LEAST_TRUST, inverse = <real> balance.trust
+    cdef real factor = <real> balance.factor, low = <real> balance.low, high = <real> balance.high
+    cdef real floor = <real> balance.floor, ratio, root, share
+    for j in range(width):
+        share = trust[j] * inverse
+        share = share if share > least else least
+        ratio = energy / (out[j] + floor) * share
+        root = <real> sqrt(ratio)
+        out[j] = clip(factor * (root * <real> sqrt(<real> sqrt(root))), low, high)
+
+
+cdef inline void noisy_steps_row(
+    const real *x, const real *data, const real *precision, const real *balance, const unsigned char *shares,
+    Py_ssize_t channels, Py_ssize_t masks, double huber, real floor, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols,
+    Py_ssize_t start, Py_ssize_t stop, real *steps, real *pull,
+) noexcept nogil:
+    # As steps_row, of all masks, with the weight of the data beside the diagonal, which stands in the first of them.
+    # `balance` has blocks of 2 x 2 pixels.
+    cdef real[ROOM] factors
+    cdef real[ROOM] squares
+    cdef Py_ssize_t plane = rows * cols, at = i * cols + start, width = stop - start, c, k, j
+    cdef Py_ssize_t shared = channels // masks, halves = (cols + 1) // 2
+    cdef Py_ssize_t far = min(max(i // 2 + (1 if i & 1 else -1), 0), (rows + 1) // 2 - 1)
+    cdef real unit = <real> (1.0 / ONE_SHARE), one = 1, delta = <real> huber, own, share, weight, excess
+    cdef real mean = one / shared
+    spread_row(
+        balance + i // 2 * halves, balance + far * halves, halves, cols, start // 2, (stop + 1) // 2, factors - start
+    )
+    for c in range(masks - 1, -1, -1):
+        clear(squares, width)
+        if huber < INFINITY:
+            for k in range(c * shared, (c + 1) * shared):
+                add_residuals(x + k * plane + at, data + k * plane + at, width, squares)
+        for j in range(width):
+            own = precision[c * plane + at + j]
+            excess = <real> sqrt(mean * squares[j] * own) / delta
+            weight = own / (factors[j] * (excess if excess > one else one))
+            share = unit * <real> shares[c * plane + at + j]
+            own = steps[at + j] if steps[at + j] > floor else floor
+            own = share / (own + share * weight)
+            pull[c * plane + at + j] = own * weight
+            steps[c * plane + at + j] = own
+
+
+cdef inline void add_residuals(const real *x, const real *data, Py_ssize_t width, real *squares) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(width):
+        squares[j] += (x[j] - data[j]) * (x[j] - data[j])
+
+
 # ---- parts of a job ----
 
 cdef enum:
@@ -887,6 +1039,10 @@ cdef enum:
     BLUR_COLUMNS = 6
     BLUR_ROWS = 7
     ORIENT = 8
+    DENSITIES = 9
+    TRUST = 10
+    BALANCE = 11
+    NOISY_STEPS = 12
 
 
 cdef struct Job:
@@ -906,8 +1062,12 @@ cdef struct Job:
     const unsigned char *free
     const unsigned char *shares
     Py_ssize_t free_channels
+    const void *data  # what was measured; NULL where what is known is exact
+    const void *precision  # of each measurement, one over its variance; 0 where there is none
+    const void *blocks  # of 2 x 2 pixels: the blurred roots of these, or the factors of the energy
     const void *tensor
     Weights weights
+    Balance balance
     const int *tiles  # NULL: those that cover the image; of rows, NULL: all of them
     Py_ssize_t tiles_across  # of these, in a channel
     const double *taps
@@ -922,6 +1082,7 @@ cdef struct Job:
     double inverse  # of the square of a contrast or of a strength
     double *sums_out
     unsigned char *scratch
+    void *pull  # how far a step goes towards the data
     void *out
 
 
@@ -969,6 +1130,15 @@ cdef inline void do_row(
         blur_columns_row(x, i, rows, cols, start, stop, job.taps, job.radius, out + i * (cols + 2 * job.radius))
     elif job.task == BLUR_ROWS:
         blur_rows_row(x + i * (cols + 2 * job.radius), start, stop, job.taps, job.radius, out + i * cols)
+    elif job.task == BALANCE:
+        at = i * cols + start
+        balance_row(&job.balance, <const real *> job.blocks + at, stop - start, out + at)
+    elif job.task == NOISY_STEPS:
+        noisy_steps_row(
+            x, <const real *> job.data, <const real *> job.precision, <const real *> job.blocks, job.shares,
+            job.channels, job.free_channels, job.balance.huber, <real> job.floor, i, rows, cols, start, stop, out,
+            <real *> job.pull,
+        )
     else:
         orient_columns(
             <const real *> job.tensor, i, rows, cols, start, stop, <real> job.inverse, plane, out + i * cols
@@ -1001,6 +1171,24 @@ cdef double span_contrast(const Job *job, const real *x, const int *span) noexce
     return total
 
 
+cdef double span_means(const Job *job, const real *x, const int *span, real *out) noexcept nogil:
+    # Of a span of blocks, the means of energies or of roots of precision; return their sum over its pixels.
+    cdef Py_ssize_t h, halves = (job.cols + 1) // 2
+    cdef double total = 0
+    for h in range(span[0], span[1]):
+        if job.task == TRUST:
+            total += trust_row(
+                <const real *> job.precision, job.free_channels, h, job.rows, job.cols, span[2], span[3],
+                out + h * halves,
+            )
+        else:
+            total += density_row(
+                job.kind, x, job.channels, <const real *> job.weights.omega, job.epsilon, job.scale, job.weights.mu,
+                job.weights.kappa, h, job.rows, job.cols, span[2], span[3], out + h * halves,
+            )
+    return total
+
+
 cdef void do_rows(void *argument, Py_ssize_t part) noexcept nogil:
     cdef Job *job = <Job *> argument
     cdef const int *span
@@ -1016,6 +1204,12 @@ cdef void do_rows(void *argument, Py_ssize_t part) noexcept nogil:
                 job.sums_out[part] = span_contrast(job, <const float *> job.x, span)
             else:
                 job.sums_out[part] = span_contrast(job, <const double *> job.x, span)
+            return
+        if job.task == DENSITIES or job.task == TRUST:
+            if job.single:
+                job.sums_out[part] = span_means(job, <const float *> job.x, span, <float *> job.out)
+            else:
+                job.sums_out[part] = span_means(job, <const double *> job.x, span, <double *> job.out)
             return
     else:
         top, bottom = part * job.height, min((part + 1) * job.height, job.lines)
@@ -1051,8 +1245,11 @@ cdef inline void do_tile_of(const Job *job, const real *x, real *out, Py_ssize_t
         tile = tile_of_all(k % job.tiles_across, job.rows, job.cols)
     walk_tile(
         job.kind, x + c * plane, <const real *> job.previous + c * plane, job.rows, job.cols, &job.weights, tile,
-        <const real *> job.steps + c * job.steps_apart, <real> job.momentum, <real> job.low, <real> job.high,
-        <real> job.most, job.sums_out + 2 * k if job.task == STEP else NULL, job.task, out + c * plane,
+        <const real *> job.steps + c * job.steps_apart,
+        <const real *> job.pull + c * job.steps_apart if job.data != NULL else NULL,
+        <const real *> job.data + c * plane if job.data != NULL else NULL,
+        <real> job.momentum, <real> job.low, <real> job.high, <real> job.most,
+        job.sums_out + 2 * k if job.task == STEP else NULL, job.task, out + c * plane,
     )
 
 
@@ -1077,17 +1274,21 @@ cdef class Operator:
 
     `safety` bounds the greatest eigenvalue of the operator over its diagonal: 2 for first differences, of which each
     has two taps; at most 4 for second differences with any weights, 3.2 with equal ones. `spread` is the standard
-    deviation of the tensor's Gaussian, in pixels, where a tenth of the pixels is known.
+    deviation of the tensor's Gaussian, in pixels, where a tenth of the pixels is known. `balance` is the factor of the
+    energy beside noisy data where the square root of sum 1/sigma over the energy is 1; it lies between the other two.
     """
 
     cdef readonly int kind
     cdef readonly double safety, epsilon, scale, mu, kappa, floor, contrast, strength, spread
+    cdef readonly double balance, least_balance, most_balance
 
     def __init__(
         self, int kind, double safety, *, double epsilon=0, double scale=1, double mu=0, double kappa=0,
-        double floor=1e-6, double contrast=0, double strength=0, double spread=4,
+        double floor=1e-6, double contrast=0, double strength=0, double spread=4, double balance=1,
+        double least_balance=1e-3, double most_balance=1e6,
     ):
         require(FIRST <= kind <= EDGE, "kind must be 0, 1 or 2")
+        self.balance, self.least_balance, self.most_balance = balance, least_balance, most_balance
         self.kind, self.safety, self.epsilon, self.scale, self.mu, self.kappa = kind, safety, epsilon, scale, mu, kappa
         self.floor, self.contrast, self.strength, self.spread = floor, contrast, strength, spread
 

@@ -59,7 +59,7 @@ class Run:
         mask = np.concatenate([plane.ravel() for plane in free])
         self.descent = kernels.prepare(
             operator, np.array([plane.shape[1:] for plane in x], np.intp), mask, len(x[0]),
-            len(free[0]), self.flat.dtype == np.float32, MOST_MOMENTUM, LEAST_CONTRAST, threads, self.allocate,
+            len(free[0]), self.flat.dtype == np.float32, MOST_MOMENTUM, LEAST_CONTRAST, threads, None, self.allocate,
         )  # fmt: skip
         self.descent.begin(self.flat, low, high, coarse, np.array(filled or [0] * len(x), np.uint8))
 
@@ -307,7 +307,7 @@ def test_what_does_not_fit_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         stencil.prepare(
             operator, np.array(given["shapes"], np.intp), given["free"], given["channels"], given["masks"], False,
-            MOST_MOMENTUM, LEAST_CONTRAST, 1, given["allocate"],
+            MOST_MOMENTUM, LEAST_CONTRAST, 1, None, given["allocate"],
         ).begin(given["x"], 0.0, 1.0, True, given["filled"])  # fmt: skip
 
 

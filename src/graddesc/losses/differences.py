@@ -141,7 +141,7 @@ class Harmonic(SumOfSquares):
     @property
     def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return stencil.Operator(FIRST, safety=2.0)
+        return stencil.Operator(FIRST, safety=2.0, balance=0.9, least_balance=10, most_balance=2000)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Biharmonic(SumOfSquares):
     @property
     def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return stencil.Operator(SECOND, safety=3.2)
+        return stencil.Operator(SECOND, safety=3.2, balance=0.9, least_balance=5, most_balance=3000)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class TotalVariation(Reweighted):
     @property
     def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return stencil.Operator(FIRST, safety=2.0, epsilon=self.epsilon)
+        return stencil.Operator(FIRST, safety=2.0, epsilon=self.epsilon, balance=0.3, least_balance=1, most_balance=100)
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,9 @@ class HessianTotalVariation(Reweighted):
     @property
     def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return stencil.Operator(SECOND, safety=4.0, epsilon=self.epsilon)
+        return stencil.Operator(
+            SECOND, safety=4.0, epsilon=self.epsilon, balance=0.2, least_balance=1, most_balance=100
+        )
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,9 @@ class EdgeAligned(Differences):
             contrast=self.contrast,
             strength=self.edge_strength,
             spread=SPREAD,
+            balance=2.1,
+            least_balance=40,
+            most_balance=4000,
         )
 
     def _weights(self, x: NDArray[Any]) -> Weights:

@@ -17,6 +17,7 @@ from graddesc.restoration.problem import Problem, is_narrow
 from graddesc.restoration.quadratics import QuadraticSteps, Regions, RenewalSteps
 from graddesc.restoration.windows import Windows, WindowSteps
 
+NOISY = Differences  # the losses that are weighed against noisy data
 COMPILED = LineSmoothness | Differences | TextureAdaptive  # the losses that are not a caller's own
 
 Run: TypeAlias = Callable[[solver.Report | None], solver.Outcome]
@@ -59,6 +60,9 @@ def begin(
         steps: Any = DomainSteps(loss, problem)
         if step is not None:
             return steps, functools.partial(solver.follow, steps, step, limits, problem.units.loss_unit)
+        return steps, functools.partial(solver.descend, steps, limits)
+    if problem.noise is not None:
+        steps = WindowSteps(loss, problem, Windows(problem.free))
         return steps, functools.partial(solver.descend, steps, limits)
     if step is not None:
         if isinstance(loss, LineSmoothness):

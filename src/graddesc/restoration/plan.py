@@ -30,6 +30,7 @@ from graddesc.losses.differences import Differences
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
+from graddesc.restoration.noise import Noise, as_deviations, as_huber, typical
 from graddesc.restoration.problem import Problem, Units, as_planes
 from graddesc.restoration.solver import Schedule
 from graddesc.result import Result
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     _Init: TypeAlias = (
         Literal["pyramid", "nearest", "image"] | _HasArray[np.bool_ | np.integer[Any] | np.floating[Any]] | _Rows
     )
+    _Deviation: TypeAlias = float | _HasArray[np.integer[Any] | np.floating[Any]] | _Rows
     _ValueAndGradient: TypeAlias = Callable[[NDArray[np.float64]], tuple[SupportsFloat, ArrayLike]]
 
     class _DataArray(Protocol):
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
     class _PlanSettings(TypedDict, total=False):
         """The keywords that every overload takes."""
 
+        noise: _Deviation
+        huber: bool | float
         step: Schedule | None
         init: _Init
         max_iter: int | None
@@ -228,6 +232,8 @@ class Plan:
         self,
         image: Any,
         *,
+        noise: _Deviation = 0.0,
+        huber: bool | float = False,
         step: Schedule | None = None,
         init: _Init = "pyramid",
         max_iter: int | None = None,
@@ -245,6 +251,8 @@ class Plan:
             self.require_within(held.masked)
         restored, info = self.restore_array(
             held.pixels,
+            noise=noise,
+            huber=huber,
             step=step,
             init=init,
             max_iter=max_iter,
@@ -267,6 +275,8 @@ class Plan:
         self,
         image: NDArray[Any],
         *,
+        noise: _Deviation,
+        huber: bool | float,
         step: Schedule | None,
         init: _Init,
         max_iter: int | None,
@@ -292,13 +302,26 @@ class Plan:
             raise ValueError("confidence must come with full_output, which holds it")
         if confidence and own:
             raise ValueError("confidence must not be asked of a callable loss")
-        start = _as_start(init, image, self._free, channel_axis)
+        outlying = as_huber(huber)
+        deviations = as_deviations(noise, image.shape, channel_axis)
+        missing = self._free
+        if deviations is None:
+            deviation = 0.0
+        else:
+            self._require_noise_fits(step, confidence)
+            missing, deviations = _told_apart(missing, deviations)
+            deviation = typical(deviations)
+        prepared = self._prepared if missing is self._free else None
+        start = _as_start(init, image, missing, channel_axis)
 
         contrasts = isinstance(loss, Differences | TextureAdaptive)
-        unknown = self._free if self._ignored is None else self._free | self._ignored
-        units = Units.of(planes, unknown, bounds, as_is=own, contrasts=contrasts)
-        problem = Problem(planes, self._free, units, start, self._threads, self._ignored)
-        steps, run = methods.begin(loss, problem, step, limits, channel_axis, self._prepared)
+        unknown = missing if self._ignored is None else missing | self._ignored
+        units = Units.of(planes, unknown, bounds, as_is=own, contrasts=contrasts, deviation=deviation)
+        problem = Problem(planes, missing, units, start, self._threads, self._ignored)
+        if deviations is not None and deviation > 0:
+            problem.free = (deviations > 0).view(np.uint8)
+            problem.noise = Noise((deviations / units.unit).astype(units.dtype), outlying)
+        steps, run = methods.begin(loss, problem, step, limits, channel_axis, prepared)
         report = _Report(steps, problem, image, channel_axis, callback, full_output and history)
         watched = full_output or callback is not None
         status, message = run(report.iteration if watched else None) if problem.corrupt else solver.NOTHING
@@ -320,6 +343,20 @@ class Plan:
             info.confidence = _shaped(np.reciprocal(shares, out=shares), image, channel_axis)
             info.error = _shaped(errors, image, channel_axis)
         return restored, info
+
+    def _require_noise_fits(self, step: Schedule | None, confidence: bool) -> None:
+        """Raise if known pixels cannot be noisy here."""
+        if not isinstance(self._loss, methods.NOISY):
+            what = "a callable loss" if not isinstance(self._loss, methods.COMPILED) else f"{self._loss!r}"
+            raise ValueError(
+                f"noise must not be given with {what}: the losses of local differences alone are weighed against it"
+            )
+        if step is not None:
+            raise ValueError("noise must not be given with step, whose recipe keeps the known pixels as they are")
+        if self._ignored is not None:
+            raise ValueError("noise must not be given with ignore, whose solver keeps the known pixels as they are")
+        if confidence:
+            raise ValueError("confidence must not be asked for with noise, which it does not know of yet")
 
     def _planes(self, image: NDArray[Any]) -> NDArray[Any]:
         """The planes of an image, which must have the plan's shape."""
@@ -426,6 +463,17 @@ def _shaped(planes: NDArray[np.float32], image: NDArray[Any], channel_axis: int 
 
 
 # ---- checks ----
+
+
+def _told_apart(
+    free: NDArray[np.uint8], deviations: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The corrupt pixels, as those of infinite deviation are, and deviations that are infinite wherever one is."""
+    infinite = np.isinf(deviations)
+    if infinite.any():
+        free = free | infinite.view(np.uint8)
+        _require_known("noise", free, None)
+    return free, np.where(free.view(bool), np.inf, deviations)
 
 
 def _as_shape(shape: Any, channel_axis: int | None) -> tuple[int, ...]:

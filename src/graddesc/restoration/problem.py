@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from graddesc._kernels import pyramid
 from graddesc.losses.sweeps import Piece
+from graddesc.restoration.noise import Noise
 
 # Float images whose greatest absolute value lies outside are scaled by a power of two: their squares might overflow.
 _SAFE = 1e-6, 1e6
@@ -41,7 +42,7 @@ class Problem:
     planes : ndarray, shape (channels, rows, cols)
         The image, a view; what its free pixels hold matters only to ``init="image"``.
     free : ndarray of uint8, shape (channels or 1, rows, cols)
-        1 where a pixel is corrupt.
+        1 where a pixel may change: where it is corrupt, or noisy.
     units : Units
         Those in which the loss is descended.
     start : str or ndarray of shape (channels, rows, cols)
@@ -50,6 +51,8 @@ class Problem:
         How many threads may work on it.
     ignored : ndarray of bool, shape (rows, cols), or None
         True where a pixel is neither corrupt nor known: nothing is smoothed across it.
+    noise : Noise or None
+        That of the known pixels, which then change as well; None where they are exact.
     """
 
     planes: NDArray[Any]
@@ -58,10 +61,16 @@ class Problem:
     start: str | NDArray[Any]
     threads: int
     ignored: NDArray[np.bool_] | None = None
+    noise: Noise | None = None
+
+    @property
+    def missing(self) -> NDArray[np.uint8]:
+        """1 where a pixel is corrupt, of the shape of `free`."""
+        return self.free if self.noise is None else self.noise.missing
 
     @property
     def corrupt(self) -> int:
-        """The number of values that are corrupt."""
+        """The number of values that may change."""
         return int(np.count_nonzero(self.free)) * (len(self.planes) // len(self.free))
 
     @property
@@ -70,7 +79,7 @@ class Problem:
         return isinstance(self.start, str) and self.start == "pyramid"
 
     def mask(self, channel: int) -> NDArray[np.uint8]:
-        """The corrupt pixels of a channel, as uint8."""
+        """The pixels of a channel that may change, as uint8."""
         free: NDArray[np.uint8] = self.free[channel if len(self.free) > 1 else 0]
         return free
 
@@ -81,10 +90,11 @@ class Problem:
         return x
 
     def filled(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
-        """A copy of the planes in units of the run, the start at the free pixels."""
+        """A copy of the planes in units of the run, the start at the corrupt pixels."""
         x = self.converted(dtype)
+        missing = self.missing
         for channel, plane in enumerate(x):
-            free = self.mask(channel)
+            free = missing[channel if len(missing) > 1 else 0]
             if isinstance(self.start, str):
                 fill = {"pyramid": fill_pyramid, "nearest": _fill_nearest}[self.start]
                 fill(plane, free if self.ignored is None else free | self.ignored, self.threads)
@@ -101,9 +111,9 @@ class Problem:
         for channel, plane in enumerate(self.filled(dtype)):
             yield channel, None, plane
 
-    def alike(self, x: NDArray[Any], free: NDArray[np.uint8]) -> Problem:
+    def alike(self, x: NDArray[Any], free: NDArray[np.uint8], noise: Noise | None = None) -> Problem:
         """The problem of another image, given in units of the run, and another mask, with the default start."""
-        return Problem(x, free, self.units.own(), "pyramid", self.threads, self.ignored)
+        return Problem(x, free, self.units.own(), "pyramid", self.threads, self.ignored, noise)
 
     def write(self, pieces: Iterable[Piece], out: NDArray[Any]) -> None:
         """Write what is restored to planes in units of the image.
@@ -144,9 +154,10 @@ class Units:
     They are x = (image / 2^exponent - offset) / factor.
 
     Of the losses whose parameters are contrasts, the unit is measured from the known pixels: one and a half times the
-    range that all but one in two hundred on either side lie in. So neither the image's own unit nor its dtype matters,
-    nor a few pixels that are far from all others. "line" and callables take floats as they are, unless their squares
-    might overflow or vanish, and integers divided by the greatest value of their dtype.
+    range that all but one in two hundred on either side lie in, less what noise that is told of adds to it. So neither
+    the image's own unit nor its dtype matters, nor a few pixels that are far from all others. "line" and callables take
+    floats as they are, unless their squares might overflow or vanish, and integers divided by the greatest value of
+    their dtype.
 
     The power of two is 1 but for numbers so large or small that others would overflow or vanish beside them.
     """
@@ -173,8 +184,17 @@ class Units:
         self._plain = exponent == 0 and 1e-30 < factor < 1e30 and abs(offset) < 1e30
 
     @classmethod
-    def of(cls, planes: NDArray[Any], free: NDArray[np.uint8], bounds: Any, *, as_is: bool, contrasts: bool) -> Units:
-        """Measure the known pixels."""
+    def of(
+        cls,
+        planes: NDArray[Any],
+        free: NDArray[np.uint8],
+        bounds: Any,
+        *,
+        as_is: bool,
+        contrasts: bool,
+        deviation: float = 0.0,
+    ) -> Units:
+        """Measure the known pixels, the standard deviation of whose noise is told."""
         integer = planes.dtype.kind in "iu"
         dtype = np.dtype(np.float64 if as_is or planes.dtype.itemsize > (2 if integer else 4) else np.float32)
         exponent, offset = 0, 0.0
@@ -191,7 +211,7 @@ class Units:
             if contrasts and top > 0 and not 1e-100 < top < 1e100:
                 exponent = math.frexp(top)[1]
         if contrasts:
-            offset, factor = _contrast_range(planes, free, exponent)
+            offset, factor = _contrast_range(planes, free, exponent, math.ldexp(deviation, -exponent))
         low, high = _check_bounds(bounds, planes.dtype, least, greatest)
         given = bounds is not None and (low, high) != _check_bounds(None, planes.dtype, least, greatest)
         units = cls(integer, contrasts, dtype, exponent, offset, factor, low, high, given)
@@ -271,7 +291,9 @@ def _known_range(planes: NDArray[Any], free: NDArray[np.uint8]) -> tuple[float, 
     return least, greatest
 
 
-def _contrast_range(planes: NDArray[Any], free: NDArray[np.uint8], exponent: int) -> tuple[float, float]:
+def _contrast_range(
+    planes: NDArray[Any], free: NDArray[np.uint8], exponent: int, deviation: float
+) -> tuple[float, float]:
     """What is to be 0 and how much is to be 1, by the order statistics of the known pixels, or of some of them."""
     places = _SAMPLE * free.size // max(free.size - int(np.count_nonzero(free)), 1)
     sampled = places < free.size // 4
@@ -288,10 +310,27 @@ def _contrast_range(planes: NDArray[Any], free: NDArray[np.uint8], exponent: int
         left_out = max(int(share * len(values)), 1) if share and len(values) > 8 else 0
         values.partition((left_out, len(values) - 1 - left_out))
         low, high = float(values[left_out]), float(values[len(values) - 1 - left_out])
+        if deviation > 0:
+            low, high = _without_noise(low, high, deviation, (left_out + 0.5) / len(values))
         if high > low:
             return low - (_WITHIN - 1) / 2 * (high - low), _WITHIN * (high - low)
     # All are alike: so will be what is restored, whatever counts as a contrast.
     return low, max(abs(low), 1e-20)
+
+
+def _without_noise(low: float, high: float, deviation: float, share: float) -> tuple[float, float]:
+    """The range that values would have without normal noise, if a share of the noisy ones lies on either side of it.
+
+    Where the values are normal themselves the squares of the ranges add up. Where they are not the rest is too large,
+    by a fifth for uniform ones. At least a quarter is left: noise may be told to be more than it is.
+    """
+    t = math.sqrt(-2 * math.log(share))
+    # The normal quantile: M. Abramowitz, I. Stegun, "Handbook of mathematical functions", 26.2.22.
+    quantile = t - (2.30753 + 0.27061 * t) / (1 + 0.99229 * t + 0.04481 * t * t)
+    ratio = 2 * max(quantile, 0.0) * deviation / (high - low) if high > low else 0.0
+    rest = math.sqrt(max(1 - ratio * ratio, 1 / 16))
+    trimmed = (1 - rest) / 2 * (high - low)
+    return low + trimmed, high - trimmed
 
 
 def _scattered(count: int, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

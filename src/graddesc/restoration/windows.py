@@ -24,6 +24,11 @@ _LEAST_ULPS = 400  # units in the last place of 1: a smaller contrast never sett
 # How near to a thin plate's minimum large holes are filled at first.
 _FILL_TOL, _FILL_ITERATIONS = 0.1, 20
 
+_SETTLED_NOISE = (
+    "The pixels have settled: what renewals of the weights and of the noise's balance change, carried on as they fall,"
+    " is within tol."
+)
+
 _workspaces: list[NDArray[np.uint8]] = []  # those that are not used at the moment
 _KEPT = 2**25  # bytes of one that is kept for the next restoration
 _MOST_KEPT = 4
@@ -59,16 +64,23 @@ class Windows:
             if np.count_nonzero(union.view(bool)) < _SPARSE * union.size and not self.turned:
                 self.places = self.pixels = [places_of(plane.reshape(-1)) for plane in free]
             self.shapes = np.array([(cols, rows) if self.turned else (rows, cols)], np.intp)
-            self.free = np.ascontiguousarray(free.swapaxes(1, 2) if self.turned else free).reshape(-1)
+            self.free = self.arranged(free)
             return
         boxes = np.array(boxes, np.intp).reshape(-1, 4)
         self.shapes = np.ascontiguousarray(np.stack([boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]], axis=1))
         self.index = np.empty(int(self.shapes.prod(axis=1).sum()), np.intp)
         regions.places(boxes, cols, self.index)
-        masked = np.stack([plane.reshape(-1)[self.index] for plane in free])
-        self.free = masked[0] if masks == 1 else self.scattered(masked)
+        self.free = self.arranged(free)
+        masked = self.free[np.newaxis] if masks == 1 else self.free[self.order(masks)]
         self.places = [places_of(plane) for plane in masked]
         self.pixels = [self.index[places] for places in self.places]
+
+    def arranged(self, planes: NDArray[Any]) -> NDArray[Any]:
+        """What planes of the image's size hold, in the order of `free`."""
+        if self.index is None:
+            return np.ascontiguousarray(planes.swapaxes(1, 2) if self.turned else planes).reshape(-1)
+        held = np.stack([plane.reshape(-1)[self.index] for plane in planes])
+        return held[0] if len(held) == 1 else self.scattered(held)
 
     def order(self, channels: int) -> NDArray[np.intp]:
         """Where the pixels of each channel stand when those of a window follow each other channel by channel."""
@@ -133,6 +145,9 @@ class WindowSteps:
         self._mixing: NDArray[Any] | None = None
         if channels > 1 and len(problem.free) == 1 and not units.given:
             self._mixing = _cosines(channels, units.dtype)
+        noise = problem.noise
+        if noise is not None:
+            self.settled_message = _SETTLED_NOISE
         coarse = problem.begins_with_pyramid
         x = windows.gathered(problem if coarse else problem.alike(problem.filled(), problem.free))
         if self._mixing is not None:
@@ -141,13 +156,16 @@ class WindowSteps:
         least = _LEAST_ULPS * float(np.finfo(units.dtype).eps)
         self._descent = stencil.prepare(
             loss.operator, windows.shapes, windows.free, channels, len(problem.free), units.dtype == np.float32,
-            _MOST_MOMENTUM, least, problem.threads, self._allocate,
+            _MOST_MOMENTUM, least, problem.threads, None if noise is None else noise.huber, self._allocate,
         )  # fmt: skip
         low, high = units.bounds() if self._mixing is None else (-math.inf, math.inf)
-        compact = np.array(self._descent.compact(), np.uint8) if coarse else np.zeros(len(windows.shapes), np.uint8)
+        compact = np.zeros(len(windows.shapes), np.uint8)
+        if coarse and noise is None:
+            compact = np.array(self._descent.compact(), np.uint8)
         if compact.any():
             self._fill(compact, low, high)
-        self._descent.begin(self._x, low, high, coarse, compact)
+        precision = None if noise is None else windows.arranged(noise.precision())
+        self._descent.begin(self._x, low, high, coarse, compact, precision)
 
     def _fill(self, compact: NDArray[np.uint8], low: float, high: float) -> None:
         """Fill the windows of which most is in large holes with the minimum of the squared second differences."""
@@ -220,7 +238,7 @@ class WindowSteps:
             yield channel, pixels[mask], self._x[own if order is None else order[channel, own]]
 
     def loss(self) -> float:
-        """The loss of the image as it stands, clamped, as the loss sees it."""
+        """The loss of the image as it stands, clamped, as the loss sees it; with noise also that of the data."""
         windows = self._windows
         if windows.index is None and not windows.turned and self._mixing is None and self.iterations > 0:
             # A sweep has clamped what is free; what is known stands in its own units.
@@ -228,7 +246,8 @@ class WindowSteps:
             x = self._x.reshape(self._problem.planes.shape)
         else:
             x = self._problem.restored(self.pieces())
-        return energy(self._loss.operator, x, self._problem.threads)
+        value = energy(self._loss.operator, x, self._problem.threads)
+        return value if self._problem.noise is None else value + float(self._descent.data_term())
 
 
 def _plate(plane: NDArray[Any], free: NDArray[np.uint8], low: float, high: float, threads: int) -> None:
