@@ -44,6 +44,8 @@ _Taken: TypeAlias = dict[_Place, tuple[str, str]]  # what files are used for, an
 
 # What `Plan` takes and the command does not tell.
 _DEFAULTS: dict[str, Any] = {
+    "noise": 0.0,
+    "huber": False,
     "step": None,
     "init": "pyramid",
     "max_iter": None,
