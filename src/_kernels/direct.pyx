@@ -17,7 +17,8 @@ fit into the image counts nothing, so the rows of A are those of the operator it
    by column, so that eight rows are subtracted, divided and substituted in the lanes of vectors.
 6. The known pixels that the equations read are listed once each. A right-hand side is a list of them with weights.
 
-`Factors.solve` gathers and substitutes, as often as wanted; `Factors.variances` says how well each pixel is determined.
+`Factors.solve` gathers and substitutes, as often as wanted; `Factors.restore` does so from images to images, of any
+dtype. `Factors.variances` says how well each pixel is determined.
 
 Regions are shared out to threads. Each is computed by itself in a fixed order, so its bits depend on nothing else.
 
@@ -26,7 +27,7 @@ Not checked: that a mask does not change while it is read.
 
 from cython cimport view
 from libc.limits cimport INT_MAX
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport INFINITY, rint, sqrt
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free as release, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -54,6 +55,19 @@ cdef enum:
 cdef double SAFE_PIVOT = 1e-8
 # Arithmetic that is not worth waking a thread for.
 cdef double LITTLE_WORK = 1e5
+
+
+ctypedef fused pixel:
+    signed char
+    unsigned char
+    short
+    unsigned short
+    int
+    unsigned int
+    long long
+    unsigned long long
+    float
+    double
 
 
 cdef struct Place:
@@ -813,6 +827,30 @@ cdef void solve_part(void *argument, Py_ssize_t part) noexcept nogil:
             substitute(panels, numbers, region.count, x, job.pixels, 1)
 
 
+# ---- images ----
+
+cdef inline void read_known(
+    const pixel *image, const int64_t *sources, Py_ssize_t count, const double *units, double *out,
+) noexcept nogil:
+    cdef double offset = units[0], factor = units[1]
+    cdef Py_ssize_t k
+    for k in range(count):
+        out[k] = (<double> image[sources[k]] - offset) / factor
+
+
+cdef inline void write_solved(
+    const double *x, const int64_t *pixels, Py_ssize_t count, const double *units, pixel *image_out,
+) noexcept nogil:
+    cdef double offset = units[0], factor = units[1], least = units[2], greatest = units[3], value
+    cdef Py_ssize_t k
+    for k in range(count):
+        value = x[k] * factor + offset
+        if not (pixel is float or pixel is double):
+            value = rint(value)
+        value = least if value < least else value
+        image_out[pixels[k]] = <pixel> (greatest if value > greatest else value)
+
+
 # ---- variances ----
 
 cdef void invert_diagonal(
@@ -1009,6 +1047,7 @@ cdef class Factors:
     cdef readonly int64_t[::1] left_starts
     cdef readonly int64_t[:, ::1] windows
     cdef readonly Py_ssize_t nbytes
+    cdef Py_ssize_t image_size
     cdef Py_ssize_t lone_count
     cdef Py_ssize_t region_count
     cdef Region *regions
@@ -1018,6 +1057,7 @@ cdef class Factors:
     cdef int *links
     cdef signed char *weights
     cdef double work
+    cdef Py_ssize_t together  # images that are solved at a time
     cdef Py_ssize_t[PARTS + 1] cuts
 
     def __init__(self):
@@ -1040,16 +1080,62 @@ cdef class Factors:
         require(out.shape[1] == self.pixels.shape[0], "out must have a column for each of the pixels")
         if channels == 0 or out.shape[1] == 0:
             return
-        job.regions, job.panels, job.factor = self.regions, self.panels, self.factor
-        job.equations, job.links, job.weights = self.equations, self.links, self.weights
-        job.cuts = self.cuts
-        job.lone_count, job.lone_parts = self.lone_count, (self.lone_count + LONE_PART - 1) // LONE_PART
-        job.channels, job.sources, job.pixels = channels, known.shape[1], out.shape[1]
-        job.known, job.out = &known[0, 0], &out[0, 0]
+        job = self.solution()
+        job.channels, job.known, job.out = channels, &known[0, 0], &out[0, 0]
         if channels * self.work < LITTLE_WORK:
             threads = 1
         with nogil:
             run_parts(solve_part, &job, job.lone_parts + PARTS, threads)
+
+    cdef Solution solution(self) noexcept:
+        cdef Solution job
+        job.regions, job.panels, job.factor = self.regions, self.panels, self.factor
+        job.equations, job.links, job.weights = self.equations, self.links, self.weights
+        job.cuts = self.cuts
+        job.lone_count, job.lone_parts = self.lone_count, (self.lone_count + LONE_PART - 1) // LONE_PART
+        job.sources, job.pixels = self.sources.shape[0], self.pixels.shape[0]
+        job.channels, job.known, job.out = 0, NULL, NULL
+        return job
+
+    def restore(
+        self, const pixel[:, ::1] images not None, const double[:, ::1] units not None, pixel[:, ::1] out not None
+    ):
+        """Write the solved pixels of images, shape (images, rows x cols), to out, of the same shape, and no others.
+
+        units, shape (images, 4), has what is 0 and how much is 1 where an image is solved, the least value that is
+        written and the greatest; those of integers must be integers of their dtype, and are rounded to.
+        """
+        cdef Solution job
+        cdef Py_ssize_t count = images.shape[0], sources = self.sources.shape[0], k = 0, c, part, some
+        cdef Py_ssize_t together = min(count, self.together)
+        cdef double *known = NULL
+        cdef double *x = NULL
+        require(images.shape[1] == self.image_size, "images must have as many pixels as the mask")
+        require(out.shape[0] == count and out.shape[1] == self.image_size, "out must have the shape of images")
+        require(units.shape[0] == count and units.shape[1] == 4, "units must have shape (images, 4)")
+        if count == 0 or self.pixels.shape[0] == 0:
+            return
+        try:
+            known = <double *> reserve(together * sources, sizeof(double))
+            x = <double *> reserve(together * self.pixels.shape[0], sizeof(double))
+            job = self.solution()
+            job.known, job.out = known, x
+            with nogil:
+                while k < count:
+                    some = min(count - k, together)
+                    for c in range(some if sources > 0 else 0):
+                        read_known(&images[k + c, 0], &self.sources[0], sources, &units[k + c, 0], known + c * sources)
+                    job.channels = some
+                    for part in range(job.lone_parts + PARTS):
+                        solve_part(&job, part)
+                    for c in range(some):
+                        write_solved(
+                            x + c * job.pixels, &self.pixels[0], job.pixels, &units[k + c, 0], &out[k + c, 0]
+                        )
+                    k += some
+        finally:
+            release(known)
+            release(x)
 
     def forget_left(self):
         """Let go of `left`, `left_starts` and `windows`, which nothing here reads; they are None from now on."""
@@ -1193,6 +1279,8 @@ cdef int hand_over(Draft *draft, Factors factors) except -1:
     with nogil:
         factors.region_count = keep_direct(factors.regions, draft.region_count)
         factors.work = links + share_out(factors.regions, factors.region_count, PARTS, factors.cuts)
+        # What one image reads stays in a cache; where L takes more, it is read once for all.
+        factors.together = CHANNELS if factors.work > 2 * links else 1
         for k in range(factors.region_count):
             factors.nbytes += (
                 sizeof(Region) + factors.regions[k].size * sizeof(double)
@@ -1217,6 +1305,7 @@ def factorise(int kind, const unsigned char[:, ::1] free not None, double most, 
     lay_out_grid(&draft.grids[0], kind, &free[0, 0], free.shape[0], free.shape[1], False)
     lay_out_grid(&draft.grids[1], kind, &free[0, 0], free.shape[0], free.shape[1], True)
     factors = Factors.__new__(Factors)
+    factors.image_size = free.shape[0] * free.shape[1]
     try:
         find_regions(&draft, threads)
         factorise_regions(&draft, threads)

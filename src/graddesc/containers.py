@@ -44,6 +44,8 @@ def open_image(image: Any) -> Held:
     ValueError
         If it is empty.
     """
+    if type(image) is np.ndarray:
+        return Held(as_image(image), None, _as_it_is)
     _refuse_lazy("image", image)
     if is_masked_array(image):
         return Held(as_image(image.data), np.ma.getmaskarray(image), lambda pixels: _as_masked(pixels, image))
@@ -54,7 +56,7 @@ def open_image(image: Any) -> Held:
         return Held(pixels, None, lambda restored: _as_table(restored, image))
     if isinstance(image, np.ndarray) and type(image) not in (np.ndarray, np.memmap):
         return Held(pixels.view(np.ndarray), None, lambda restored: _as_subclass(restored, image))
-    return Held(pixels.view(np.ndarray), None, lambda restored: restored)
+    return Held(pixels.view(np.ndarray), None, _as_it_is)
 
 
 def open_pixels(name: str, given: Any, image: Any) -> Any:
@@ -103,6 +105,10 @@ def _is_table(given: Any) -> bool:
 def _require_same(name: str, axis: Any, given: Any, wanted: Any) -> None:
     if not np.array_equal(np.asarray(given), np.asarray(wanted)):
         raise ValueError(f"{name} must have the labels that image has along {axis}, got others")
+
+
+def _as_it_is(restored: NDArray[Any]) -> NDArray[Any]:
+    return restored
 
 
 def _as_masked(restored: NDArray[Any], image: Any) -> Any:

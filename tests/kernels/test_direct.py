@@ -289,6 +289,34 @@ def test_a_channel_does_not_depend_on_the_others(kind):
         assert_array_equal(out[0], values)
 
 
+@each("dtype", "bBhHiIqQfd")
+def test_images_of_any_dtype_are_restored_as_by_solve(kind, dtype):
+    dtype = np.dtype(dtype)
+    rng = np.random.default_rng(3)
+    for free in (mask_of("5 %"), mask_of("text"), np.zeros((46, 61), bool)):
+        solved = Solved(kind, free)
+        images = (rng.random((7, free.size)) * 100).astype(dtype)
+        units = np.column_stack([rng.random(7) * 9, 1 + rng.random(7) * 30, np.full(7, 20.0), np.full(7, 60.0)])
+        offset, factor = units[:, :1], units[:, 1:2]
+        values = np.empty((7, solved.pixels.size))
+        solved.factors.solve(np.ascontiguousarray((images[:, solved.sources] - offset) / factor), values, 1)
+        values = values * factor + offset
+        expected = images.copy()
+        expected[:, solved.pixels] = np.clip(np.rint(values) if dtype.kind in "iu" else values, 20, 60)
+        images.flags.writeable = False
+        for level in isa.AVAILABLE:
+            out = images.copy()
+            out[:, solved.pixels] = 0
+            Solved(kind, free, level=level).factors.restore(images, units, out)
+            assert_array_equal(out, expected)
+    with pytest.raises(ValueError, match="as many pixels as the mask"):
+        solved.factors.restore(images[:, 1:].copy(), units, out)
+    with pytest.raises(ValueError, match="out must have the shape"):
+        solved.factors.restore(images, units, out[1:])
+    with pytest.raises(ValueError, match="units must have shape"):
+        solved.factors.restore(images, units[:, :3].copy(), out)
+
+
 def test_arrays_outlive_their_factors(kind):
     solved = Solved(kind, mask_of("30 %"), most=10)
     kept = [array.copy() for array in (solved.pixels, solved.sources, solved.left, solved.windows)]

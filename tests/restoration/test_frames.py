@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from cases import each
 from numpy.testing import assert_array_equal
 
 import graddesc
@@ -24,8 +25,8 @@ def stack(dtype=np.float32):
 @pytest.mark.parametrize("loss", [*LOSSES, lambda x: (float((x**2).sum()), 2 * x)], ids=str)
 @pytest.mark.parametrize("threads", [1, 3, 8])
 def test_frames_are_restored_as_if_alone(loss, threads):
-    for images, mask, each in [(stack(), MASK, [MASK] * COUNT), (stack(np.int16), MASKS, MASKS)]:
-        expected = [restore(image, own, loss=loss) for image, own in zip(images, each, strict=True)]
+    for images, mask, own_masks in [(stack(), MASK, [MASK] * COUNT), (stack(np.int16), MASKS, MASKS)]:
+        expected = [restore(image, own, loss=loss) for image, own in zip(images, own_masks, strict=True)]
         for axis in (0, 1, 2, -1):
             given = mask if mask is MASK else np.moveaxis(mask, 0, axis)
             restored = restore(np.moveaxis(images, 0, axis), given, loss=loss, frame_axis=axis, threads=threads)
@@ -185,3 +186,56 @@ def test_a_callback_is_called_for_the_iterations_that_it_wants():
 
     restore(stack()[:2], MASK, frame_axis=0, callback=Seldom(), tol=0, max_iter=5)
     assert seen == [(frame, nit) for frame in (0, 1) for nit in (3, 4, 5)]
+
+
+@each("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", ">u2", ">f8"])
+@each("loss", ["harmonic", "biharmonic"])
+def test_frames_that_are_solved_at_once(loss, dtype):
+    """One image by restore() is solved by other code than many by a plan: the bits are the same, odd frames' too."""
+    rng = np.random.default_rng(5)
+    dtype = np.dtype(dtype)
+    rows, cols = np.mgrid[:61, :83]
+    mask = rng.random(rows.shape) < 0.04
+    mask[20:24, 30:35] = mask[-1, 40:60] = True
+    whole = dtype.kind in "iu"
+    scene = 0.5 + 0.3 * np.sin(rows / 7) * np.cos(cols / 9) + 0.05 * rng.random(rows.shape)
+    video = np.stack([scene * (1 - 0.1 * k) for k in range(8)])
+    video[3] = 0.25  # all alike
+    video[5] -= 0.6 * (not whole)
+    video[6] *= 1e-3 if not whole else 1
+    video[0, 0, 0], video[0, 0, 1] = 0, 1
+    if dtype.itemsize == 8 and not whole:
+        video[7] *= 1e200
+    video = (video * (0.9 * np.iinfo(dtype).max if whole else 1)).astype(dtype)
+    video[:, mask] = np.iinfo(dtype).max if whole else np.nan
+    apart = np.empty((8, 61, 90), dtype)[..., :83]
+    apart[...] = video
+    for bounds in (None, (0.25, 0.5) if not whole else (7, 50)):
+        expected = [restore(frame, mask, loss=loss, bounds=bounds) for frame in video]
+        plan = graddesc.Plan(mask, loss=loss)
+        by_rows = restore(np.moveaxis(video, 0, 1), mask, loss=loss, bounds=bounds, frame_axis=1)
+        for name, restored in [
+            ("plan", [plan(frame, bounds=bounds) for frame in video]),
+            ("frames", restore(video, mask, loss=loss, bounds=bounds, frame_axis=0)),
+            ("threads", restore(video, mask, loss=loss, bounds=bounds, frame_axis=0, threads=2)),
+            ("not contiguous", restore(apart, mask, loss=loss, bounds=bounds, frame_axis=0)),
+            (
+                "rows",
+                np.moveaxis(by_rows, 1, 0),
+            ),
+        ]:
+            bits = (np.array(images, dtype).view("u1") for images in (restored, expected))
+            assert_array_equal(*bits, name)
+
+
+def test_what_is_known_of_a_frame_that_is_solved_at_once_must_be_finite():
+    images = np.repeat(np.random.default_rng(0).random((1, 40, 50)), 12, axis=0)
+    mask = np.zeros((40, 50), bool)
+    mask[10, 10:14] = True
+    images[7, 5, 6] = np.nan
+    for threads in (1, 2):
+        with pytest.raises(ValueError, match="frame 7: image must be finite where it is known, got nan at row 5, col"):
+            restore(images, mask, loss="harmonic", frame_axis=0, threads=threads)
+    plan = graddesc.Plan(mask, loss="harmonic")
+    with pytest.raises(ValueError, match=r"^image must be finite where it is known, got nan"):
+        plan(images[7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,8 @@ from graddesc.restoration.plan import Plan, SinglePlan
 from graddesc.result import Result
 
 __all__ = ["restore_frames"]
+
+_AT_ONCE = 2**21  # bytes of frames that a thread restores at once, where the plan can: some stay in a processor's cache
 
 
 def restore_frames(
@@ -84,7 +87,20 @@ def restore_frames(
             raise type(error)(f"frame {k}: {error}") from None
         return info
 
-    infos = list(_in_parallel(restore_frame, len(frames), team))
+    at_once = max(_AT_ONCE // max(frames[0].nbytes, 1), 1)
+    firsts = [0, *range(1, len(frames), at_once)]  # the first frame by itself: that checks the settings
+    watched = hidden is not None or callback is not None or full_output
+
+    def restore_some(number: int) -> list[Result | None]:
+        first = firsts[number]
+        some = range(first, min(first + at_once, len(frames)) if number else 1)
+        alone = None
+        if number and plan is not None and not watched:
+            here = slice(some.start, some.stop)
+            alone = plan.restore_stack(frames[here], restored[here], init=init, **settings)
+        return [restore_frame(k) for k in (some if alone is None else [first + k for k in alone])]
+
+    infos = list(itertools.chain.from_iterable(_in_parallel(restore_some, len(firsts), team)))
     if not full_output:
         return out, None
     return out, _together([info for info in infos if info is not None], out, frame_axis, channel_axis)

@@ -26,13 +26,14 @@ from graddesc import arguments
 from graddesc.containers import open_image
 from graddesc.isa import team_size
 from graddesc.losses import _Loss, _Name, by_name
-from graddesc.losses.differences import Differences
+from graddesc.losses.differences import Differences, SumOfSquares
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
 from graddesc.restoration.noise import Noise, as_deviations, as_huber, typical
 from graddesc.restoration.problem import Problem, Units, as_planes
 from graddesc.restoration.solver import Schedule
+from graddesc.restoration.stacks import Stack
 from graddesc.result import Result
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ class Plan:
         pixels = None if isinstance(self._loss, TextureAdaptive) else self._free[0].size  # that is much work for each
         self._threads = team_size(arguments.require_count("threads", threads), pixels)
         self._prepared = self._prepare()
+        solved = self._prepared if isinstance(self._loss, SumOfSquares) and channel_axis is None else None
+        self._stack = None if solved is None else Stack.of(self._free, solved)
         self._given = ("mask", mask), ("known", known), ("ignore", ignore)
 
     def _prepare(self) -> Any:
@@ -313,6 +316,11 @@ class Plan:
             deviation = typical(deviations)
         prepared = self._prepared if missing is self._free else None
         start = _as_start(init, image, missing, channel_axis)
+        plain = deviations is None and not full_output and self._is_at_once(step, init, limits.max_iter, callback)
+        if plain and self._stack is not None and self._stack.takes(image, out):
+            restored = np.empty(image.shape, image.dtype) if out is None else out
+            if not self._stack.restore(image[np.newaxis], bounds, restored[np.newaxis]):
+                return restored, None
 
         contrasts = isinstance(loss, Differences | TextureAdaptive)
         unknown = missing if self._ignored is None else missing | self._ignored
@@ -343,6 +351,35 @@ class Plan:
             info.confidence = _shaped(np.reciprocal(shares, out=shares), image, channel_axis)
             info.error = _shaped(errors, image, channel_axis)
         return restored, info
+
+    @staticmethod
+    def _is_at_once(step: Any, init: Any, max_iter: int | None, callback: Any) -> bool:
+        """Whether nobody looks at the way to a minimum, and no start is given, so that it may be solved for."""
+        return step is None and callback is None and isinstance(init, str) and init == "pyramid" and max_iter != 0
+
+    def restore_stack(
+        self,
+        images: NDArray[Any],
+        out: NDArray[Any],
+        *,
+        noise: Any,
+        step: Any,
+        init: Any,
+        max_iter: Any,
+        bounds: Any,
+        **_: Any,
+    ) -> list[int] | None:
+        """Restore images, shape (n, rows, cols), at once; return the numbers of those that must be restored alone.
+
+        None if all must be. The settings are those of `restore_array`, which has checked them.
+        """
+        shape = self._shape or self._free.shape[1:]
+        if self._stack is None or images.shape[1:] != shape or not self._stack.takes(images, out):
+            return None
+        exact = isinstance(noise, int | float) and noise == 0
+        if not (exact and self._is_at_once(step, init, max_iter, None)):
+            return None
+        return self._stack.restore(images, bounds, out)
 
     def _require_noise_fits(self, step: Schedule | None, confidence: bool) -> None:
         """Raise if known pixels cannot be noisy here."""

@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -71,7 +71,7 @@ class Problem:
     @property
     def corrupt(self) -> int:
         """The number of values that may change."""
-        return int(np.count_nonzero(self.free)) * (len(self.planes) // len(self.free))
+        return int(np.count_nonzero(self.free.view(bool))) * (len(self.planes) // len(self.free))
 
     @property
     def begins_with_pyramid(self) -> bool:
@@ -178,6 +178,7 @@ class Units:
         self._exponent, self._offset, self._factor = exponent, offset, factor
         self.low, self.high = low, high
         self._clipped = False  # whether a known pixel is farther than any may be
+        self.farthest = 0.0  # units from 0, of the known pixels, or of integers of the dtype
         # The least and the greatest integer that a pixel may become; where floats are coarse, the one below.
         self._integers = (math.ceil(low), _float_below(math.floor(high))) if integer else (0, 0.0)
         # Whether single precision holds what is reckoned with.
@@ -193,8 +194,12 @@ class Units:
         as_is: bool,
         contrasts: bool,
         deviation: float = 0.0,
+        known: KnownRange | None = None,
     ) -> Units:
-        """Measure the known pixels, the standard deviation of whose noise is told."""
+        """Measure the known pixels, the standard deviation of whose noise is told.
+
+        If there is none, it may be known already what `KnownRange` tells.
+        """
         integer = planes.dtype.kind in "iu"
         dtype = np.dtype(np.float64 if as_is or planes.dtype.itemsize > (2 if integer else 4) else np.float32)
         exponent, offset = 0, 0.0
@@ -204,25 +209,37 @@ class Units:
             least, greatest = (int(end) for end in (np.iinfo(planes.dtype).min, np.iinfo(planes.dtype).max))
             factor = float(greatest)
         else:
-            least, greatest = _known_range(planes, free)
+            least, greatest = _known_range(planes, free) if known is None else (known.least, known.greatest)
             top = max(abs(least), abs(greatest))
             safe = as_is or top == 0 or _SAFE[0] <= top <= _SAFE[1]
             factor = 1.0 if safe else 2.0 ** (math.frexp(top)[1] - 1)
             if contrasts and top > 0 and not 1e-100 < top < 1e100:
                 exponent = math.frexp(top)[1]
-        if contrasts:
+        if contrasts and (known is None or exponent):
             offset, factor = _contrast_range(planes, free, exponent, math.ldexp(deviation, -exponent))
+        elif contrasts and known is not None:
+            offset, factor = _unit_between(known.low, known.high)
         low, high = _check_bounds(bounds, planes.dtype, least, greatest)
         given = bounds is not None and (low, high) != _check_bounds(None, planes.dtype, least, greatest)
         units = cls(integer, contrasts, dtype, exponent, offset, factor, low, high, given)
-        units._clipped = contrasts and max(abs(math.ldexp(end, -exponent) - offset) for end in (least, greatest)) > (
-            _MOST_KNOWN * factor
-        )
+        farthest = max(abs(math.ldexp(end, -exponent) - offset) for end in (least, greatest))
+        units._clipped = contrasts and farthest > _MOST_KNOWN * factor
+        units.farthest = farthest / factor
         return units
 
     def own(self) -> Units:
         """The units of an image that is given in units of the run already."""
-        return Units(False, self.contrasts, self.dtype, 0, 0.0, 1.0, *self.bounds(), self.given)
+        units = Units(False, self.contrasts, self.dtype, 0, 0.0, 1.0, *self.bounds(), self.given)
+        units.farthest = self.farthest
+        return units
+
+    @property
+    def linear(self) -> tuple[float, float, float, float] | None:
+        """What is 0, how much is 1, and the range of what is restored, if these tell all of the units; in double."""
+        if self._exponent or self._clipped or not self._offset:
+            return None
+        low, high = self._integers if self.integer else (self.low, self.high)
+        return self._offset, self._factor, float(low), float(high)
 
     @property
     def unit(self) -> float:
@@ -291,29 +308,37 @@ def _known_range(planes: NDArray[Any], free: NDArray[np.uint8]) -> tuple[float, 
     return least, greatest
 
 
+class KnownRange(NamedTuple):
+    """What the known pixels of an image range over: the least and the greatest of them, and their order statistics."""
+
+    least: float
+    greatest: float
+    low: float
+    high: float
+
+
 def _contrast_range(
     planes: NDArray[Any], free: NDArray[np.uint8], exponent: int, deviation: float
 ) -> tuple[float, float]:
     """What is to be 0 and how much is to be 1, by the order statistics of the known pixels, or of some of them."""
-    places = _SAMPLE * free.size // max(free.size - int(np.count_nonzero(free)), 1)
-    sampled = places < free.size // 4
+    places = _sample_size(free)
+    sampled = places is not None
     # If a sample is nearly all alike, all known pixels may yet differ; if these are nearly all alike, the others count.
     for sample, share in [(True, _QUANTILE)] * sampled + [(False, _QUANTILE), (False, 0.0)]:
-        some = _scattered(places, free.shape[1:]) if sample else np.s_[:, :]
+        some = _scattered(places or 0, free.shape[1:]) if sample else np.s_[:, :]
         values = planes[:, *some]
         values = values[np.broadcast_to(free[:, *some], values.shape) == 0]
         if exponent:
             values = np.ldexp(values.astype(np.float64), -exponent)
         if not len(values):
             continue
-        # One at least may be anything, if there are enough to tell.
-        left_out = max(int(share * len(values)), 1) if share and len(values) > 8 else 0
-        values.partition((left_out, len(values) - 1 - left_out))
-        low, high = float(values[left_out]), float(values[len(values) - 1 - left_out])
+        ends = _ends(len(values), share)
+        values.partition(ends)
+        low, high = (float(values[end]) for end in ends)
         if deviation > 0:
-            low, high = _without_noise(low, high, deviation, (left_out + 0.5) / len(values))
+            low, high = _without_noise(low, high, deviation, (ends[0] + 0.5) / len(values))
         if high > low:
-            return low - (_WITHIN - 1) / 2 * (high - low), _WITHIN * (high - low)
+            return _unit_between(low, high)
     # All are alike: so will be what is restored, whatever counts as a contrast.
     return low, max(abs(low), 1e-20)
 
@@ -331,6 +356,47 @@ def _without_noise(low: float, high: float, deviation: float, share: float) -> t
     rest = math.sqrt(max(1 - ratio * ratio, 1 / 16))
     trimmed = (1 - rest) / 2 * (high - low)
     return low + trimmed, high - trimmed
+
+
+def _sample_size(free: NDArray[np.uint8]) -> int | None:
+    """How many pixels to look at so that about `_SAMPLE` are known; None if that would be a quarter or more of all."""
+    places = _SAMPLE * free.size // max(free.size - int(np.count_nonzero(free.view(bool))), 1)
+    return places if places < free.size // 4 else None
+
+
+def _ends(count: int, share: float) -> tuple[int, int]:
+    """The ranks of the least and the greatest of so many values when a share of them on either side is left out."""
+    # One at least may be anything, if there are enough to tell.
+    left_out = max(int(share * count), 1) if share and count > 8 else 0
+    return left_out, count - 1 - left_out
+
+
+def _unit_between(low: float, high: float) -> tuple[float, float]:
+    """What is to be 0 and how much is to be 1 where these are a sixth and five sixths."""
+    return low - (_WITHIN - 1) / 2 * (high - low), _WITHIN * (high - low)
+
+
+class TellingPixels:
+    """The known pixels of a mask that tell the range of images first, to be looked at in many of them."""
+
+    def __init__(self, free: NDArray[np.uint8]) -> None:
+        places = _sample_size(free)
+        if places is None:
+            self._places = np.flatnonzero(free == 0)
+        else:
+            scattered = np.ravel_multi_index(_scattered(places, free.shape[1:]), free.shape[1:])
+            self._places = scattered[free.reshape(-1)[scattered] == 0]
+        self._ends = _ends(len(self._places), _QUANTILE)
+
+    def range_of(self, images: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The ends of the ranges, shape (images,), of images of one channel, shape (images, pixels).
+
+        Where they are equal, or not finite, these pixels are not enough to tell.
+        """
+        values = images.take(self._places, axis=1)
+        values.partition(self._ends, axis=1)
+        low, high = (values[:, end].astype(np.float64) for end in self._ends)
+        return low, high
 
 
 def _scattered(count: int, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
