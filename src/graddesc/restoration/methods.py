@@ -13,6 +13,7 @@ from graddesc.losses.line import LineSmoothness
 from graddesc.losses.sweeps import Descent, Piece
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import solver
+from graddesc.restoration.outliers import edge_steps
 from graddesc.restoration.problem import Problem, is_narrow
 from graddesc.restoration.quadratics import QuadraticSteps, Regions, RenewalSteps
 from graddesc.restoration.windows import Windows, WindowSteps
@@ -87,7 +88,7 @@ def begin(
     elif isinstance(loss, Reweighted):
         descent = RenewalSteps(loss, problem)
     elif isinstance(loss, EdgeAligned):
-        descent = WindowSteps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
+        descent = edge_steps(loss, problem, prepared)
     else:
         from graddesc.restoration.callables import CallableSteps
 

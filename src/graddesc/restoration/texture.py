@@ -19,9 +19,8 @@ from graddesc._kernels import patches as _patches
 from graddesc.losses.sweeps import Piece
 from graddesc.losses.texture import TextureAdaptive, taper, window_places
 from graddesc.restoration import solver
+from graddesc.restoration.outliers import edge_steps
 from graddesc.restoration.problem import Problem
-from graddesc.restoration.windows import Windows as Places
-from graddesc.restoration.windows import WindowSteps
 
 Image: TypeAlias = NDArray[np.float32]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -111,7 +110,7 @@ class TextureSteps:
 
                 def restore_edge(free: NDArray[np.uint8], x: Image = x) -> Image:
                     edge = problem.alike(x, free[np.newaxis])
-                    steps = WindowSteps(self._loss.edge, edge, Places(edge.free))
+                    steps = edge_steps(self._loss.edge, edge)
                     solver.descend(steps, limits.of_solver(self._loss.edge.default_tol), None)
                     return edge.restored(steps.pieces()).astype(np.float32, copy=False)
 
