@@ -87,6 +87,26 @@ def pyramid(x, free):
     return push(pyramid(coarse, coarse_free), x, free)
 
 
+def volume_pyramid(x, free, spacing):
+    """As `pyramid`, of a volume of which each level halves the axes whose voxels are near each other."""
+    if not free.any():
+        return x
+    least = min(h for side, h in zip(x.shape, spacing, strict=True) if side > 1)
+    halves = [side > 1 and h < 1.5 * least for side, h in zip(x.shape, spacing, strict=True)]
+    sums, known = np.where(free, 0.0, x), np.where(free, 0, 1)
+    for axis, (side, half) in enumerate(zip(x.shape, halves, strict=True)):
+        if half:
+            sums, known = (np.add.reduceat(a, np.arange(0, side, 2), axis=axis) for a in (sums, known))
+    coarse = np.divide(sums, known, out=np.zeros(sums.shape), where=known > 0)
+    coarse = volume_pyramid(coarse, known == 0, [2 * h if half else h for h, half in zip(spacing, halves, strict=True)])
+    for axis, (side, half) in enumerate(zip(x.shape, halves, strict=True)):
+        if half:
+            i = np.arange(side)
+            far = np.clip(i // 2 + np.where(i % 2, 1, -1), 0, coarse.shape[axis] - 1)
+            coarse = 0.75 * coarse.take(i // 2, axis) + 0.25 * coarse.take(far, axis)
+    return np.where(free, coarse, x)
+
+
 def stencil_square(kind, x, cosine, sine, edge):
     """The square Q of each pixel, of first differences (0), second differences (1) or aligned with edges (2)."""
     square = np.zeros(x.shape)

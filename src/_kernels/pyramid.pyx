@@ -2,7 +2,8 @@
 
 ``pull`` makes the next coarser level: each of its pixels is the mean of the known ones among the (at most) 2 x 2 that
 it covers, and known if one of them is. ``push`` goes back: where the finer level is unknown it is interpolated
-bilinearly, pixel centres at half-integers, the border repeated. Each is one pass; rows are shared out to threads.
+bilinearly, pixel centres at half-integers, the border repeated. Each is one pass; rows are shared out to threads. Of
+volumes an axis may keep its length, where its voxels are far apart.
 """
 
 from libc.string cimport memset
@@ -118,3 +119,119 @@ def push(
     job.up = True
     with nogil:
         run_rows(&job, threads)
+
+
+# ---- volumes ----
+
+cdef struct VolumeJob:
+    bint single
+    bint up
+    Py_ssize_t height  # rows of a part
+    Py_ssize_t[3] fine_sides
+    Py_ssize_t[3] coarse_sides
+    Py_ssize_t unknown
+    void *fine
+    void *coarse
+    const unsigned char *free
+    unsigned char *free_out
+
+
+cdef inline void do_volume_row(VolumeJob *job, real *fine, real *coarse, Py_ssize_t line) noexcept nogil:
+    # Row `line` of all planes: of the fine level in a push, of the coarse level in a pull.
+    cdef Py_ssize_t rows = job.fine_sides[1], cols = job.fine_sides[2]
+    cdef Py_ssize_t coarse_rows = job.coarse_sides[1], coarse_cols = job.coarse_sides[2]
+    cdef Py_ssize_t k, i, near, far, above, below, a, b, c, d
+    if job.up:
+        k, i = line // rows, line % rows
+        near = near_side(k, job.fine_sides[0], job.coarse_sides[0])
+        far = far_side(k, job.fine_sides[0], job.coarse_sides[0])
+        above, below = near_side(i, rows, coarse_rows), far_side(i, rows, coarse_rows)
+        push_rows(
+            coarse + (near * coarse_rows + above) * coarse_cols, coarse + (near * coarse_rows + below) * coarse_cols,
+            coarse + (far * coarse_rows + above) * coarse_cols, coarse + (far * coarse_rows + below) * coarse_cols,
+            job.free + line * cols, cols, coarse_cols, fine + line * cols,
+        )
+        return
+    k, i = line // coarse_rows, line % coarse_rows
+    near = first_covered(k, job.fine_sides[0], job.coarse_sides[0])
+    far = last_covered(k, job.fine_sides[0], job.coarse_sides[0])
+    above, below = first_covered(i, rows, coarse_rows), last_covered(i, rows, coarse_rows)
+    a, b = (near * rows + above) * cols, (near * rows + below) * cols
+    c, d = (far * rows + above) * cols, (far * rows + below) * cols
+    add(
+        &job.unknown,
+        pull_rows(
+            fine + a, fine + b, fine + c, fine + d, job.free + a, job.free + b, job.free + c, job.free + d,
+            cols, coarse_cols, coarse + line * coarse_cols, job.free_out + line * coarse_cols,
+        ),
+    )
+
+
+cdef inline Py_ssize_t lines_of(const VolumeJob *job) noexcept nogil:
+    return job.fine_sides[0] * job.fine_sides[1] if job.up else job.coarse_sides[0] * job.coarse_sides[1]
+
+
+cdef void do_volume_rows(void *argument, Py_ssize_t part) noexcept nogil:
+    cdef VolumeJob *job = <VolumeJob *> argument
+    cdef Py_ssize_t line
+    for line in range(part * job.height, min((part + 1) * job.height, lines_of(job))):
+        if job.single:
+            do_volume_row(job, <float *> job.fine, <float *> job.coarse, line)
+        else:
+            do_volume_row(job, <double *> job.fine, <double *> job.coarse, line)
+
+
+cdef void run_volume_rows(VolumeJob *job, int threads) noexcept nogil:
+    job.height = rows_of_a_part(job.fine_sides[2])
+    run_parts(&do_volume_rows, job, (lines_of(job) + job.height - 1) // job.height, threads)
+
+
+cdef VolumeJob volume_job_on(
+    const real[:, :, ::1] fine, const unsigned char[:, :, ::1] free, const real[:, :, ::1] coarse
+) except *:
+    cdef VolumeJob job
+    cdef int axis
+    memset(&job, 0, sizeof(VolumeJob))
+    for axis in range(3):
+        if fine.shape[axis] == 0:
+            raise ValueError("the fine level must not be empty")
+        if fine.shape[axis] != free.shape[axis]:
+            raise ValueError("free must have the shape of the fine level")
+        if coarse.shape[axis] != fine.shape[axis] and coarse.shape[axis] != (fine.shape[axis] + 1) // 2:
+            raise ValueError("each side of the coarse level must be that of the fine one, or half of it, rounded up")
+        job.fine_sides[axis], job.coarse_sides[axis] = fine.shape[axis], coarse.shape[axis]
+    job.single = real is float
+    job.fine, job.coarse, job.free = <void *> &fine[0, 0, 0], <void *> &coarse[0, 0, 0], &free[0, 0, 0]
+    return job
+
+
+def pull_volume(
+    const real[:, :, ::1] fine not None,
+    const unsigned char[:, :, ::1] free not None,
+    int threads,
+    real[:, :, ::1] coarse_out not None,
+    unsigned char[:, :, ::1] free_out not None,
+):
+    """As `pull`, along the axes of which coarse_out has half of what fine has; return how many voxels stay unknown."""
+    cdef VolumeJob job = volume_job_on(fine, free, coarse_out)
+    cdef int axis
+    for axis in range(3):
+        if free_out.shape[axis] != coarse_out.shape[axis]:
+            raise ValueError("free_out must have the shape of coarse_out")
+    job.free_out = &free_out[0, 0, 0]
+    with nogil:
+        run_volume_rows(&job, threads)
+    return job.unknown
+
+
+def push_volume(
+    const real[:, :, ::1] coarse not None,
+    const unsigned char[:, :, ::1] free not None,
+    int threads,
+    real[:, :, ::1] fine_out not None,
+):
+    """As `push`, along the axes of which coarse has half of what fine_out has."""
+    cdef VolumeJob job = volume_job_on(fine_out, free, coarse)
+    job.up = True
+    with nogil:
+        run_volume_rows(&job, threads)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     _Float = TypeVar("_Float", bound=np.floating[Any], default=Any)
     _Plane: TypeAlias = _HasArray[_Float] | Sequence[Sequence[float]]
+    _Space: TypeAlias = _Plane[_Float] | Sequence[Sequence[Sequence[float]]]
 
 
 def require(name: str, value: Any, wanted: str, accepted: Callable[[float], bool]) -> float:
@@ -49,6 +50,19 @@ def require_axis(name: str, value: Any, ndim: int) -> int:
     if not -ndim <= axis < ndim:
         raise ValueError(f"{name} must be an axis of image, from {-ndim} to {ndim - 1}, got {value!r}")
     return axis % ndim
+
+
+def require_spacing(value: Any, ndim: int) -> tuple[float, ...]:
+    """Return the distances of neighbours along each of so many axes of space."""
+    wanted = f"a positive finite number, or {ndim} of them, one for each axis of space"
+    if isinstance(value, numbers.Real):
+        return (require("spacing", value, wanted, lambda v: v > 0),) * ndim
+    if isinstance(value, str) or not np.iterable(value):
+        raise TypeError(f"spacing must be {wanted}, got {value!r}")
+    distances = tuple(value)
+    if len(distances) != ndim:
+        raise ValueError(f"spacing must be {wanted}, got {value!r}")
+    return tuple(require("spacing", distance, wanted, lambda v: v > 0) for distance in distances)
 
 
 def is_masked_array(given: Any) -> bool:
@@ -147,6 +161,24 @@ def as_plane(x: _Plane[_Float]) -> NDArray[_Float]:
     if plane.ndim != 2 or plane.size == 0:
         raise ValueError(f"x must be 2-D and not empty, got shape {plane.shape}")
     return np.ascontiguousarray(plane)
+
+
+def as_space(x: Any, spacing: Any) -> tuple[NDArray[Any], tuple[float, ...]]:
+    """Return x as the kernels take it, and the distances of neighbours along three axes if it is a volume.
+
+    x is 2-D or 3-D, of float32 or float64; it is a volume of one plane if it is 2-D and its distances differ.
+    """
+    x = np.asarray(x)
+    if x.ndim != 3:
+        x = as_plane(x)
+    elif x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"x must be float32 or float64, got {x.dtype}")
+    elif x.size == 0:
+        raise ValueError(f"x must be 2-D or 3-D and not empty, got shape {x.shape}")
+    distances = require_spacing(1 if spacing is None else spacing, x.ndim)
+    if x.ndim == 2 and (spacing is None or distances == (1, 1)):
+        return x, ()
+    return np.ascontiguousarray(x), (1.0,) * (3 - x.ndim) + distances
 
 
 def require_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:

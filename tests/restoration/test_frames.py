@@ -149,7 +149,7 @@ def test_what_is_wrong_with_one_frame():
 @pytest.mark.parametrize(
     ("shape", "mask", "axes", "error", "message"),
     [
-        ((4, 5), (4, 5), {"frame_axis": 0}, ValueError, r"image must be 3-D with frame_axis .*\(4, 5\)"),
+        ((4, 5), (4, 5), {"frame_axis": 0}, ValueError, r"image must be 3-D or 4-D with frame_axis, .*\(4, 5\)"),
         ((2, 3, 4, 5), (4, 5), {"frame_axis": 0}, ValueError, "image must be 3-D with frame_axis"),
         ((3, 4, 5), (4, 5), {"frame_axis": 3}, ValueError, "frame_axis must be an axis of image, from -3 to 2, got 3"),
         ((3, 4, 5), (4, 5), {"frame_axis": 0.0}, TypeError, r"frame_axis must be an integer, got 0\.0"),

@@ -121,7 +121,7 @@ def test_out():
 
 MASK = np.eye(4, 5, dtype=bool)
 MASKS = np.stack([MASK] * 3)
-SHAPE = "shape must be 2 positive integers, or 3 with channel_axis"
+SHAPE = "shape must be 2 or 3 positive integers"
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ SHAPE = "shape must be 2 positive integers, or 3 with channel_axis"
         ((MASK, (True, 5)), {}, TypeError, rf"^{SHAPE}, got \(True, 5\)$"),
         ((MASK, (-4, 5)), {}, ValueError, rf"^{SHAPE}, got \(-4, 5\)$"),
         ((MASK, (0, 5)), {}, ValueError, rf"^{SHAPE}, got \(0, 5\)$"),
-        ((MASKS, (3, 4, 5)), {}, ValueError, rf"^{SHAPE}, got \(3, 4, 5\)$"),
+        ((MASKS, (2, 3, 4, 5)), {}, ValueError, rf"^{SHAPE}, got \(2, 3, 4, 5\)$"),
         (
             (MASK, (4, 5)),
             {"channel_axis": 2},
             ValueError,
-            r"^shape must be 3 positive integers with channel_axis, got \(4, 5\)$",
+            r"^shape must be 3 or 4 positive integers with channel_axis, got \(4, 5\)$",
         ),
         ((MASK[:0],), {}, ValueError, r"^mask must not be empty, got shape \(0, 5\)$"),
         ((), {"known": MASKS[:0], "channel_axis": 0}, ValueError, r"^known must not be empty, got shape \(0, 4, 5\)$"),
@@ -163,12 +163,12 @@ SHAPE = "shape must be 2 positive integers, or 3 with channel_axis"
             ValueError,
             r"mask must have shape \(5, 4\) or \(5, 4, 3\), got \(4, 5\)",
         ),
-        ((MASK[0],), {}, ValueError, r"mask must be 2-D, or 3-D with channel_axis, got shape \(5,\)"),
+        ((MASK[0],), {}, ValueError, r"mask must be 2-D or 3-D, got shape \(5,\)"),
         (
-            (MASKS,),
+            (MASKS[np.newaxis],),
             {},
             ValueError,
-            r"mask must be 2-D, or 3-D with channel_axis, got shape \(3, 4, 5\)",
+            r"mask must be 2-D or 3-D, got shape \(1, 3, 4, 5\)",
         ),
         ((~MASK | True,), {}, ValueError, "mask must leave at least one pixel known, got none"),
         (

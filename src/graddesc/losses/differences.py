@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from graddesc._kernels import stencil
-from graddesc.arguments import as_out, as_plane, require
+from graddesc.arguments import as_out, as_space, require
 
 if TYPE_CHECKING:
-    from graddesc.arguments import _Float, _Plane
+    from graddesc.arguments import _Float, _Space
+
+    _Spacing: TypeAlias = float | Sequence[float] | None
 
 __all__ = ["Biharmonic", "EdgeAligned", "Harmonic", "HessianTotalVariation", "TotalVariation"]
 
@@ -79,15 +82,63 @@ class Differences:
         """What the kernels must know."""
         raise NotImplementedError
 
-    def value(self, x: _Plane[_Float]) -> float:
-        """Return the loss of an image; parameters and errors as in `LineSmoothness.value`."""
-        x = as_plane(x)
+    def value(self, x: _Space[_Float], *, spacing: _Spacing = None) -> float:
+        """Return the loss of an image or of a volume.
+
+        Parameters
+        ----------
+        x : array_like of float32 or float64, shape (rows, cols) or (planes, rows, cols)
+            The image or the volume. Not changed.
+        spacing : float or sequence of float, optional
+            The distance of neighbours along each axis, positive; by default 1 along all of them.
+
+        Returns
+        -------
+        float
+            The loss.
+
+        Raises
+        ------
+        TypeError
+            If x has another dtype.
+        ValueError
+            If x has another number of dimensions or is empty, or a distance is not positive.
+        """
+        x, distances = as_space(x, spacing)
+        if distances:
+            return self.volume_energy(x.reshape(1, *(1, *x.shape)[-3:]), distances, 1)
         return energy(self.operator, x[np.newaxis], 1)
 
-    def gradient(self, x: _Plane[_Float], out: NDArray[_Float] | None = None) -> NDArray[_Float]:
-        """Return the gradient of the loss at an image; parameters and errors as in `LineSmoothness.gradient`."""
-        x = as_plane(x)
+    def gradient(
+        self, x: _Space[_Float], out: NDArray[_Float] | None = None, *, spacing: _Spacing = None
+    ) -> NDArray[_Float]:
+        """Return the gradient of the loss at an image or a volume.
+
+        Parameters
+        ----------
+        x, spacing
+            As for `value`.
+        out : ndarray, optional
+            Where to write the gradient, of the shape and dtype of x.
+
+        Returns
+        -------
+        ndarray
+            The gradient, `out` itself if it was given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `value` does, and if `out` is another array than that.
+        """
+        x, distances = as_space(x, spacing)
         out, target = as_out(out, x)
+        if distances:
+            shape = 1, *(1, *x.shape)[-3:]
+            self.volume_gradient(x.reshape(shape), distances, 1, target.reshape(shape))
+            if target is not out:
+                out[...] = target
+            return out
         weights = self._weights(x)
         weights.weigh(x[np.newaxis])
         weights.gradient(x[np.newaxis], target[np.newaxis])
@@ -96,10 +147,18 @@ class Differences:
         return out
 
     def value_and_gradient(
-        self, x: _Plane[_Float], out: NDArray[_Float] | None = None
+        self, x: _Space[_Float], out: NDArray[_Float] | None = None, *, spacing: _Spacing = None
     ) -> tuple[float, NDArray[_Float]]:
-        """Return the loss of an image and its gradient there; parameters and errors as in `gradient`."""
-        return self.value(x), self.gradient(x, out)
+        """Return the loss and its gradient; parameters and errors as in `gradient`."""
+        return self.value(x, spacing=spacing), self.gradient(x, out, spacing=spacing)
+
+    def volume_energy(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> float:
+        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together."""
+        raise ValueError(f"x must be 2-D for {self!r}, got shape {x.shape[1:]}")
+
+    def volume_gradient(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:
+        """Write the gradient of that loss to out, of the shape of x."""
+        raise ValueError(f"x must be 2-D for {self!r}, got shape {x.shape[1:]}")
 
     def _weights(self, x: NDArray[Any]) -> Weights:
         return Weights(self.operator, (1, *x.shape), x.dtype, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         loss: _Name | _Loss | _ValueAndGradient
         channel_axis: int | None
         frame_axis: int | None
+        spacing: float | Sequence[float] | None
         threads: int
 
 
@@ -123,6 +124,7 @@ def restore(
     bounds: tuple[float | None, float | None] | None = None,
     channel_axis: int | None = None,
     frame_axis: int | None = None,
+    spacing: float | Sequence[float] | None = None,
     threads: int = 1,
     callback: Callable[[Result], object] | None = None,
     out: NDArray[Any] | None = None,
@@ -310,7 +312,7 @@ def restore(
     500
     """
     held = open_image(image)
-    channel_axis, frame_axis = _axes(held.pixels, mask, channel_axis, frame_axis)
+    channel_axis, frame_axis = _axes(held.pixels, known if mask is None else mask, channel_axis, frame_axis, spacing)
     flags = {"mask": mask, "known": known, "ignore": ignore}
     given = {name: None if told is None else open_pixels(name, told, image) for name, told in flags.items()}
     if mask is None and known is None:
@@ -330,13 +332,23 @@ def restore(
         "confidence": confidence,
     }
     if frame_axis is None:
-        plan = SinglePlan(shape=held.pixels.shape, **given, loss=loss, channel_axis=channel_axis, threads=threads)
+        plan = SinglePlan(
+            shape=held.pixels.shape, **given, loss=loss, channel_axis=channel_axis, spacing=spacing, threads=threads
+        )
         if held.masked is not None:
             plan.require_within(held.masked)
         restored, info = plan.restore_array(held.pixels, **settings)
     else:
         restored, info = restore_frames(
-            held.pixels, held.masked, given, frame_axis, channel_axis, loss=loss, threads=threads, **settings
+            held.pixels,
+            held.masked,
+            given,
+            frame_axis,
+            channel_axis,
+            loss=loss,
+            spacing=spacing,
+            threads=threads,
+            **settings,
         )
     closed = restored if out is not None else held.close(restored)
     if info is None:
@@ -346,18 +358,29 @@ def restore(
 
 
 def _axes(
-    image: NDArray[Any], mask: Any, channel_axis: int | None, frame_axis: int | None
+    image: NDArray[Any], mask: Any, channel_axis: int | None, frame_axis: int | None, spacing: Any
 ) -> tuple[int | None, int | None]:
     """The axes of an image that are not axes of space, counted from 0; a last one of length 1 is one of channels."""
-    if channel_axis is None and image.ndim == 3 + (frame_axis is not None) and image.shape[-1] == 1:
-        channel_axis = -1
+    space = image.ndim - (channel_axis is not None) - (frame_axis is not None)
+    told = spacing is not None and np.size(spacing) == space  # of how many axes of space there are
+    if channel_axis is None and space == (4 if told else 3) and image.shape[-1] == 1:
+        channel_axis, space = -1, space - 1
     given = [name for name, axis in (("channel_axis", channel_axis), ("frame_axis", frame_axis)) if axis is not None]
-    if image.ndim != 2 + len(given):
+    came = f"shape {image.shape}" + (f" and a mask of shape {np.shape(mask)}" if mask is not None else "")
+    if space not in (2, 3):
+        wanted = f"{2 + len(given)}-D or {3 + len(given)}-D" + (f" with {' and '.join(given)}" if given else "")
+        raise ValueError(f"image must be {wanted}, got {came}")
+    if space == 3 and np.ndim(mask) == 2:
         wanted = (
             f"{2 + len(given)}-D with {' and '.join(given)}" if given else "2-D, or 3-D with channel_axis or frame_axis"
         )
-        came = f"shape {image.shape}" + (f" and a mask of shape {np.shape(mask)}" if mask is not None else "")
-        raise ValueError(f"image must be {wanted} (volumes are not restored yet), got {came}")
+        raise ValueError(f"image must be {wanted} where mask is 2-D, got {came}")
+    looks_coloured = image.shape[-1] in (3, 4) and min(image.shape[:2]) > 4 * image.shape[-1]
+    if space == 3 and looks_coloured and not (given or told):
+        raise ValueError(
+            f"image must be told from one with channels, got {came}: give channel_axis=-1, or spacing=(1, 1, 1) if it"
+            " is a volume"
+        )
     if channel_axis is not None:
         channel_axis = require_axis("channel_axis", channel_axis, image.ndim)
     if frame_axis is not None:

@@ -16,14 +16,15 @@ from graddesc.restoration.solver import CALLBACK, Limits, Outcome, Report
 ValueAndGradient: TypeAlias = Callable[[NDArray[Any]], tuple[Any, Any]]
 
 
-def by_planes(loss: Any, channel_axis: int | None) -> ValueAndGradient:
-    """Return a callable that adds up a loss of 2-D images over the channels."""
+def by_planes(loss: Any, spacing: tuple[float, ...]) -> ValueAndGradient:
+    """Return a callable that adds up a loss of images, or of volumes so spaced, over the channels, the first axis."""
+    options = {"spacing": spacing} if spacing else {}
 
     def value_and_gradient(x: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         gradient = np.empty_like(x)
         total = 0.0
-        for plane, out in zip(as_planes(x, channel_axis), as_planes(gradient, channel_axis), strict=True):
-            total += loss.value_and_gradient(plane, out)[0]
+        for plane, out in zip(x, gradient, strict=True):
+            total += loss.value_and_gradient(plane, out, **options)[0]
         return total, gradient
 
     return value_and_gradient
@@ -36,8 +37,7 @@ class CallableSteps:
         self._function, self._problem, self._channel_axis = function, problem, channel_axis
         self._x = problem.filled()
         self._where = np.broadcast_to(problem.free.view(bool), self._x.shape)
-        channels, rows, cols = self._x.shape
-        self._pairs = max(channels * (rows * (cols - 1) + cols * (rows - 1)), 1)
+        self._pairs = max(sum(self._x.size // side * (side - 1) for side in self._x.shape[1:]), 1)
         self.change = 0.0
         self.value, self._gradient = self._evaluate()
 
@@ -77,7 +77,8 @@ class CallableSteps:
 
     def contrast(self) -> float:
         """The root mean square difference between neighbouring pixels."""
-        return math.sqrt(sum(float(np.sum(np.diff(self._x, axis=axis) ** 2)) for axis in (1, 2)) / self._pairs)
+        x = self._x
+        return math.sqrt(sum(float(np.sum(np.diff(x, axis=axis) ** 2)) for axis in range(1, x.ndim)) / self._pairs)
 
     def loss(self) -> float:
         """The loss of the image as it stands."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graddesc.restoration import methods
-from graddesc.restoration.problem import ROWS_AT_ONCE, Problem, fill_pyramid
+from graddesc.restoration.problem import Problem, bands, fill_pyramid
 from graddesc.restoration.solver import Limits, Schedule
 
 __all__ = ["estimate"]
 
 Mask: TypeAlias = NDArray[np.bool_]
+Spacing: TypeAlias = tuple[float, ...]  # as of a Problem
 
 _SEED = 0x5EED  # of the held-out pixels
 _HELD_OUT = 0.2  # of the known pixels, one by one, and of the image's area in discs where there are
@@ -39,7 +41,7 @@ def estimate(
         What restored it.
     problem : Problem
         What was restored: its masks, units and threads.
-    x : ndarray, shape (channels, rows, cols), float
+    x : ndarray, shape (channels, rows, cols), of a volume (channels, planes, rows, cols), float
         The restored image, in units of the problem.
     limits : Limits
         Those of the restorations without held-out pixels.
@@ -48,7 +50,7 @@ def estimate(
 
     Returns
     -------
-    shares : ndarray of float32, shape (channels or 1, rows, cols)
+    shares : ndarray of float32, the shape of the problem's masks
         The expected squared error v over the variance s of the known pixels; 0 where a pixel is known. Channels that
         share a mask share it.
     variances : list of float
@@ -60,7 +62,7 @@ def estimate(
     discs of their size, because what lone pixels tell does not reach that far. The logarithm of v is taken as linear in
     those of the distance to the nearest known pixel and of the squared gradient of the image around it, narrowly and
     widely, and fitted by maximum likelihood: the errors are taken as normal with variance v. With fewer than 100 known
-    pixels v is s times the distance, in pixels.
+    pixels v is s times the distance, in pixels; distances in volumes are in units of the least between neighbours.
     """
     rng = np.random.default_rng(_SEED)
 
@@ -75,7 +77,7 @@ def estimate(
     parts = [x] if together else [x[c : c + 1] for c in range(len(x))]
     shares = np.empty(problem.free.shape, np.float32)
     variances = [
-        _estimate_shares(part, free, ignored, solve, rng, out)
+        _estimate_shares(part, free, ignored, problem.spacing, solve, rng, out)
         for part, free, out in zip(parts, problem.free, shares, strict=True)
     ]
     return shares, variances
@@ -85,6 +87,7 @@ def _estimate_shares(
     x: NDArray[Any],
     free: NDArray[np.uint8],
     ignored: Mask | None,
+    spacing: Spacing,
     solve: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]],
     rng: np.random.Generator,
     out: NDArray[np.float32],
@@ -103,9 +106,9 @@ def _estimate_shares(
         out.fill(0)
         return variance
     if np.count_nonzero(known) < _LEAST:
-        np.multiply(_distance(known), free, out=out)
+        np.multiply(_distance(known, spacing), free, out=out)
         return variance
-    held = _held_out(known, rng)
+    held = _held_out(known, rng, spacing)
     del known  # while the memory is short
     fewer = free | held
     other = solve(x, fewer)
@@ -113,49 +116,57 @@ def _estimate_shares(
     for restored, plane in zip(other, x, strict=True):
         squares += (restored[held].astype(np.float64) - plane[held]) ** 2
     squares /= len(x) * variance
-    fitted = _fit(np.concatenate(list(_Features(other, is_known(fewer), variance).by_bands(held)), axis=1), squares)
+    features_of_held = _Features(other, is_known(fewer), variance, spacing).by_bands(held)
+    fitted = _fit(np.concatenate(list(features_of_held), axis=1), squares)
     del other, fewer, held, squares
     known = is_known(free)
     out.fill(0)  # not before: memory that nothing was written to is not there yet
     unknown = free.view(bool)
-    for some, features in zip(_bands(known), _Features(x, known, variance).by_bands(unknown), strict=True):
+    features_of_unknown = _Features(x, known, variance, spacing).by_bands(unknown)
+    for some, features in zip(bands(known.shape), features_of_unknown, strict=True):
         out[some][unknown[some]] = fitted(features)
     return variance
 
 
-def _held_out(known: Mask, rng: np.random.Generator) -> Mask:
+def _held_out(known: Mask, rng: np.random.Generator, spacing: Spacing = ()) -> Mask:
     places = np.flatnonzero(known)
     held = np.zeros_like(known)
     held.flat[rng.permutation(places)[: round(_HELD_OUT * len(places))]] = True
-    radius = min(float(_distance(known).max()), min(known.shape) / 4)
+    spaced = spacing or (1.0,) * known.ndim
+    sides = [side * h for side, h in zip(known.shape, spaced, strict=True) if side > 1 or known.ndim == 2]
+    radius = min(float(_distance(known, spacing).max()), min(sides, default=0.0) / 4)
     if radius > _LARGE:
+        # The pixels in a disc or a ball; a volume of one plane has discs.
+        pixels = (np.pi * radius**2 if len(sides) == 2 else 4 / 3 * np.pi * radius**3) / np.prod(spaced)
         centres = np.zeros_like(known)
-        centres.flat[rng.choice(places, max(round(_HELD_OUT * known.size / (np.pi * radius**2)), 1))] = True
-        held |= known & (_distance(centres) < radius)
+        centres.flat[rng.choice(places, max(round(_HELD_OUT * known.size / pixels), 1))] = True
+        held |= known & (_distance(centres, spacing) < radius)
     return held
 
 
-def _bands(pixels: NDArray[Any]) -> Iterator[slice]:
-    """Slices of a few rows each: what is made of them is small beside the image."""
-    for start in range(0, len(pixels), ROWS_AT_ONCE):
-        yield slice(start, min(start + ROWS_AT_ONCE, len(pixels)))
-
-
-def _nearest(known: Mask) -> NDArray[np.int32]:
-    """The row and the column of the known pixel that is nearest to each."""
+def _nearest(known: Mask, spacing: Spacing = ()) -> NDArray[np.int32]:
+    """The place of the known pixel that is nearest to each, along each axis."""
     from scipy.ndimage import distance_transform_edt
 
-    places: NDArray[np.int32] = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    places: NDArray[np.int32] = distance_transform_edt(
+        ~known, sampling=spacing or None, return_distances=False, return_indices=True
+    )
     return places
 
 
-def _distance(known: Mask) -> NDArray[np.float32]:
+def _length(differences: Iterable[NDArray[Any]], spacing: Spacing) -> NDArray[np.float64]:
+    """The lengths of vectors whose components are told in pixels."""
+    if spacing:
+        differences = (h * along for h, along in zip(spacing, differences, strict=True))
+    return functools.reduce(np.hypot, differences)
+
+
+def _distance(known: Mask, spacing: Spacing = ()) -> NDArray[np.float32]:
     """The distance of each pixel to the nearest known one."""
-    nearest, distance = _nearest(known), np.empty(known.shape, np.float32)
-    columns = np.arange(known.shape[1])
-    for some in _bands(known):
-        rows = np.arange(some.start, some.stop)[:, np.newaxis]
-        distance[some] = np.hypot(nearest[0, some] - rows, nearest[1, some] - columns)
+    nearest, distance = _nearest(known, spacing), np.empty(known.shape, np.float32)
+    for some in bands(known.shape):
+        own = np.ogrid[some, *(slice(side) for side in known.shape[1:])]
+        distance[some] = _length((there[some] - here for there, here in zip(nearest, own, strict=True)), spacing)
     return distance
 
 
@@ -165,30 +176,32 @@ class _Features:
     These are the contrasts at the nearest known pixel: the middle of a hole is smooth because nothing is known there.
     """
 
-    def __init__(self, x: NDArray[Any], known: Mask, variance: float) -> None:
+    def __init__(self, x: NDArray[Any], known: Mask, variance: float, spacing: Spacing = ()) -> None:
         from scipy.ndimage import gaussian_filter
 
         square = np.zeros(known.shape, np.float32)
-        for some in _bands(known):
+        spaced = spacing or (1.0,) * known.ndim
+        for some in bands(known.shape):
             above = max(some.start - 1, 0)
             around = x[:, above : some.stop + 1]
-            for axis in (1, 2):
+            for axis, h in enumerate(spaced, 1):
                 if x.shape[axis] > 1:
-                    gradients = np.gradient(around, axis=axis)[:, some.start - above :][:, : some.stop - some.start]
+                    gradients = np.gradient(around, h, axis=axis)[:, some.start - above :][:, : some.stop - some.start]
                     square[some] += np.mean(gradients**2, axis=0) / variance
-        self._contrasts = [gaussian_filter(square, spread) for spread in _SPREADS]
+        self._contrasts = [gaussian_filter(square, [spread / h for h in spaced]) for spread in _SPREADS]
         del square
-        self._nearest = _nearest(known)
+        self._nearest, self._spacing = _nearest(known, spacing), spacing
 
     def by_bands(self, wanted: Mask) -> Iterator[NDArray[np.float32]]:
         """The features of the pixels that are wanted, shape (4, pixels), for each band of rows."""
-        for some in _bands(wanted):
+        for some in bands(wanted.shape):
             places = tuple(index[some][wanted[some]] for index in self._nearest)
-            rows, columns = np.nonzero(wanted[some])
-            distance = np.hypot(rows + some.start - places[0], columns - places[1])
+            own = list(np.nonzero(wanted[some]))
+            own[0] = own[0] + some.start
+            distance = _length((here - there for here, there in zip(own, places, strict=True)), self._spacing)
             contrasts = (np.log(np.maximum(plane[places], 0) + np.float32(1e-6)) for plane in self._contrasts)
             logarithms = np.log(np.maximum(distance, 0.5)), *contrasts
-            yield np.stack([np.ones(len(rows)), *logarithms]).astype(np.float32)
+            yield np.stack([np.ones(len(distance)), *logarithms]).astype(np.float32)
 
 
 def _fit(features: NDArray[Any], squares: NDArray[np.float64]) -> Callable[[NDArray[Any]], NDArray[np.float64]]:

@@ -28,6 +28,7 @@ def restore_frames(
     channel_axis: int | None,
     *,
     loss: Any,
+    spacing: Any,
     threads: int,
     max_time: float | None,
     init: Any,
@@ -64,7 +65,7 @@ def restore_frames(
     starts = _starts(init, image, frame_axis)
     told = {name: _by_frame(name, flags, image.shape, frame_axis, channel_axis) for name, flags in given.items()}
     team = min(team_size(threads, None), len(frames)) if callback is None else 1
-    own = {"loss": loss, "channel_axis": inner, "threads": max(threads // team, 1)}
+    own = {"loss": loss, "channel_axis": inner, "spacing": spacing, "threads": max(threads // team, 1)}
     shared = all(flags is None or len(flags) == 1 for flags in told.values())
     plan = Plan(shape=shape, **_of_frame(told, 0), **own) if shared else None
     called = None if callback is None else _FrameCallback(callback)

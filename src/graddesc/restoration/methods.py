@@ -55,10 +55,13 @@ def begin(
 
     The second is called with a report of iterations, or with None.
     """
+    if problem.spacing and isinstance(loss, Differences) and step is None:
+        steps: Any = _volume_descent(loss, problem)
+        return steps, functools.partial(solver.descend, steps, limits)
     if problem.ignored is not None:
         from graddesc.restoration.domains import DomainSteps  # with sparse matrices, which the others do not need
 
-        steps: Any = DomainSteps(loss, problem)
+        steps = DomainSteps(loss, problem)
         if step is not None:
             return steps, functools.partial(solver.follow, steps, step, limits, problem.units.loss_unit)
         return steps, functools.partial(solver.descend, steps, limits)
@@ -71,8 +74,9 @@ def begin(
         else:
             from graddesc.restoration.callables import CallableSteps, by_planes  # which few need
 
-            own = loss if not isinstance(loss, COMPILED) else by_planes(loss, channel_axis)
-            steps = CallableSteps(own, problem, channel_axis)
+            if isinstance(loss, COMPILED):
+                loss, channel_axis = by_planes(loss, problem.spacing), 0
+            steps = CallableSteps(loss, problem, channel_axis)
         return steps, functools.partial(solver.follow, steps, step, limits, problem.units.loss_unit)
     if isinstance(loss, TextureAdaptive):
         from graddesc.restoration.texture import TextureSteps  # with its kernels, which the others do not need
@@ -95,6 +99,15 @@ def begin(
         steps = CallableSteps(loss, problem, channel_axis)
         return steps, functools.partial(steps.minimize, limits)
     return descent, functools.partial(solver.descend, descent, limits)
+
+
+def _volume_descent(loss: Differences, problem: Problem) -> Descent:
+    """The descent of a volume, whose planes have the shape (channels, planes, rows, cols), at its start.
+
+    The distances of its neighbours are those of `Problem.spacing`. An image whose pixels are not squares is a volume of
+    one plane.
+    """
+    raise ValueError(f"loss must be a callable for a volume, got {loss!r}")
 
 
 def solve(loss: Any, problem: Problem, step: solver.Schedule | None, limits: solver.Limits) -> NDArray[Any]:

@@ -91,7 +91,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan"]
 
-_AXES = {2: "2-D, or 3-D with channel_axis or frame_axis", 3: "3-D with channel_axis"}  # what an image is to be
 _TOL = 0.1  # of "line", which is within 0.1 % of its minimum then, and of callables
 
 
@@ -100,13 +99,15 @@ class Plan:
 
     Parameters
     ----------
-    mask : array_like of bool or numbers, shape (rows, cols) or that of the images
+    mask : array_like of bool or numbers, shape (rows, cols), (planes, rows, cols) or that of the images
         True (not zero) where a pixel is corrupt.
     shape : tuple of int, optional
-        The shape of the images; by default any whose rows and columns are the mask's.
+        The shape of the images; by default any whose axes of space are the mask's. With `channel_axis` a 3-D mask is
+        one of images whose channels have masks of their own, unless `shape` or three numbers of `spacing` tell that it
+        is one of volumes.
     known : array_like of bool or numbers, optional
         The complement, to give instead of `mask`.
-    ignore, loss, channel_axis, threads : optional
+    ignore, loss, channel_axis, spacing, threads : optional
         As for `restore`.
 
     Raises
@@ -134,17 +135,23 @@ class Plan:
         ignore: _Mask | None = None,
         loss: _Name | _Loss | _ValueAndGradient = "edge",
         channel_axis: int | None = None,
+        spacing: float | Sequence[float] | None = None,
         threads: int = 1,
     ) -> None:
         if mask is not None and known is not None:
             raise ValueError("mask and known must not both be given")
         if mask is None and known is None:
             raise TypeError("mask must be given, or known in its place, got None for both")
-        channel_axis = None if channel_axis is None else arguments.require_axis("channel_axis", channel_axis, 3)
-        shape = None if shape is None else _as_shape(shape, channel_axis)
         name, given = ("mask", mask) if known is None else ("known", known)
         flags = arguments.as_flags(name, given)
-        self._free = _corrupt_pixels(name, flags, known is not None, shape, channel_axis)
+        shape = None if shape is None else _as_shape(shape, channel_axis)
+        space = _axes_of_space(name, flags, shape, channel_axis, spacing)
+        if channel_axis is not None:
+            channel_axis = arguments.require_axis("channel_axis", channel_axis, space + 1)
+        distances = arguments.require_spacing(1 if spacing is None else spacing, space)
+        if shape is None and flags.ndim == space + 1 and channel_axis is None:
+            flags = flags[..., 0]
+        self._free = _corrupt_pixels(name, flags, known is not None, shape, space, channel_axis)
         self._ignored = None if ignore is None else _ignored_pixels(ignore, self._free)
         _require_known(name, self._free, self._ignored)
         self._channels = len(self._free) if len(self._free) > 1 else None  # as many as have a mask of their own
@@ -155,6 +162,11 @@ class Plan:
             what = "'texture'" if isinstance(self._loss, TextureAdaptive) else "a callable loss"
             raise ValueError(f"ignore must not be given with {what}, which cannot leave pixels out")
         self._shape, self._channel_axis = shape, channel_axis
+        # An image whose pixels are not squares is a volume of one plane.
+        self._flat = space == 2
+        self._spacing = _relative(distances) if space == 3 or min(distances) < max(distances) else ()
+        if self._spacing:
+            _require_volumes(self._loss, self._flat, self._ignored is not None, min(distances) < max(distances))
         pixels = None if isinstance(self._loss, TextureAdaptive) else self._free[0].size  # that is much work for each
         self._threads = team_size(arguments.require_count("threads", threads), pixels)
         self._prepared = self._prepare()
@@ -163,7 +175,9 @@ class Plan:
         self._given = ("mask", mask), ("known", known), ("ignore", ignore)
 
     def _prepare(self) -> Any:
-        return None if self._ignored is not None else methods.prepare(self._loss, self._free, self._threads)
+        if self._ignored is not None or self._spacing:
+            return None
+        return methods.prepare(self._loss, self._free, self._threads)
 
     @overload
     def __call__(
@@ -325,7 +339,11 @@ class Plan:
         contrasts = isinstance(loss, Differences | TextureAdaptive)
         unknown = missing if self._ignored is None else missing | self._ignored
         units = Units.of(planes, unknown, bounds, as_is=own, contrasts=contrasts, deviation=deviation)
-        problem = Problem(planes, missing, units, start, self._threads, self._ignored)
+        problem = Problem(
+            self._in_space(planes), self._in_space(missing), units,
+            start if isinstance(start, str) else self._in_space(start), self._threads, self._ignored,
+            spacing=self._spacing,
+        )  # fmt: skip
         if deviations is not None and deviation > 0:
             problem.free = (deviations > 0).view(np.uint8)
             problem.noise = Noise((deviations / units.unit).astype(units.dtype), outlying)
@@ -348,8 +366,9 @@ class Plan:
                 deviation = math.sqrt(variance) * units.unit
                 np.multiply(plane, deviation, out=plane, dtype=np.float64, casting="same_kind")
             shares += 1
-            info.confidence = _shaped(np.reciprocal(shares, out=shares), image, channel_axis)
-            info.error = _shaped(errors, image, channel_axis)
+            shape = (-1, *planes.shape[1:])
+            info.confidence = _shaped(np.reciprocal(shares, out=shares).reshape(shape), image, channel_axis)
+            info.error = _shaped(errors.reshape(shape), image, channel_axis)
         return restored, info
 
     @staticmethod
@@ -390,6 +409,9 @@ class Plan:
             )
         if step is not None:
             raise ValueError("noise must not be given with step, whose recipe keeps the known pixels as they are")
+        if self._spacing:
+            what = "an image whose spacing differs from axis to axis" if self._flat else "a volume"
+            raise ValueError(f"noise must not be given with {what}, whose solver keeps the known voxels as they are")
         if self._ignored is not None:
             raise ValueError("noise must not be given with ignore, whose solver keeps the known pixels as they are")
         if confidence:
@@ -397,12 +419,19 @@ class Plan:
 
     def _planes(self, image: NDArray[Any]) -> NDArray[Any]:
         """The planes of an image, which must have the plan's shape."""
-        ndim = 2 if self._channel_axis is None else 3
+        ndim = self._free.ndim - (self._channel_axis is None)
         if image.ndim != ndim:
-            raise ValueError(f"image must be {_AXES[ndim]}, got shape {image.shape}")
+            wanted = {2: "2-D, or 3-D with channel_axis or frame_axis", 3: "3-D with channel_axis", 4: "4-D"}[ndim]
+            if not self._flat and self._channel_axis is None:
+                wanted = "a volume, which is 3-D"
+            raise ValueError(f"image must be {wanted}, got shape {image.shape}")
         planes = as_planes(image, self._channel_axis)
         self._require_shape(image, planes)
         return planes
+
+    def _in_space(self, planes: NDArray[Any]) -> NDArray[Any]:
+        """A view with the axes of the problem: an image whose pixels are not squares is a volume of one plane."""
+        return planes[:, np.newaxis] if self._flat and self._spacing else planes
 
     def require_within(self, masked: NDArray[np.bool_]) -> None:
         """Raise if a masked array masks pixels that the plan takes for known."""
@@ -418,7 +447,8 @@ class Plan:
         if planes.shape[1:] == wanted[1:] and len(planes) != wanted[0]:
             raise ValueError(f"image must have {wanted[0]} channels, as the mask has, got shape {image.shape}")
         if planes.shape != wanted:
-            raise ValueError(f"image must have rows and columns {self._free.shape[1:]}, got shape {image.shape}")
+            sides = "rows and columns" if self._flat else "planes, rows and columns"
+            raise ValueError(f"image must have {sides} {self._free.shape[1:]}, got shape {image.shape}")
 
     def _require_apart(self, out: Any, image: NDArray[Any]) -> None:
         """Raise unless out is none, or an array for the result that overlaps nothing that is given."""
@@ -473,7 +503,10 @@ class _Report:
         if out is None:
             out = np.empty(self._image.shape, self._image.dtype)
         out[...] = self._image
-        self._problem.write(self._steps.pieces(), as_planes(out, self._channel_axis))
+        planes = as_planes(out, self._channel_axis)
+        if planes.ndim < self._problem.planes.ndim:
+            planes = planes[:, np.newaxis]
+        self._problem.write(self._steps.pieces(), planes)
         return out
 
     def info(self, restored: NDArray[Any], status: int, message: str) -> Result:
@@ -516,31 +549,70 @@ def _told_apart(
 def _as_shape(shape: Any, channel_axis: int | None) -> tuple[int, ...]:
     """The shape of images as a tuple of int."""
     ndim = 2 if channel_axis is None else 3
-    wanted = "2 positive integers, or 3 with channel_axis" if ndim == 2 else "3 positive integers with channel_axis"
+    wanted = "2 or 3 positive integers" if ndim == 2 else "3 or 4 positive integers with channel_axis"
     try:
         sides = tuple(arguments.require_count("shape", side, least=0) for side in shape)
     except TypeError:
         raise TypeError(f"shape must be {wanted}, got {shape!r}") from None
     except ValueError:
         sides = ()
-    if len(sides) != ndim or 0 in sides:
+    if len(sides) not in (ndim, ndim + 1) or 0 in sides:
         raise ValueError(f"shape must be {wanted}, got {shape!r}")
     return sides
 
 
+def _axes_of_space(
+    name: str, flags: NDArray[np.bool_], shape: tuple[int, ...] | None, channel_axis: int | None, spacing: Any
+) -> int:
+    """How many axes of space there are: 2, or 3 of volumes."""
+    if shape is not None:
+        return len(shape) - (channel_axis is not None)
+    volumes = spacing is not None and np.size(spacing) == 3
+    least = 3 if volumes else 2
+    if channel_axis is not None and least <= flags.ndim <= 4:
+        return max(flags.ndim - 1, least)
+    if channel_axis is None and flags.ndim == least + 1 and flags.shape[-1] == 1:
+        return least
+    if channel_axis is None and least <= flags.ndim <= 3:
+        return flags.ndim
+    wanted = " or ".join(f"{ndim}-D" for ndim in range(least, 4 + (channel_axis is not None)))
+    wanted += " with channel_axis" if channel_axis is not None else ""
+    raise ValueError(f"{name} must be {wanted}, got shape {flags.shape}")
+
+
+def _relative(distances: tuple[float, ...]) -> tuple[float, ...]:
+    """Distances in units of the least, a plane's before them where there is none."""
+    least = min(distances)
+    return (1.0,) * (3 - len(distances)) + tuple(distance / least for distance in distances)
+
+
+def _require_volumes(loss: Any, flat: bool, ignores: bool, uneven: bool) -> None:
+    """Raise unless a loss restores volumes, or images and volumes whose spacing differs from axis to axis."""
+    differences = isinstance(loss, Differences)
+    if uneven and not differences:
+        what = "a callable loss" if not isinstance(loss, methods.COMPILED) else f"{loss!r}"
+        raise ValueError(f"spacing must be the same along all axes with {what}, which does not know of it")
+    if isinstance(loss, LineSmoothness | TextureAdaptive):
+        raise ValueError(f"loss must be one of local differences, or a callable, for a volume, got {loss!r}")
+    if ignores:
+        what = "an image whose spacing differs from axis to axis" if flat else "a volume"
+        raise ValueError(f"ignore must not be given with {what}, of which nothing can be left out")
+
+
 def _corrupt_pixels(
-    name: str, flags: NDArray[np.bool_], complement: bool, shape: tuple[int, ...] | None, channel_axis: int | None
+    name: str,
+    flags: NDArray[np.bool_],
+    complement: bool,
+    shape: tuple[int, ...] | None,
+    space: int,
+    channel_axis: int | None,
 ) -> NDArray[np.uint8]:
-    """The corrupt pixels as uint8, shape (channels or 1, rows, cols), C-contiguous, 1 where corrupt."""
+    """The corrupt pixels as uint8, C-contiguous, 1 where corrupt, the masks of channels along the first axis."""
     if shape is None:
-        if flags.ndim == 3 and channel_axis is None and flags.shape[-1] == 1:
-            flags = flags[..., 0]
-        if flags.ndim != 2 and (flags.ndim, channel_axis is None) != (3, False):
-            raise ValueError(f"{name} must be 2-D, or 3-D with channel_axis, got shape {flags.shape}")
         shape = flags.shape
         if flags.size == 0:
             raise ValueError(f"{name} must not be empty, got shape {shape}")
-        channel_axis = channel_axis if flags.ndim == 3 else None
+        channel_axis = channel_axis if flags.ndim == space + 1 else None
     plane = shape if channel_axis is None else tuple(n for axis, n in enumerate(shape) if axis != channel_axis)
     if flags.shape == (*plane, 1) and flags.shape != shape:
         flags = flags[..., 0]
@@ -558,7 +630,7 @@ def _corrupt_pixels(
 
 
 def _ignored_pixels(ignore: Any, free: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """The pixels to ignore, shape (rows, cols), which the corrupt ones then leave out; None where there are none."""
+    """The pixels to ignore, of the shape of the axes of space, which the corrupt ones then leave out; None without."""
     flags = arguments.as_flags("ignore", ignore)
     plane = free.shape[1:]
     if flags.shape == (*plane, 1):

@@ -24,7 +24,7 @@ _SHORT = 32  # pixels in a row
 
 
 def as_planes(image: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
-    """Return a view of shape (channels, rows, cols)."""
+    """Return a view of shape (channels, rows, cols), of a volume (channels, planes, rows, cols)."""
     return image[np.newaxis] if channel_axis is None else np.moveaxis(image, channel_axis, 0)
 
 
@@ -33,15 +33,22 @@ def is_narrow(rows: int, cols: int) -> bool:
     return cols < min(rows, _SHORT)
 
 
+def bands(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of the first axis, of a few rows each: what is made of them is small beside the image."""
+    rows = max(ROWS_AT_ONCE // math.prod(shape[1:-1]), 1)
+    for start in range(0, shape[0], rows):
+        yield slice(start, min(start + rows, shape[0]))
+
+
 @dataclass
 class Problem:
     """A restoration to be made.
 
     Attributes
     ----------
-    planes : ndarray, shape (channels, rows, cols)
+    planes : ndarray, shape (channels, rows, cols), of a volume (channels, planes, rows, cols)
         The image, a view; what its free pixels hold matters only to ``init="image"``.
-    free : ndarray of uint8, shape (channels or 1, rows, cols)
+    free : ndarray of uint8, shape (channels or 1, rows, cols), of a volume (channels or 1, planes, rows, cols)
         1 where a pixel may change: where it is corrupt, or noisy.
     units : Units
         Those in which the loss is descended.
@@ -53,6 +60,8 @@ class Problem:
         True where a pixel is neither corrupt nor known: nothing is smoothed across it.
     noise : Noise or None
         That of the known pixels, which then change as well; None where they are exact.
+    spacing : tuple of float
+        Of a volume the distances of neighbours along its axes, the least of them 1; empty for an image.
     """
 
     planes: NDArray[Any]
@@ -62,6 +71,7 @@ class Problem:
     threads: int
     ignored: NDArray[np.bool_] | None = None
     noise: Noise | None = None
+    spacing: tuple[float, ...] = ()
 
     @property
     def missing(self) -> NDArray[np.uint8]:
@@ -96,8 +106,13 @@ class Problem:
         for channel, plane in enumerate(x):
             free = missing[channel if len(missing) > 1 else 0]
             if isinstance(self.start, str):
-                fill = {"pyramid": fill_pyramid, "nearest": _fill_nearest}[self.start]
-                fill(plane, free if self.ignored is None else free | self.ignored, self.threads)
+                unknown = free if self.ignored is None else free | self.ignored
+                if self.start == "nearest":
+                    _fill_nearest(plane, unknown, self.spacing)
+                elif self.spacing:
+                    fill_pyramid_volume(plane, unknown, self.spacing, self.threads)
+                else:
+                    fill_pyramid(plane, unknown, self.threads)
             else:
                 begin = np.empty_like(plane)
                 self.units.to_run(self.start[channel], begin)
@@ -113,7 +128,8 @@ class Problem:
 
     def alike(self, x: NDArray[Any], free: NDArray[np.uint8], noise: Noise | None = None) -> Problem:
         """The problem of another image, given in units of the run, and another mask, with the default start."""
-        return Problem(x, free, self.units.own(), "pyramid", self.threads, self.ignored, noise)
+        own = self.units.own()
+        return Problem(x, free, own, "pyramid", self.threads, self.ignored, noise, self.spacing)
 
     def write(self, pieces: Iterable[Piece], out: NDArray[Any]) -> None:
         """Write what is restored to planes in units of the image.
@@ -131,8 +147,7 @@ class Problem:
                     plane[np.unravel_index(pixels, plane.shape)] = restored
                 continue
             corrupt = self.mask(channel).view(bool)
-            for start in range(0, len(plane), ROWS_AT_ONCE):
-                some = np.s_[start : start + ROWS_AT_ONCE]
+            for some in bands(plane.shape):
                 np.copyto(plane[some], self.units.to_image(values[some]), where=corrupt[some], casting="unsafe")
 
     def restored(self, pieces: Iterable[Piece]) -> NDArray[Any]:
@@ -325,7 +340,7 @@ def _contrast_range(
     sampled = places is not None
     # If a sample is nearly all alike, all known pixels may yet differ; if these are nearly all alike, the others count.
     for sample, share in [(True, _QUANTILE)] * sampled + [(False, _QUANTILE), (False, 0.0)]:
-        some = _scattered(places or 0, free.shape[1:]) if sample else np.s_[:, :]
+        some = _scattered(places or 0, free.shape[1:]) if sample else (slice(None),) * (free.ndim - 1)
         values = planes[:, *some]
         values = values[np.broadcast_to(free[:, *some], values.shape) == 0]
         if exponent:
@@ -399,13 +414,21 @@ class TellingPixels:
         return low, high
 
 
-def _scattered(count: int, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The rows and columns of about so many pixels that lie evenly but in step with no pattern.
+# Powers of the root of x^3 = x + 1, and of that of x^4 = x + 1: parts of them lie evenly in a square and in a cube.
+_EVENLY_IN_SQUARE = 0.7548776662466927, 0.5698402909980532
+_EVENLY_IN_CUBE = 0.8191725133961645, 0.6710436067037893, 0.5497004779019703
 
-    They are the same in an image that is turned or mirrored.
+
+def _scattered(count: int, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:
+    """The places of about so many pixels that lie evenly but in step with no pattern.
+
+    They are the same in an image that is turned or mirrored, and in a volume whose axes are turned in a circle or
+    mirrored.
     """
+    if len(shape) == 3:
+        return _scattered_in_volume(count, shape)
     k = np.arange(-(-count // 8))
-    first, second = k * 0.7548776662466927 % 1, k * 0.5698402909980532 % 1  # powers of the root of x^3 = x + 1
+    first, second = (k * part % 1 for part in _EVENLY_IN_SQUARE)
     rows, cols = (np.concatenate([(side * first).astype(np.intp), (side * second).astype(np.intp)]) for side in shape)
     cols = np.roll(cols, len(k))
     (last_row, last_col) = (side - 1 for side in shape)
@@ -415,12 +438,25 @@ def _scattered(count: int, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ND
     )
 
 
+def _scattered_in_volume(count: int, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:
+    k = np.arange(-(-count // 24))
+    shares = [k * part % 1 for part in _EVENLY_IN_CUBE]
+    turns = [np.concatenate([shares[(axis + turn) % 3] for turn in range(3)]) for axis in range(3)]
+    inner = [(side * share).astype(np.intp) for side, share in zip(shape, turns, strict=True)]
+    return tuple(
+        np.concatenate([side - 1 - places if corner >> axis & 1 else places for corner in range(8)])
+        for axis, (side, places) in enumerate(zip(shape, inner, strict=True))
+    )
+
+
 def _refuse_nonfinite(planes: NDArray[Any], free: NDArray[np.uint8]) -> NoReturn:
     bad = ~np.isfinite(planes) & (free == 0)
-    channel, row, col = (int(i) for i in np.argwhere(bad)[0])
-    where = f"row {row}, column {col}" + (f", channel {channel}" if len(planes) > 1 else "")
+    channel, *place = (int(i) for i in np.argwhere(bad)[0])
+    axes = ("plane", "row", "column")[3 - len(place) :]
+    where = ", ".join(f"{axis} {i}" for axis, i in zip(axes, place, strict=True))
+    where += f", channel {channel}" if len(planes) > 1 else ""
     raise ValueError(
-        f"image must be finite where it is known, got {planes[channel, row, col]} at {where}"
+        f"image must be finite where it is known, got {planes[channel, *place]} at {where}"
         f" ({np.count_nonzero(bad)} in all)"
     )
 
@@ -476,9 +512,36 @@ def fill_pyramid(x: NDArray[Any], free: NDArray[np.uint8], threads: int) -> None
         pyramid.push(coarse, fine_free, threads, fine)
 
 
-def _fill_nearest(x: NDArray[Any], free: NDArray[np.uint8], threads: int) -> None:
+# An axis of a volume is halved where its neighbours are no farther apart than that many times the least distance.
+_HALVED_WITHIN = 1.5
+
+
+def halved(shape: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The shape and the spacing of the next coarser grid of a volume, of which one axis at least is longer than 1."""
+    least = min(distance for side, distance in zip(shape, spacing, strict=True) if side > 1)
+    halves = [side > 1 and h < _HALVED_WITHIN * least for side, h in zip(shape, spacing, strict=True)]
+    return (
+        tuple((side + 1) // 2 if half else side for side, half in zip(shape, halves, strict=True)),
+        tuple(2 * h if half else h for h, half in zip(spacing, halves, strict=True)),
+    )
+
+
+def fill_pyramid_volume(x: NDArray[Any], free: NDArray[np.uint8], spacing: tuple[float, ...], threads: int) -> None:
+    """Fill the free voxels of x, shape (planes, rows, cols), by pull-push interpolation."""
+    levels, unknown = [(x, free)], np.count_nonzero(free)
+    while unknown:
+        fine, fine_free = levels[-1]
+        shape, spacing = halved(fine.shape, spacing)
+        coarse, coarse_free = np.empty(shape, x.dtype), np.empty(shape, np.uint8)
+        unknown = pyramid.pull_volume(fine, fine_free, threads, coarse, coarse_free)
+        levels.append((coarse, coarse_free))
+    for (fine, fine_free), (coarse, _) in zip(levels[-2::-1], levels[:0:-1], strict=True):
+        pyramid.push_volume(coarse, fine_free, threads, fine)
+
+
+def _fill_nearest(x: NDArray[Any], free: NDArray[np.uint8], spacing: tuple[float, ...]) -> None:
     """Give each free pixel of x the value of the known pixel nearest to it."""
     from scipy.ndimage import distance_transform_edt
 
-    rows, cols = distance_transform_edt(free, return_distances=False, return_indices=True)
-    x[...] = x[rows, cols]
+    places = distance_transform_edt(free, sampling=spacing or None, return_distances=False, return_indices=True)
+    x[...] = x[tuple(places)]
