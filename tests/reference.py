@@ -107,6 +107,90 @@ def volume_pyramid(x, free, spacing):
     return np.where(free, coarse, x)
 
 
+def _inner(axes):
+    return tuple(np.s_[1:-1] if axis in axes else np.s_[:] for axis in range(3))
+
+
+def _moved(axes, steps):
+    """The places beside those of `_inner`, so many steps along the axes."""
+    ends = {-1: np.s_[:-2], 0: np.s_[1:-1], 1: np.s_[2:]}
+    moves = dict(zip(axes, steps, strict=True))
+    return tuple(ends[moves[axis]] if axis in moves else np.s_[:] for axis in range(3))
+
+
+def _volume_taps(a, b, spacing):
+    """The axes, the steps and the factors of the second difference along axes a and b."""
+    if a == b:
+        return (a,), [((step,), (-2 if step == 0 else 1) / spacing[a] ** 2) for step in (-1, 0, 1)]
+    return (a, b), [((i, j), i * j / (4 * spacing[a] * spacing[b])) for i in (-1, 1) for j in (-1, 1)]
+
+
+def second_differences(x, spacing):
+    """The 3 x 3 second differences of a volume, 0 where one does not fit."""
+    out = np.zeros((3, 3, *x.shape))
+    for a in range(3):
+        for b in range(3):
+            axes, taps = _volume_taps(a, b, spacing)
+            out[a, b][_inner(axes)] = sum(factor * x[_moved(axes, steps)] for steps, factor in taps)
+    return out
+
+
+def volume_energy(x, m, spacing):
+    """The energy of "edge" of a volume with the weights m, shape (3, 3, planes, rows, cols)."""
+    h = second_differences(x, spacing)
+    mh = np.einsum("abzyx,bczyx->aczyx", m, h)
+    return (np.sum(h**2) - np.einsum("abzyx,bazyx->", mh, mh)) / 2
+
+
+def volume_gradient(x, m, spacing):
+    """The gradient of that energy."""
+    h = second_differences(x, spacing)
+    fields = h - np.einsum("abzyx,bczyx,cdzyx->adzyx", m, h, m)
+    gradient = np.zeros(x.shape)
+    for a in range(3):
+        for b in range(3):
+            axes, taps = _volume_taps(a, b, spacing)
+            for steps, factor in taps:
+                gradient[_moved(axes, steps)] += factor * fields[a, b][_inner(axes)]
+    return gradient
+
+
+def volume_weights(x, spacing, contrast, strength, spread):
+    """The weights of "edge" at a volume of shape (channels, planes, rows, cols), shape (3, 3, planes, rows, cols)."""
+    shape = x.shape[1:]
+    products = np.zeros((3, 3, *shape))
+    for channel in x:
+        g = [
+            np.gradient(channel, h, axis=axis) if channel.shape[axis] > 1 else np.zeros(shape)
+            for axis, h in enumerate(spacing)
+        ]
+        products += np.einsum("azyx,bzyx->abzyx", g, g) / len(x)
+    tensor = products / np.sqrt(1 + np.trace(products) / contrast**2)
+    least = min((h for side, h in zip(shape, spacing, strict=True) if side > 1), default=1)
+    halves = [side > 1 and h < 1.5 * least for side, h in zip(shape, spacing, strict=True)]
+    for axis, (side, half) in enumerate(zip(shape, halves, strict=True), 2):
+        if half:
+            counts = np.add.reduceat(np.ones(side), np.arange(0, side, 2))
+            tensor = np.moveaxis(np.add.reduceat(tensor, np.arange(0, side, 2), axis=axis), axis, -1) / counts
+            tensor = np.moveaxis(tensor, -1, axis)
+    for axis, (h, half) in enumerate(zip(spacing, halves, strict=True), 2):
+        sigma = spread / h / (2 if half else 1)
+        k = np.arange(-int(3 * sigma + 0.5), int(3 * sigma + 0.5) + 1)
+        taps = np.exp(-0.5 * (k / sigma) ** 2)
+        tensor = ndimage.correlate1d(tensor, taps / taps.sum(), axis=axis, mode="reflect")
+    values, vectors = np.linalg.eigh(np.moveaxis(tensor, (0, 1), (-2, -1)))
+    trace = values.sum(axis=-1, keepdims=True)
+    ratios = np.divide(values - values[..., :1], trace, out=np.zeros_like(values), where=trace > 0)
+    s = trace * ratios**4 / strength**2
+    m = np.einsum("zyxai,zyxi,zyxbi->abzyx", vectors, np.sqrt(s / (1 + s)), vectors)
+    for axis, (side, half) in enumerate(zip(shape, halves, strict=True), 2):
+        if half:
+            i = np.arange(side)
+            far = np.clip(i // 2 + np.where(i % 2, 1, -1), 0, m.shape[axis] - 1)
+            m = 0.75 * m.take(i // 2, axis) + 0.25 * m.take(far, axis)
+    return m
+
+
 def stencil_square(kind, x, cosine, sine, edge):
     """The square Q of each pixel, of first differences (0), second differences (1) or aligned with edges (2)."""
     square = np.zeros(x.shape)

@@ -360,6 +360,18 @@ class EdgeAligned(Differences):
             most_balance=4000,
         )
 
+    def volume_energy(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> float:
+        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together."""
+        from graddesc.losses.volumes import edge_energy  # with its kernels, which images do not need
+
+        return edge_energy(self, x, spacing, threads)
+
+    def volume_gradient(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:
+        """Write the gradient of that loss to out, of the shape of x."""
+        from graddesc.losses.volumes import edge_gradient
+
+        edge_gradient(self, x, spacing, threads, out)
+
     def _weights(self, x: NDArray[Any]) -> Weights:
         weights = super()._weights(x)
         weights.orient(x[np.newaxis])

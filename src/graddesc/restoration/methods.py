@@ -107,7 +107,11 @@ def _volume_descent(loss: Differences, problem: Problem) -> Descent:
     The distances of its neighbours are those of `Problem.spacing`. An image whose pixels are not squares is a volume of
     one plane.
     """
-    raise ValueError(f"loss must be a callable for a volume, got {loss!r}")
+    if isinstance(loss, EdgeAligned):
+        from graddesc.restoration.volumes import VolumeSteps  # with its kernels, which images do not need
+
+        return VolumeSteps(loss, problem)
+    raise ValueError(f"loss must be 'edge' or a callable for a volume, got {loss!r}")
 
 
 def solve(loss: Any, problem: Problem, step: solver.Schedule | None, limits: solver.Limits) -> NDArray[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from graddesc._kernels import pyramid
+from graddesc.losses.grids import coarse_spacing, halved
 from graddesc.losses.sweeps import Piece
 from graddesc.restoration.noise import Noise
 
@@ -512,26 +513,13 @@ def fill_pyramid(x: NDArray[Any], free: NDArray[np.uint8], threads: int) -> None
         pyramid.push(coarse, fine_free, threads, fine)
 
 
-# An axis of a volume is halved where its neighbours are no farther apart than that many times the least distance.
-_HALVED_WITHIN = 1.5
-
-
-def halved(shape: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The shape and the spacing of the next coarser grid of a volume, of which one axis at least is longer than 1."""
-    least = min(distance for side, distance in zip(shape, spacing, strict=True) if side > 1)
-    halves = [side > 1 and h < _HALVED_WITHIN * least for side, h in zip(shape, spacing, strict=True)]
-    return (
-        tuple((side + 1) // 2 if half else side for side, half in zip(shape, halves, strict=True)),
-        tuple(2 * h if half else h for h, half in zip(spacing, halves, strict=True)),
-    )
-
-
 def fill_pyramid_volume(x: NDArray[Any], free: NDArray[np.uint8], spacing: tuple[float, ...], threads: int) -> None:
     """Fill the free voxels of x, shape (planes, rows, cols), by pull-push interpolation."""
     levels, unknown = [(x, free)], np.count_nonzero(free)
     while unknown:
         fine, fine_free = levels[-1]
-        shape, spacing = halved(fine.shape, spacing)
+        shape = halved(fine.shape, spacing)
+        spacing = coarse_spacing(fine.shape, shape, spacing)
         coarse, coarse_free = np.empty(shape, x.dtype), np.empty(shape, np.uint8)
         unknown = pyramid.pull_volume(fine, fine_free, threads, coarse, coarse_free)
         levels.append((coarse, coarse_free))

@@ -1,0 +1,21 @@
+"""The coarser grids of a volume, whose voxels may be farther apart along one axis than along another."""
+
+from __future__ import annotations
+
+# An axis is halved where its neighbours are no farther apart than that many times the least distance.
+_HALVED_WITHIN = 1.5
+
+
+def halved(shape: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[int, ...]:
+    """The shape of the next coarser grid of a volume, of which one axis at least is longer than 1."""
+    least = min(distance for side, distance in zip(shape, spacing, strict=True) if side > 1)
+    return tuple(
+        (side + 1) // 2 if side > 1 and h < _HALVED_WITHIN * least else side
+        for side, h in zip(shape, spacing, strict=True)
+    )
+
+
+def coarse_spacing(shape: tuple[int, ...], coarse: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[float, ...]:
+    """The distances of neighbours on a coarser grid, in units of the least."""
+    distances = [h if fine == few else 2 * h for fine, few, h in zip(shape, coarse, spacing, strict=True)]
+    return tuple(h / min(distances) for h in distances)

@@ -1,0 +1,231 @@
+"""The losses of local differences on volumes: grids, the weights of "edge", values and gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from graddesc._kernels import volume
+from graddesc.losses.grids import halved
+
+SPREAD = 2.2  # distances, the standard deviation of the tensor's Gaussian where a tenth of the voxels is known
+SAFETY = 2.4  # bounds the greatest eigenvalue of the operator over its diagonal; 2.5 was measured
+FLOOR = 0.02  # of the diagonal
+STRENGTH_OF_SHEETS = 0.35  # of `edge_strength`: by this much less stands out what is an edge in a volume
+
+
+def block_shape(shape: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[int, ...]:
+    """The shape of the grid that the tensor of a volume stands on."""
+    return halved(shape, spacing) if max(shape) > 1 else shape
+
+
+def rows_of(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """The spans of all rows of a volume."""
+    planes, rows, cols = shape
+    spans = np.empty((planes * rows, 4), np.int32)
+    spans[:, 0], spans[:, 1] = np.divmod(np.arange(planes * rows), rows)
+    spans[:, 2:] = 0, cols
+    return spans
+
+
+@dataclass
+class Stages:
+    """Where the stages of a renewal are wanted, as spans: of blocks, but for `weights`, which are of voxels."""
+
+    raw: NDArray[np.int32]
+    blurred_once: NDArray[np.int32]
+    blurred_twice: NDArray[np.int32]
+    blurred: NDArray[np.int32]
+    weights: NDArray[np.int32]
+
+    @classmethod
+    def everywhere(cls, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Stages:
+        """All of a volume."""
+        blocks = rows_of(block_shape(shape, spacing))
+        return cls(blocks, blocks, blocks, blocks, rows_of(shape))
+
+
+class EdgeWeights:
+    """The weights of "edge" at a volume, of all channels together: see `graddesc._kernels.volume`.
+
+    `spread` is the standard deviation of the tensor's Gaussian, in units of the least distance. The weights are those of
+    the voxels in `sectors` and of those beside them; by default of all.
+    """
+
+    def __init__(
+        self,
+        contrast: float,
+        strength: float,
+        shape: tuple[int, ...],
+        spacing: tuple[float, ...],
+        spread: float,
+        dtype: DTypeLike,
+        threads: int,
+        sectors: NDArray[np.uint8] | None = None,
+    ) -> None:
+        self._contrast, self._strength = contrast, STRENGTH_OF_SHEETS * strength
+        self._spacing, self._threads = np.array(spacing), threads
+        blocks = block_shape(shape, spacing)
+        self._taps = [
+            _gaussian(spread / h / (1 if few == side else 2))
+            for side, few, h in zip(shape, blocks, spacing, strict=True)
+        ]
+        radii = [len(taps) - 1 for taps in self._taps]
+        self._stages = (
+            Stages.everywhere(shape, spacing) if sectors is None else stages_of(sectors, shape, spacing, radii)
+        )
+        self._raw, self._tensor = np.empty((6, *blocks), dtype), np.empty((6, *blocks), dtype)
+
+    def orient(self, x: NDArray[Any]) -> Iterator[int]:
+        """Find the weights of blocks of x, shape (channels, planes, rows, cols); yield the work that was done."""
+        raw, tensor, stages, threads = self._raw, self._tensor, self._stages, self._threads
+        for some in in_parts(stages.raw):
+            volume.tensor(x, self._contrast, self._spacing, some, threads, raw)
+            yield 8 * _size(some)
+        passes = (raw, tensor, stages.blurred_once), (tensor, raw, stages.blurred_twice), (raw, tensor, stages.blurred)
+        for axis, (source, target, spans) in enumerate(passes):
+            for some in in_parts(spans):
+                volume.blur(source, self._taps[axis], axis, some, threads, target)
+                yield 2 * _size(some)
+        for some in in_parts(stages.blurred):
+            volume.orient(self._strength, some, threads, tensor)
+            yield 8 * _size(some)
+
+    def spread(self, out: NDArray[Any]) -> Iterator[int]:
+        """Write the weights of voxels to out, shape (6, planes, rows, cols); yield the work that was done."""
+        for some in in_parts(self._stages.weights):
+            volume.spread(self._tensor, some, self._threads, out)
+            yield _size(some)
+
+    def energy(self, x: NDArray[Any]) -> float:
+        """The energy of x with the weights of blocks as they stand."""
+        spans = rows_of(x.shape[1:])
+        return float(volume.energy(x, self._tensor, self._spacing, spans, self._threads, *scratch_of(spans)))
+
+
+_SPANS_AT_ONCE = 2**20  # voxels, about, that are worked on before anybody looks up
+
+
+def in_parts(spans: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
+    """Spans, some at a time."""
+    longest = int((spans[:, 3] - spans[:, 2]).max(initial=1))
+    count = max(_SPANS_AT_ONCE // longest, 1)
+    for start in range(0, len(spans), count):
+        yield spans[start : start + count]
+
+
+def _size(spans: NDArray[np.int32]) -> int:
+    return int((spans[:, 3] - spans[:, 2]).sum())
+
+
+def scratch_of(spans: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """What kernels that sum over spans work in."""
+    count = max(len(spans), 1)
+    return np.empty(count), np.empty(count, np.intp)
+
+
+def _gaussian(sigma: float) -> NDArray[np.float64]:
+    # The C library's exp: NumPy's own rounds otherwise on some processors.
+    radius = int(3 * sigma + 0.5)
+    taps = np.array([math.exp(-0.5 * (k / sigma) * (k / sigma)) if k else 1.0 for k in range(radius + 1)])
+    taps /= 2 * taps.sum() - taps[0]
+    return taps
+
+
+def _edge_weights(loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> EdgeWeights:
+    weights = EdgeWeights(loss.contrast, loss.edge_strength, x.shape[1:], spacing, SPREAD, x.dtype, threads)
+    for _ in weights.orient(x):
+        pass
+    return weights
+
+
+def edge_energy(loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> float:
+    """The energy of a volume, shape (channels, planes, rows, cols), by the loss `EdgeAligned`."""
+    return _edge_weights(loss, x, spacing, threads).energy(x)
+
+
+def edge_gradient(loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:
+    """Write the gradient of that energy, its weights taken as fixed, to out."""
+    m = np.empty((6, *x.shape[1:]), x.dtype)
+    for _ in _edge_weights(loss, x, spacing, threads).spread(m):
+        pass
+    room = np.empty(volume.workspace(x.dtype == np.float32, threads), np.uint8)
+    volume.gradient(x, m, np.array(spacing), tiles_of(occupied(np.ones((1, *x.shape[1:]), np.uint8)), x.shape[3]),
+                    threads, room, out)  # fmt: skip
+
+
+# ---- where there is work ----
+
+_CELL, _SECTOR = 8, 16  # planes and rows, and columns, of a cell of volume.pyx
+
+
+def occupied(free: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Whether anything is free in each sector of a row, shape (planes, rows, sectors); free has any number of masks."""
+    planes, rows, cols = free.shape[1:]
+    sectors = -(-cols // _SECTOR)
+    sectors -= cols % _SECTOR == 1 and sectors > 1
+    out = np.empty((planes, rows, sectors), np.uint8)
+    volume.occupied(free, out)
+    return out
+
+
+def tiles_of(sectors: NDArray[np.uint8], cols: int) -> NDArray[np.int32]:
+    """The tiles in which something is free, shape (tiles, 6)."""
+    planes, rows, count = sectors.shape
+    strips = -(-rows // _CELL)
+    out = np.empty((-(-planes // _CELL) * strips * count, 6), np.int32)
+    scratch = np.empty((strips + 1) * count, np.int32)
+    return out[: volume.tiles(sectors, cols, scratch, out)].copy()
+
+
+def spans_of(sectors: NDArray[np.uint8], cols: int, width: int = _SECTOR) -> NDArray[np.int32]:
+    """The runs of sectors, of so many columns each, as spans."""
+    edges = np.diff(sectors.astype(np.int8), axis=2, prepend=0, append=0)
+    planes, rows, starts = np.nonzero(edges == 1)
+    stops = np.nonzero(edges == -1)[2]
+    spans = np.stack([planes, rows, width * starts, np.where(stops == sectors.shape[2], cols, width * stops)], -1)
+    return spans.astype(np.int32)
+
+
+def widened(sectors: NDArray[np.uint8], planes: int, rows: int, cols: int) -> NDArray[np.uint8]:
+    """The sectors within so many planes, rows and sectors of those that are given."""
+    for axis, reach in enumerate((planes, rows, cols)):
+        side = sectors.shape[axis]
+        moved, done = sectors, 0
+        while done < reach:  # twice as far each time
+            step = min(done + 1, reach - done, side)
+            out = moved.copy()
+            ahead = [slice(None)] * 3
+            behind = [slice(None)] * 3
+            ahead[axis], behind[axis] = slice(step, None), slice(None, side - step)
+            out[tuple(ahead)] |= moved[tuple(behind)]
+            out[tuple(behind)] |= moved[tuple(ahead)]
+            moved, done = out, done + step
+        sectors = moved
+    return sectors
+
+
+def stages_of(
+    sectors: NDArray[np.uint8], shape: tuple[int, ...], spacing: tuple[float, ...], radii: list[int]
+) -> Stages:
+    """Where a renewal must work for the weights of what is in the sectors and around it."""
+    if sectors.all():
+        return Stages.everywhere(shape, spacing)
+    blocks = block_shape(shape, spacing)
+    wanted = widened(sectors, 1, 1, 1)
+    joined = wanted
+    for axis in (0, 1):
+        if blocks[axis] != shape[axis]:
+            joined = np.maximum.reduceat(joined, np.arange(0, shape[axis], 2), axis=axis)
+    width = _SECTOR // 2 if blocks[2] != shape[2] else _SECTOR
+    blurred = widened(joined, 1, 1, 1)
+    twice = widened(blurred, 0, 0, -(-radii[2] // width))
+    once = widened(twice, 0, radii[1], 0)
+    raw = widened(once, radii[0], 0, 0)
+    of_blocks = (spans_of(some, blocks[2], width) for some in (raw, once, twice, blurred))
+    return Stages(*of_blocks, spans_of(wanted, shape[2]))

@@ -1,0 +1,264 @@
+"""The solver of "edge" on volumes: from coarse grids to fine ones, where something is corrupt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graddesc._kernels import pyramid, volume
+from graddesc.losses.differences import EdgeAligned
+from graddesc.losses.grids import coarse_spacing, halved
+from graddesc.losses.sweeps import STALLED, Momentum, Piece
+from graddesc.losses.volumes import (
+    FLOOR,
+    SAFETY,
+    SPREAD,
+    EdgeWeights,
+    in_parts,
+    occupied,
+    scratch_of,
+    spans_of,
+    tiles_of,
+    widened,
+)
+from graddesc.restoration.problem import Problem
+from graddesc.restoration.solver import WORK_AT_ONCE
+
+_COARSE_GRIDS = 4  # that are descended; those above are averaged only
+_LEAST_SIDE = 3  # of a grid that is descended
+_COARSE_RENEWALS, _COARSE_PERIOD = 4, 8  # of the weights on coarse grids, and the sweeps after each
+_PERIOD = 12  # sweeps after a renewal on the finest grid, at most
+_LEAST_PERIOD = 2
+_SOLVED = 0.15  # of the greatest change since a renewal: a sweep that changes less ends its period
+_MOST_SPREAD, _LEAST_SPREAD = 10.0, 1.0  # voxels, of the tensor's Gaussian
+_LEAST_DENSITY = 0.005  # known voxels around a corrupt one
+_MOST_MOMENTUM = 0.97
+_MOST_MOVE = 4.0  # contrasts that a voxel's move counts as, at most
+_OUTSTANDING = 8.0  # contrasts, beyond which a difference counts no more
+_LEAST_ULPS = 400  # units in the last place of 1: a smaller contrast never settles, but moves by rounding
+_SLOWEST = 0.97  # the greatest ratio of a geometric series of renewals
+_DOUBT = 10.0  # how much more a series of two renewals may hold than it shows
+_DENSE_START = 20.0  # of the momentum's sequence where most voxels around a corrupt one are corrupt
+_SPARSE = 0.25  # of the voxels are corrupt: of fewer, they alone are taken out
+
+
+class _Grid:
+    """A grid of the pyramid: its voxels, shape (channels, planes, rows, cols), its masks and distances."""
+
+    def __init__(self, x: NDArray[Any], free: NDArray[np.uint8], spacing: tuple[float, ...]) -> None:
+        self.x, self.free, self.spacing = x, free, spacing
+        self.unknown = int(np.count_nonzero(free))
+
+    def coarser(self, threads: int) -> _Grid:
+        """The next grid, of averages of what is known."""
+        shape = halved(self.x.shape[1:], self.spacing)
+        x, free = np.empty((len(self.x), *shape), self.x.dtype), np.empty((len(self.free), *shape), np.uint8)
+        for channel, plane in enumerate(self.x):
+            mask = channel % len(self.free)
+            pyramid.pull_volume(plane, self.free[mask], threads, x[channel], free[mask])
+        return _Grid(x, free, coarse_spacing(self.x.shape[1:], shape, self.spacing))
+
+    def fill_from(self, coarse: NDArray[Any], threads: int) -> None:
+        """Interpolate what is free from the next coarser grid."""
+        for channel, plane in enumerate(self.x):
+            pyramid.push_volume(coarse[channel], self.free[channel % len(self.free)], threads, plane)
+
+
+class _Run:
+    """The descent of a grid: its weights, its sweeps, its momentum."""
+
+    def __init__(self, loss: EdgeAligned, grid: _Grid, bounds: tuple[float, float], threads: int) -> None:
+        self._grid, self._bounds, self._threads = grid, bounds, threads
+        shape, dtype = grid.x.shape[1:], grid.x.dtype
+        sectors = occupied(grid.free)
+        self._tiles = tiles_of(sectors, shape[2])
+        self._around = spans_of(widened(sectors, 1, 1, 1), shape[2])
+        density = max(self._known_around(), _LEAST_DENSITY)
+        spread = min(max(SPREAD * (0.1 / density) ** 0.4, _LEAST_SPREAD), _MOST_SPREAD)
+        self._weights = EdgeWeights(
+            loss.contrast, loss.edge_strength, shape, grid.spacing, spread, dtype, threads, sectors
+        )
+        self._spacing = np.array(grid.spacing)
+        self._m = np.empty((6, *shape), dtype)
+        self._steps = np.empty(grid.free.shape, dtype)
+        self._room = np.empty(volume.workspace(dtype == np.float32, threads), np.uint8)
+        self.x, self._previous, self._next = grid.x, grid.x.copy(), grid.x.copy()
+        self._least = _LEAST_ULPS * float(np.finfo(dtype).eps)
+        self._momentum = Momentum()
+        self._slope, self.contrast = 0.0, 1.0
+        self._moving = grid.unknown * (len(grid.x) // len(grid.free))
+        self.change = 0.0
+
+    def _known_around(self) -> float:
+        """The share of the known voxels among those around the free ones."""
+        total, count = 0.0, 0
+        for free in self._grid.free:
+            for some in in_parts(self._around):
+                sums, found = volume.known_around(free, some, self._threads, *scratch_of(some))
+                total, count = total + sums, count + found
+        return total / max(count, 1)
+
+    def measure_contrast(self) -> Iterator[int]:
+        """Find the root mean square difference of neighbours of which one is free."""
+        most = min(1.0, _OUTSTANDING * self.contrast)
+        for _ in range(2 if self.contrast == 1 else 1):
+            total, pairs = 0.0, 0
+            for some in in_parts(self._around):
+                sums, count = volume.contrast(self.x, self._grid.free, most, some, self._threads, *scratch_of(some))
+                total, pairs = total + sums, pairs + count
+                yield int(np.sum(some[:, 3] - some[:, 2]))
+            self.contrast = max(math.sqrt(total / max(pairs, 1)), self._least)
+            # What stands out by many times that does not count in full either.
+            most = min(1.0, _OUTSTANDING * self.contrast)
+
+    def renew(self) -> Iterator[int]:
+        """Find the weights, the steps and the contrast, at the volume as it stands; yield the work that was done."""
+        yield from self.measure_contrast()
+        yield from self._weights.orient(self.x)
+        yield from self._weights.spread(self._m)
+        for some in _tiles_in_parts(self._tiles):
+            volume.step_sizes(
+                self._grid.free, self._m, self._spacing, SAFETY, FLOOR, some, self._threads, self._room, self._steps
+            )
+            yield 2 * _size(some)
+
+    def sweep(self) -> Iterator[int]:
+        """Take a step; yield the work that was done."""
+        if self._slope > 0:
+            self._momentum.restart()
+        momentum = min(self._momentum.next(), _MOST_MOMENTUM)
+        change = slope = 0.0
+        for some in _tiles_in_parts(self._tiles):
+            totals = np.empty((len(some), len(self.x), 2))
+            volume.accelerate(
+                self.x, self._previous, self._steps, momentum, *self._bounds, _MOST_MOVE * self.contrast, self._m,
+                self._spacing, some, self._threads, self._room, totals, self._next,
+            )  # fmt: skip
+            for of_change, of_slope in totals.reshape(-1, 2).tolist():
+                change, slope = change + of_change, slope + of_slope
+            yield _size(some) * len(self.x)
+        self.x, self._previous, self._next = self._next, self.x, self._previous
+        self._slope, self.change = slope, math.sqrt(change / self._moving)
+
+
+def _size(tiles: NDArray[np.int32]) -> int:
+    sides = tiles[:, 1::2].astype(np.int64) - tiles[:, ::2]
+    return int(sides.prod(axis=1).sum())
+
+
+_TILES_AT_ONCE = 4e6  # voxels, about, that are swept before anybody looks up
+
+
+def _tiles_in_parts(tiles: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
+    count = max(int(len(tiles) * _TILES_AT_ONCE / max(_size(tiles), 1)), 1)
+    for start in range(0, len(tiles), count):
+        yield tiles[start : start + count]
+
+
+class VolumeSteps:
+    """The descent of "edge" on a volume: see `graddesc.losses.sweeps.Descent`."""
+
+    stalled, stalled_message = False, STALLED
+    settled_message = (
+        "The corrupt pixels have settled: what renewals of the weights change, carried on as they fall, is within tol."
+    )
+
+    def __init__(self, loss: EdgeAligned, problem: Problem) -> None:
+        self._loss, self._problem = loss, problem
+        self.iterations, self.settled, self.failed = 0, False, False
+        self._tol = 0.0
+        coarse = problem.begins_with_pyramid
+        grids = [_Grid(problem.converted() if coarse else problem.filled(), problem.free, problem.spacing)]
+        if coarse:
+            while grids[-1].unknown:
+                grids.append(grids[-1].coarser(problem.threads))
+            for fine, above in zip(grids[-2::-1], grids[:0:-1], strict=True):
+                fine.fill_from(above.x, problem.threads)
+        self._x = grids[0].x
+        self._work = self._descend(grids)
+
+    def _descend(self, grids: list[_Grid]) -> Iterator[int]:
+        """Go down from grid to grid; yield the work that was done, and 0 after each iteration of the finest grid."""
+        bounds, threads = self._problem.units.bounds(), self._problem.threads
+        level = 0
+        while (
+            level + 1 < min(len(grids), _COARSE_GRIDS + 1)
+            and grids[level + 1].unknown
+            and (max(grids[level + 1].x.shape[1:]) >= _LEAST_SIDE)
+        ):
+            level += 1
+        del grids[level + 1 :]
+        while len(grids) > 1:
+            run = _Run(self._loss, grids.pop(), bounds, threads)
+            for _ in range(_COARSE_RENEWALS):
+                yield from run.renew()
+                for _ in range(_COARSE_PERIOD):
+                    yield from run.sweep()
+            grids[-1].fill_from(run.x, threads)
+        yield from self._settle(_Run(self._loss, grids.pop(), bounds, threads))
+
+    def _settle(self, run: _Run) -> Iterator[int]:
+        """Descend the finest grid until what renewals bring is within the tolerance."""
+        brought: list[float] = []
+        while True:
+            yield from run.renew()
+            greatest = total = 0.0
+            for count in range(1, _PERIOD + 1):
+                yield from run.sweep()
+                self._x = run.x
+                self.iterations += 1
+                if not math.isfinite(run.change):
+                    self.failed = True
+                    return
+                greatest, total = max(greatest, run.change), total + run.change
+                yield 0
+                if count >= _LEAST_PERIOD and run.change <= _SOLVED * greatest:
+                    break
+            brought.append(total)
+            if _to_come(brought) <= self._tol * run.contrast:
+                yield from run.measure_contrast()
+                if _to_come(brought) <= self._tol * run.contrast:
+                    self.settled = True
+                    return
+
+    def advance(self, until: int, tol: float) -> None:
+        """Go on for some hundredths of a second, until so many iterations are done or the volume has settled."""
+        self._tol = tol
+        left = WORK_AT_ONCE
+        while left > 0 and self.iterations < until:
+            work = next(self._work, None)
+            if work is None:
+                return
+            left -= work
+
+    def pieces(self) -> Iterator[Piece]:
+        """The channels as they stand, or their corrupt voxels."""
+        free = self._problem.free
+        if np.count_nonzero(free) > _SPARSE * free.size:
+            for channel, plane in enumerate(self._x):
+                yield channel, None, plane
+            return
+        places = [np.flatnonzero(mask) for mask in free]
+        for channel, plane in enumerate(self._x):
+            own = places[channel % len(places)]
+            yield channel, own, plane.reshape(-1)[own]
+
+    def loss(self) -> float:
+        """The loss of the volume as it stands, clamped, as the loss sees it."""
+        x = self._problem.restored(self.pieces())
+        return self._loss.volume_energy(x, self._problem.spacing, self._problem.threads)
+
+
+def _to_come(brought: list[float]) -> float:
+    """What the renewals to come will change, by what the last ones have."""
+    if len(brought) < 2:
+        return math.inf
+    ratio = brought[-1] / max(brought[-2], 1e-300)
+    if len(brought) > 2:
+        ratio = max(ratio, math.sqrt(brought[-1] / max(brought[-3], 1e-300)))
+    ratio = min(ratio, _SLOWEST)
+    return brought[-1] * ratio / (1 - ratio) * (_DOUBT if len(brought) == 2 else 1)
