@@ -3,9 +3,9 @@
     python bench/volumes.py [--quick] [--only NAME ...] [--output FILE]
 
 How to read it: "quality" tells the PSNR in dB over the missing voxels alone, [0, 1] being the range, of volumes of 48^3
-voxels: at random, whole slices, a block of 16^3. "peers" tells the same and the microseconds for each voxel on a crop of
-18^3, which is what scikit-image ends on in seconds. "time" tells the nanoseconds for each voxel and the peak memory, in
-arrays of the volume's size beside the volume and its mask, of a volume of which 90 % is missing.
+voxels: at random, whole slices, a block of 16^3. "peers" tells the same and the microseconds for each voxel on a crop
+of 18^3, which is what scikit-image ends on in seconds. "time" tells the nanoseconds for each voxel and the peak memory,
+in arrays of the volume's size beside the volume and its mask, of a volume of which 90 % is missing.
 """
 
 import functools
@@ -13,10 +13,10 @@ import subprocess
 import sys
 import time
 
-# First: it chooses the processor and the threads.
-from compare import command, machine, publish, table
-
 import numpy as np
+
+# First: it chooses the processor and the threads.
+from compare import command, machine, publish, row, table
 from scipy import ndimage
 
 import graddesc
@@ -217,6 +217,12 @@ def tried(method, *given):
 # ---- tables ----
 
 
+def listed(title, columns, rows):
+    yield from table(title, "", *columns)
+    for cells in rows:
+        yield row(*cells)
+
+
 def quality(options):
     kinds = KINDS[:2] if options.quick else KINDS
     methods = {"2-D edge, slice by slice": by_planes, **{loss: functools.partial(by_loss, loss) for loss in LOSSES}}
@@ -228,25 +234,22 @@ def quality(options):
                 restored = tried(method, truth, make(truth.shape))
                 if restored is not None:
                     found[name, label, kind] = decibels(restored, truth, make(truth.shape))
-    yield f"\n## Mean over {len(kinds)} volumes of {SIDE}^3, dB over the missing voxels\n"
     rows = [
         [name] + [f"{np.mean([found[name, label, kind] for kind in kinds]):.2f}" for label in MASKS]
         for name in methods
         if (name, "50 %", kinds[0]) in found
     ]
-    yield from table(["", *MASKS], rows)
+    yield from listed(f"Mean over {len(kinds)} volumes of {SIDE}^3, dB over the missing voxels", ["", *MASKS], rows)
     for label in MASKS:
-        yield f"\n### {label}\n"
         rows = [
             [name] + [f"{found[name, label, kind]:.1f}" for kind in kinds]
             for name in methods
             if (name, label, kinds[0]) in found
         ]
-        yield from table(["", *(kind.__name__ for kind in kinds)], rows)
+        yield from listed(label, ["", *(kind.__name__ for kind in kinds)], rows)
 
 
 def peers(options):
-    yield f"\n## A crop of {CROP}^3, 80 % missing\n"
     methods = {"scikit-image, biharmonic": by_scikit, "SciPy, griddata linear": by_griddata}
     methods |= {loss: functools.partial(by_loss, loss) for loss in ("biharmonic", "edge")}
     kinds = (balls, video)
@@ -262,7 +265,8 @@ def peers(options):
             spent.append(time.process_time() - started)
             cells.append("-" if restored is None else f"{decibels(restored, truth, mask):.1f}")
         rows.append([name, *cells, f"{1e6 * np.mean(spent) / CROP**3:.2g}"])
-    yield from table(["", *(f"{kind.__name__}, dB" for kind in kinds), "us a voxel"], rows)
+    columns = ["", *(f"{kind.__name__}, dB" for kind in kinds), "us a voxel"]
+    yield from listed(f"A crop of {CROP}^3, 80 % missing", columns, rows)
 
 
 def measure(loss, side):
@@ -282,7 +286,6 @@ def measure(loss, side):
 
 def speed(options):
     side = 64 if options.quick else 256
-    yield f"\n## A volume of {side}^3, 90 % missing, one core\n"
     rows = []
     for loss in LOSSES:
         done = subprocess.run(
@@ -293,7 +296,7 @@ def speed(options):
             continue
         seconds, memory = (float(number) for number in done.stdout.split())
         rows.append([loss, f"{1e9 * seconds / side**3:.0f}", f"{memory / (4 * side**3):.1f}"])
-    yield from table(["", "ns a voxel", "arrays"], rows)
+    yield from listed(f"A volume of {side}^3, 90 % missing, one core", ["", "ns a voxel", "arrays"], rows)
 
 
 SECTIONS = {"quality": quality, "peers": peers, "time": speed}

@@ -53,8 +53,8 @@ class Stages:
 class EdgeWeights:
     """The weights of "edge" at a volume, of all channels together: see `graddesc._kernels.volume`.
 
-    `spread` is the standard deviation of the tensor's Gaussian, in units of the least distance. The weights are those of
-    the voxels in `sectors` and of those beside them; by default of all.
+    `spread` is the standard deviation of the tensor's Gaussian, in units of the least distance. The weights are those
+    of the voxels in `sectors` and of those beside them; by default of all.
     """
 
     def __init__(
@@ -227,5 +227,10 @@ def stages_of(
     twice = widened(blurred, 0, 0, -(-radii[2] // width))
     once = widened(twice, 0, radii[1], 0)
     raw = widened(once, radii[0], 0, 0)
-    of_blocks = (spans_of(some, blocks[2], width) for some in (raw, once, twice, blurred))
-    return Stages(*of_blocks, spans_of(wanted, shape[2]))
+    return Stages(
+        raw=spans_of(raw, blocks[2], width),
+        blurred_once=spans_of(once, blocks[2], width),
+        blurred_twice=spans_of(twice, blocks[2], width),
+        blurred=spans_of(blurred, blocks[2], width),
+        weights=spans_of(wanted, shape[2]),
+    )
