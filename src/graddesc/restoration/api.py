@@ -138,21 +138,22 @@ def restore(
 
     Parameters
     ----------
-    image : array_like, shape (rows, cols), with channels or with frames, of integers or floats of at most 64 bits
-        The image, any strides and byte order; not changed. The values of its corrupt pixels matter only to
-        ``init="image"``. Masked arrays, other subclasses of ndarray, xarray's DataArray and pandas' DataFrame come back
-        as what they are; what a masked array masks is corrupt, and its result masks nothing.
-    mask : array_like of bool or numbers, shape (rows, cols) or the image's, optional
+    image : array_like, shape (rows, cols) or (planes, rows, cols), with channels or with frames
+        The image or volume, of integers or floats of at most 64 bits, any strides and byte order; not changed. The
+        values of its corrupt pixels matter only to ``init="image"``. Masked arrays, other subclasses of ndarray,
+        xarray's DataArray and pandas' DataFrame come back as what they are; what a masked array masks is corrupt, and
+        its result masks nothing.
+    mask : array_like of bool or numbers, of the shape of the axes of space or the image's, optional
         True (not zero) where a pixel is corrupt, as in scikit-image and OpenCV; a last axis of length 1 does not
         matter. By default what a masked array masks; else NaN for floats, of which there must be one; else the least
         and the greatest value of the integer dtype, as of salt and pepper, with a warning that counts them; with
         `noise`, which tells what is wrong with integers, none.
-    known : array_like of bool or numbers, shape (rows, cols) or the image's, optional
+    known : array_like of bool or numbers, of the shape of the axes of space or the image's, optional
         The complement, to give instead of `mask`.
     ignore : array_like of bool or numbers, shape (rows, cols), optional
         True where a pixel is neither corrupt nor known, such as land in a sea or a wall in a flow: it keeps its value,
         which may be NaN, and nothing is smoothed across it. Not with "texture" or a callable loss. The equations of
-        what is left are solved by SuperLU, which takes a second for some 10 000 corrupt pixels.
+        what is left are solved by SuperLU, which takes a second for some 10 000 corrupt pixels. Not for volumes.
     loss : str, loss of `graddesc.losses`, or callable, default "edge"
         What to descend. A callable ``loss(x) -> (value, gradient)`` gets a copy of the image, in float64 and in its own
         shape and units (integers scaled to [0, 1]), and returns a gradient of that shape. Without `step` it is
@@ -197,6 +198,10 @@ def restore(
     frame_axis : int, optional
         The axis that holds independent images. Each is restored as if it were alone, to the bit; `mask`, `known` and
         `ignore` are those of all, or have this axis too. Threads share the frames, unless there is a callback.
+    spacing : float or sequence of float, optional
+        The distance of neighbours along each axis of space, in any unit; positive. By default the same along all. Where
+        it differs, derivatives are divided by it: by the losses of local differences alone, which take an image then as
+        a volume of one plane. Three numbers tell that an image is a volume where it might have channels.
     threads : int, default 1
         Number of threads, at most; no more are used than this process has processors: those that it is bound to, and
         what its container is given. The result has the same bits for every number.
@@ -254,6 +259,10 @@ def restore(
     of squares and of total variations are clamped to the bounds at the end, the others in each step; so are channels
     that share a mask with "edge", which are descended as their cosine transform, the mean and ever finer differences,
     each until it has settled, unless `bounds` are given.
+
+    Every axis but those of channels and frames is one of space. A volume is restored as a whole, by the losses of local
+    differences or a callable; "edge" has weights of its own there: see `EdgeAligned`. Planes that are missing whole are
+    nothing special.
 
     The parameters of the losses of local differences are contrasts in units of the image's own range: 1.5 times the
     range that 99 % of the known pixels (of some of them, if they are many) lie in. So ``restore(a x + b)`` is
