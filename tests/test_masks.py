@@ -199,5 +199,16 @@ class TestCorrupt:
             masks.corrupt(sound(np.uint8), rng=rng)
 
     def test_refuses_channels_without_their_axis(self):
-        with pytest.raises(ValueError, match=r"image must be 2-D, or 3-D with channel_axis, got shape \(4, 4, 3\)"):
-            masks.corrupt(np.zeros((4, 4, 3)))
+        with pytest.raises(ValueError, match=r"image must be told from one with channels, got shape \(20, 20, 3\)"):
+            masks.corrupt(np.zeros((20, 20, 3)))
+        with pytest.raises(ValueError, match=r"image must be 2-D, or 3-D of a volume, got shape \(4,\)"):
+            masks.corrupt(np.zeros(4))
+
+    @pytest.mark.parametrize("channel_axis", [None, 0])
+    def test_volumes(self, channel_axis):
+        volume = sound(np.uint8, (5, 6, 7) if channel_axis is None else (2, 5, 6, 7))
+        corrupted, mask = masks.corrupt(volume, 0.7, rng=4, channel_axis=channel_axis)
+        rng = np.random.default_rng(4)
+        known, noise = rng.random((5, 6, 7)) < 1 - 0.7, rng.integers(0, 2, (5, 6, 7))
+        np.testing.assert_array_equal(mask, ~known)
+        np.testing.assert_array_equal(corrupted, np.where(known, volume, 255 * noise.astype(np.uint8)))

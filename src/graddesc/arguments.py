@@ -52,6 +52,11 @@ def require_axis(name: str, value: Any, ndim: int) -> int:
     return axis % ndim
 
 
+def looks_coloured(shape: tuple[int, ...]) -> bool:
+    """Whether the last of three axes is as short as one of colours is, beside axes that are long."""
+    return shape[-1] in (3, 4) and min(shape[:2]) > 4 * shape[-1]
+
+
 def require_spacing(value: Any, ndim: int) -> tuple[float, ...]:
     """Return the distances of neighbours along each of so many axes of space."""
     wanted = f"a positive finite number, or {ndim} of them, one for each axis of space"

@@ -230,10 +230,14 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     for name in ("animate", "report", *deep_png):
         if picture.frames and getattr(options, name) is not None:
             raise ValueError(f"{job.source} is a stack of frames: --{name} goes with one image")
+    if options.volume and not picture.frames:
+        raise ValueError(f"{job.source} is one image: --volume goes with a stack")
     if job.mask is not None and job.mask != plans.mask_path:
         plans.mask_path, plans.mask = job.mask, request.read(job.mask)
     nodata = options.nodata if options.nodata is not None else picture.nodata
     mask, alpha, notes, extremes = _corrupt_pixels(job, picture, plans.mask, options.nodata)
+    if options.volume and mask.ndim < 3:
+        raise ValueError(f"{job.mask}: the mask of a volume must have its {len(picture.pixels)} planes, got one")
     for line in notes:
         request.note(line)
     if lossy:
@@ -272,7 +276,8 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
                 threads=options.threads,
                 callback=callback,
                 channel_axis=picture.channel_axis,
-                frame_axis=picture.frame_axis,
+                frame_axis=None if options.volume else picture.frame_axis,
+                spacing=options.spacing or ((1, 1, 1) if options.volume else None),
                 **settings,
             )
         else:
@@ -310,7 +315,7 @@ def _tile_within(picture: Picture, options: argparse.Namespace) -> int | None:
 
     tile = tile_within(picture.pixels.shape, picture.pixels.dtype, picture.channel_axis, memory)
     if tile is not None:
-        wants = [f"--{name}" for name in (*_EXTRAS, "classic") if getattr(options, name)]
+        wants = [f"--{name}" for name in (*_EXTRAS, "classic", "spacing") if getattr(options, name)]
         wants += ["--loss line"] if options.loss == "line" else []
         if wants:
             raise ValueError(f"{wants[0]} wants the whole image solved at once, which takes more than --max-memory")
@@ -358,7 +363,12 @@ def _plan(plans: _Plans, mask: NDArray[np.bool_], picture: Picture, options: arg
     if plans.plan is not None and plans.flags is not None and plans.key == key and np.array_equal(plans.flags, mask):
         return plans.plan
     plans.plan = graddesc.Plan(
-        mask, picture.pixels.shape, loss=options.loss, channel_axis=picture.channel_axis, threads=options.threads
+        mask,
+        picture.pixels.shape,
+        loss=options.loss,
+        channel_axis=picture.channel_axis,
+        spacing=options.spacing,
+        threads=options.threads,
     )
     plans.key, plans.flags = key, mask
     return plans.plan

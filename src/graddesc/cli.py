@@ -131,6 +131,15 @@ def _parser() -> argparse.ArgumentParser:
         default="edge",
         help=f"the smoothness loss: one of {', '.join(_LOSSES)} (default: edge)",
     )
+    restore.add_argument(
+        "--volume", action="store_true", help="take a stack as a volume, whose planes are restored together"
+    )
+    restore.add_argument(
+        "--spacing",
+        metavar="Z,Y,X",
+        type=_distances,
+        help="the distances of neighbours along each axis, for --volume or, as Y,X, for images (default: all the same)",
+    )
     restore.add_argument("--confidence", metavar="FILE", type=_path, help="write how far each pixel can be trusted")
     restore.add_argument(
         "--animate", metavar="FILE", type=_path, help="show the image healing: a .gif, .webp or .png (APNG) file"
@@ -246,6 +255,11 @@ def _loss(text: str) -> str:
     if text not in _LOSSES:
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(_LOSSES)}, got {text!r}")
     return text
+
+
+def _distances(text: str) -> tuple[float, ...]:
+    """Positive numbers with commas between them."""
+    return tuple(_positive(part) for part in text.split(","))
 
 
 def _number(text: str) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.arguments import as_image, is_masked_array, require, require_axis
+from graddesc.arguments import as_image, is_masked_array, looks_coloured, require, require_axis
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -141,7 +141,7 @@ def corrupt(
 
     Parameters
     ----------
-    image : array_like, shape (rows, cols) or with channels
+    image : array_like, shape (rows, cols) or (planes, rows, cols), or with channels
         Of integers or of floats of at most 64 bits. Not changed.
     missing : float, default 0.9
         The probability that a pixel becomes corrupt, between 0 and 1.
@@ -157,7 +157,7 @@ def corrupt(
         A copy of the image in which the corrupt pixels are black or white: the least or the greatest value of an
         integer dtype, 0 or 1 of floats. All channels of a pixel go together, so that salt is white and pepper black in
         colour too.
-    mask : numpy.ndarray of bool, shape (rows, cols)
+    mask : numpy.ndarray of bool, shape (rows, cols) or (planes, rows, cols)
         True = corrupt.
 
     Raises
@@ -171,7 +171,8 @@ def corrupt(
     Notes
     -----
     Two draws are made, in this order, for grey and for colour alike:
-    ``known = rng.random((rows, cols)) < 1 - missing`` and ``noise = rng.integers(0, 2, (rows, cols))``.
+    ``known = rng.random((rows, cols)) < 1 - missing`` and ``noise = rng.integers(0, 2, (rows, cols))``; for a volume of
+    that of (planes, rows, cols).
 
     Examples
     --------
@@ -185,11 +186,13 @@ def corrupt(
     (array([  0, 255], dtype=uint8), array([7], dtype=uint8))
     """
     image = as_image(image)
-    if image.ndim != (2 if channel_axis is None else 3):
-        wanted = "2-D, or 3-D with channel_axis" if channel_axis is None else "3-D with channel_axis"
+    if image.ndim not in ((2, 3) if channel_axis is None else (3, 4)):
+        wanted = "2-D, or 3-D of a volume" if channel_axis is None else "3-D, or 4-D of a volume, with channel_axis"
         raise ValueError(f"image must be {wanted}, got shape {image.shape}")
+    if channel_axis is None and image.ndim == 3 and looks_coloured(image.shape):
+        raise ValueError(f"image must be told from one with channels, got shape {image.shape}: give channel_axis=-1")
     if channel_axis is not None:
-        channel_axis = require_axis("channel_axis", channel_axis, 3)
+        channel_axis = require_axis("channel_axis", channel_axis, image.ndim)
     probability = require("missing", missing, "a number between 0 and 1", lambda share: 0 <= share <= 1)
     try:
         rng = np.random.default_rng(rng)
@@ -198,7 +201,7 @@ def corrupt(
 
     corrupted = image.copy()
     pixels = corrupted if channel_axis is None else np.moveaxis(corrupted, channel_axis, -1)  # a view
-    shape = pixels.shape[:2]
+    shape = pixels.shape if channel_axis is None else pixels.shape[:-1]
     mask = ~(rng.random(shape) < 1 - probability)
     noise = rng.integers(0, 2, shape)
     low, high = _extremes(image.dtype)

@@ -448,3 +448,58 @@ def test_an_image_that_wants_more_memory_is_restored_in_tiles(folder, run):
     assert "stack.tif is a stack of frames: --max-memory goes with one image" in line
     for wrong in ("0", "-1G", "1X", "G", "nan", "inf"):
         assert run("restore", "in.png", "new.png", f"--max-memory={wrong}")[0] == 2
+
+
+# ---- volumes ----
+
+VOLUME = np.rint(100 + 50 * np.sin(np.mgrid[:6, :9, :40].sum(axis=0) / 5)).astype(np.uint8)
+GONE = np.random.default_rng(6).random(VOLUME.shape) < 0.6
+
+
+@pytest.mark.parametrize("name", ["scan.tif", "scan.npy"])
+def test_a_stack_as_a_volume(folder, run, name):
+    for path, array in ((name, np.where(GONE, 0, VOLUME)), (f"gone-{name}", 255 * GONE.astype(np.uint8))):
+        if name.endswith(".npy"):
+            np.save(path, array)
+        else:
+            write_tiff(path, array)
+    code, out, _ = run(
+        "restore", name, f"out-{name}", "--volume", "--mask", f"gone-{name}", "--confidence", "trust.npy"
+    )
+    assert code == 0
+    assert f"filled {GONE.sum()} of {GONE.size} pixels" in out[0]
+    corrupted = np.where(GONE, 0, VOLUME)
+    np.testing.assert_array_equal(pixels(f"out-{name}"), graddesc.restore(corrupted, GONE, spacing=(1, 1, 1)))
+    assert np.load("trust.npy").shape == VOLUME.shape
+    assert run("restore", name, f"wide-{name}", "--volume", "--spacing", "3,1,1", "--mask", f"gone-{name}")[0] == 0
+    np.testing.assert_array_equal(pixels(f"wide-{name}"), graddesc.restore(corrupted, GONE, spacing=(3, 1, 1)))
+
+
+def test_what_volumes_do_not_go_with(folder, run):
+    write_tiff("scan.tif", VOLUME)
+    write_tiff("gone.tif", 255 * GONE.astype(np.uint8))
+    write_tiff("one.tif", 255 * GONE[0].astype(np.uint8))
+    mask = "--mask", "gone.tif"
+    for arguments, code, message in [
+        (
+            ("scan.tif", "out.tif", "--volume", "--mask", "one.tif"),
+            1,
+            "one.tif: the mask of a volume must have its 6 pl",
+        ),
+        (("one.tif", "out.tif", "--volume"), 1, "one.tif is one image: --volume goes with a stack"),
+        (("scan.tif", "out.tif", "--volume", *mask, "--spacing", "3,1"), 1, "spacing must be a positive finite number"),
+        (("scan.tif", "out.tif", "--volume", *mask, "--spacing", "3,0,1"), 2, "--spacing: must be a positive number"),
+        (("scan.tif", "out.tif", "--volume", *mask, "--loss", "line"), 1, "loss must be one of local differences"),
+        (("scan.tif", "out.tif", "--volume", *mask, "--max-memory", "1G"), 1, "--max-memory goes with one image"),
+    ]:
+        found, _, err = run("restore", *arguments)
+        assert found == code
+        assert message in err[-1]
+        assert not Path("out.tif").exists()
+
+
+def test_pixels_that_are_not_squares(folder, run):
+    image, mask = VOLUME[0].astype("f4"), GONE[0]
+    write_tiff("map.tif", np.where(mask, np.nan, image))
+    assert run("restore", "map.tif", "out.tif", "--spacing", "1,2")[0] == 0
+    np.testing.assert_array_equal(pixels("out.tif"), graddesc.restore(image, mask, spacing=(1, 2)))

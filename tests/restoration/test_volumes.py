@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import reference
 from cases import each
 from numpy.testing import assert_array_equal
 
@@ -166,3 +167,213 @@ def test_contrast_is_that_of_a_volume_that_is_turned_or_mirrored():
         for given in (volume, volume[::-1], volume[:, ::-1, ::-1], volume.transpose(1, 2, 0))
     }
     assert len(units) == 1
+
+
+# ---- "edge" ----
+
+
+def shapes(side=24):
+    """A ball and a bent sheet, with borders two voxels wide."""
+    z, y, x = np.mgrid[:side, :side, :side] / side
+    distance = np.sqrt((z - 0.4) ** 2 + (y - 0.5) ** 2 + (x - 0.45) ** 2)
+    height = z + 0.15 * np.sin(5 * x) - 0.6
+    return 0.2 + 0.5 / (1 + np.exp(2 * side * (distance - 0.3))) + 0.3 / (1 + np.exp(-2 * side * height))
+
+
+SCENE = shapes().astype(np.float32)
+GONE = np.random.default_rng(3).random(SCENE.shape) < 0.8
+STIFF = graddesc.losses.EdgeAligned(edge_strength=1e6)  # nothing is an edge: the sum of squared second differences
+
+
+def error(restored, mask=GONE, truth=SCENE):
+    return float(np.sqrt(np.mean((restored - truth)[mask] ** 2)))
+
+
+def test_what_is_known_stays_and_edges_come_out_better_than_without_their_weights():
+    corrupted = np.where(GONE, 7, SCENE)
+    restored, info = graddesc.restore(corrupted, GONE, full_output=True)
+    assert_array_equal(restored[~GONE], SCENE[~GONE])
+    assert info.status == 0
+    assert "what renewals of the weights change" in info.message
+    assert 12 < info.nit < 100
+    assert len(info.history) == info.nit
+    assert info.history[-1] < info.history[0]
+    assert error(restored) < 0.6 * error(graddesc.restore(corrupted, GONE, loss=STIFF))
+    planes = graddesc.restore(corrupted, GONE, frame_axis=0)
+    assert error(restored) < 0.5 * error(planes)
+
+
+def test_without_edges_it_is_the_minimum_of_squared_second_differences():
+    volume, mask = SCENE[:6, :7, :8].astype(float), GONE[:6, :7, :8]
+    places = np.flatnonzero(mask)
+    unit = np.zeros((len(places), volume.size))
+    unit[np.arange(len(places)), places] = 1
+    no_edges = np.zeros((3, 3, *volume.shape))
+    rows = [reference.volume_gradient(row.reshape(volume.shape), no_edges, (1, 1, 1)).ravel()[places] for row in unit]
+    known = np.where(mask, 0.0, volume)
+    rest = reference.volume_gradient(known, no_edges, (1, 1, 1)).ravel()[places]
+    known.flat[places] = np.linalg.solve(np.array(rows), -rest)
+    restored = graddesc.restore(volume, mask, loss=STIFF, tol=1e-7, bounds=(None, None))
+    np.testing.assert_allclose(restored, known, atol=2e-5)
+
+
+def test_missing_slices():
+    for axis in range(3):
+        mask = np.zeros(SCENE.shape, bool)
+        np.moveaxis(mask, axis, 0)[1::2] = True
+        restored = graddesc.restore(np.where(mask, 0, SCENE), mask)
+        between = np.moveaxis(SCENE, axis, 0)
+        linear = (between[:-2:2] + between[2::2]) / 2
+        assert np.sqrt(np.mean((np.moveaxis(restored, axis, 0) - between)[1:-1:2] ** 2)) < 0.5 * np.sqrt(
+            np.mean((linear - between[1:-1:2]) ** 2)
+        )
+
+
+@each("factor, offset", [(-3.0, 5.0), (1e-12, 0.0), (1e100, 0.0), (1e-200, 0.0)])
+def test_units_do_not_matter(factor, offset):
+    volume = SCENE[:12, :13, :14].astype(float)
+    mask = GONE[:12, :13, :14]
+    expected = graddesc.restore(volume, mask, bounds=(None, None))
+    restored = graddesc.restore(factor * volume + offset, mask, bounds=(None, None))
+    np.testing.assert_allclose((restored - offset) / factor, expected, atol=1e-9)
+
+
+@each("dtype", ["u1", ">i2", "u4", "i8", "f2", ">f4", "f8"])
+def test_every_dtype_comes_back(dtype):
+    scale = 1 if np.dtype(dtype).kind == "f" else 100
+    volume = (scale * SCENE[:9, :10, :11]).astype(dtype)
+    mask = GONE[:9, :10, :11]
+    restored = graddesc.restore(volume, mask, bounds=(0, scale))
+    assert restored.dtype == np.dtype(dtype)
+    expected = graddesc.restore(volume.astype(float), mask, bounds=(0, scale))
+    step = 0.51 if scale > 1 else 2e-3
+    np.testing.assert_allclose(restored.astype(float), expected, atol=step)
+
+
+def test_turned_and_mirrored_volumes():
+    volume, mask = SCENE[:10, :14, :17].astype(float), GONE[:10, :14, :17]
+    expected = graddesc.restore(volume, mask, bounds=(0, 2))
+    turned = graddesc.restore(volume.transpose(2, 0, 1), mask.transpose(2, 0, 1), bounds=(0, 2))
+    np.testing.assert_allclose(turned.transpose(1, 2, 0), expected, atol=1e-7)
+    mirrored = graddesc.restore(volume[:, ::-1, ::-1], mask[:, ::-1, ::-1], bounds=(0, 2))
+    np.testing.assert_allclose(mirrored[:, ::-1, ::-1], expected, atol=2e-2)  # blocks of two begin elsewhere
+
+
+@each("threads", [2, 5])
+def test_threads_and_levels_give_the_same_bits(threads, every_thread, level):
+    expected = SAME.setdefault("bits", graddesc.restore(SCENE, GONE))
+    assert_array_equal(graddesc.restore(SCENE, GONE, threads=threads), expected)
+
+
+SAME = {}
+
+
+def test_channels_and_their_masks():
+    volume = np.stack([SCENE, 0.5 + SCENE / 2, 1 - SCENE], axis=-1)[:12]
+    mask = GONE[:12]
+    together = graddesc.restore(volume, mask, channel_axis=-1)
+    same = graddesc.restore(volume, np.repeat(mask[..., np.newaxis], 3, axis=-1), channel_axis=-1)
+    assert_array_equal(together, same)
+    own = np.random.default_rng(4).random(volume.shape) < 0.8
+    restored = graddesc.restore(volume, own, channel_axis=-1)
+    assert_array_equal(restored[~own], volume[~own])
+    alone = [graddesc.restore(volume[..., c], own[..., c]) for c in range(3)]
+    assert error(restored, own, volume) < error(np.stack(alone, -1), own, volume)  # an edge of one is one of all
+
+
+def test_frames_plans_and_out():
+    frames, mask = np.stack([SCENE[:10], 2 * SCENE[10:20]]), GONE[:10]
+    plan = graddesc.Plan(mask)
+    expected = np.stack([graddesc.restore(frame, mask) for frame in frames])
+    assert_array_equal(graddesc.restore(frames, mask, frame_axis=0, threads=2), expected)
+    out = np.empty_like(expected[1])
+    assert plan(frames[1], out=out) is out
+    assert_array_equal(out, expected[1])
+    masked = graddesc.restore(np.ma.array(frames[0], mask=mask))
+    assert isinstance(masked, np.ma.MaskedArray)
+    assert_array_equal(masked, expected[0])
+
+
+def test_spacing_of_planes_that_are_far_apart():
+    truth = shapes(36)[::3].astype(np.float32)
+    mask = np.random.default_rng(5).random(truth.shape) < 0.8
+    told, not_told = (graddesc.restore(truth, mask, spacing=s) for s in ((3, 1, 1), (1, 1, 1)))
+    assert error(told, mask, truth) < error(not_told, mask, truth)
+    for many in (2.0, (6, 2, 2), (0.3, 0.1, 0.1)):
+        restored = graddesc.restore(truth, mask, spacing=many)
+        assert_array_equal(restored, not_told if many == 2.0 else restored)
+    np.testing.assert_allclose(graddesc.restore(truth, mask, spacing=(6, 2, 2)), told, atol=1e-6)
+
+
+def test_an_image_whose_pixels_are_not_squares():
+    truth = shapes(48)[::3, 20].astype(np.float32)
+    mask = np.random.default_rng(6).random(truth.shape) < 0.6
+    told = graddesc.restore(truth, mask, spacing=(3, 1))
+    assert_array_equal(told[~mask], truth[~mask])
+    assert_array_equal(told, graddesc.restore(truth[np.newaxis], mask[np.newaxis], spacing=(1, 3, 1))[0])
+    restored, info = graddesc.restore(truth, mask, spacing=(3, 1), full_output=True, confidence=True)
+    assert_array_equal(restored, told)
+    assert info.confidence.shape == info.error.shape == truth.shape
+
+
+def test_confidence():
+    restored, info = graddesc.restore(SCENE, GONE, full_output=True, confidence=True)
+    assert info.confidence.shape == info.error.shape == SCENE.shape
+    assert (info.error[~GONE] == 0).all()
+    assert 0.5 < np.sqrt(np.mean(info.error[GONE] ** 2)) / error(restored) < 2
+    order = np.argsort(info.error[GONE])
+    off = np.abs(restored - SCENE)[GONE][order]
+    assert off[: len(off) // 4].mean() < 0.3 * off[-len(off) // 4 :].mean()
+
+
+def test_callbacks_limits_and_starts():
+    seen = []
+    graddesc.restore(SCENE, GONE, callback=lambda result: seen.append((result.nit, result.x.shape)))
+    assert seen[:3] == [(k, SCENE.shape) for k in (1, 2, 3)]
+
+    def stop(intermediate_result):
+        raise StopIteration
+
+    for options, status in (
+        ({"callback": stop}, 99),
+        ({"max_iter": 3}, 1),
+        ({"max_iter": 0}, 1),
+        ({"max_time": 0}, 5),
+        ({"init": "nearest"}, 0),
+        ({"init": np.where(GONE, 0.5, SCENE)}, 0),
+    ):
+        restored, info = graddesc.restore(SCENE, GONE, full_output=True, **options)
+        assert info.status == status
+        assert np.isfinite(restored).all()
+        assert_array_equal(restored[~GONE], SCENE[~GONE])
+    bounded = graddesc.restore(SCENE, GONE, bounds=(0.3, 0.6))[GONE]
+    assert bounded.min() >= np.float32(0.3)
+    assert bounded.max() <= np.float32(0.6)
+
+
+def test_few_voxels_are_as_in_a_crop_around_them():
+    volume = shapes(40).astype(np.float32)
+    mask = np.zeros(volume.shape, bool)
+    mask[20, 11:13, 30] = mask[35, 6, 7] = True
+    restored, info = graddesc.restore(np.where(mask, 0, volume), mask, full_output=True)
+    assert info.status == 0
+    crop = np.s_[4:36, :28, 12:40]
+    inside = graddesc.restore(np.where(mask, 0, volume)[crop], mask[crop])
+    np.testing.assert_allclose(restored[20, 11:13, 30], inside[16, 11:13, 18], atol=2e-3)
+    assert error(restored, mask, volume) < 0.02
+
+
+@each("shape", [(1, 1, 2), (1, 5, 1), (2, 2, 2), (1, 6, 7), (3, 1, 9)])
+def test_small_volumes_of_which_one_voxel_is_known(shape):
+    volume = np.random.default_rng(7).random(shape)
+    mask = np.ones(shape, bool)
+    mask.flat[-1] = False
+    restored = graddesc.restore(volume, mask, spacing=(1, 1, 1))
+    np.testing.assert_allclose(restored, np.full(shape, volume.flat[-1]))
+
+
+def test_plain_steps_of_a_schedule_descend_the_loss_of_volumes():
+    options = {"step": graddesc.Constant(0.02), "init": "image", "max_iter": 15, "full_output": True}
+    _, info = graddesc.restore(SCENE[:9], GONE[:9], bounds=(0, 1), **options)
+    assert info.fun < info.history[0]
+    assert info.nit == 15

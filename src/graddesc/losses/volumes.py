@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,8 @@ class EdgeWeights:
         self._stages = (
             Stages.everywhere(shape, spacing) if sectors is None else stages_of(sectors, shape, spacing, radii)
         )
-        self._raw, self._tensor = np.empty((6, *blocks), dtype), np.empty((6, *blocks), dtype)
+        shape = 6, *blocks
+        self._raw, self._tensor = (array_for(shape, dtype, sectors) for _ in range(2))
 
     def orient(self, x: NDArray[Any]) -> Iterator[int]:
         """Find the weights of blocks of x, shape (channels, planes, rows, cols); yield the work that was done."""
@@ -127,6 +129,22 @@ def scratch_of(spans: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[n
     """What kernels that sum over spans work in."""
     count = max(len(spans), 1)
     return np.empty(count), np.empty(count, np.intp)
+
+
+_FEW = 0.1  # of the sectors of a grid
+_LARGE = 2**22  # bytes, from which on NumPy asks for such pages
+
+
+def array_for(shape: tuple[int, ...], dtype: DTypeLike, sectors: NDArray[np.uint8] | None) -> NDArray[Any]:
+    """An array that holds anything, of which memory is taken where it is written to if few sectors are worked on.
+
+    NumPy asks for pages of 2 megabytes, each of which is cleared as a whole when a byte of it is.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if sectors is None or size < _LARGE or np.count_nonzero(sectors) > _FEW * sectors.size:
+        return np.empty(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, size), dtype).reshape(shape)
 
 
 def _gaussian(sigma: float) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graddesc import masks
-from graddesc.arguments import require_axis
+from graddesc.arguments import looks_coloured, require_axis
 from graddesc.containers import Held, open_image, open_pixels
 from graddesc.losses import _Loss, _Name
 from graddesc.restoration.frames import restore_frames
@@ -384,8 +384,7 @@ def _axes(
             f"{2 + len(given)}-D with {' and '.join(given)}" if given else "2-D, or 3-D with channel_axis or frame_axis"
         )
         raise ValueError(f"image must be {wanted} where mask is 2-D, got {came}")
-    looks_coloured = image.shape[-1] in (3, 4) and min(image.shape[:2]) > 4 * image.shape[-1]
-    if space == 3 and looks_coloured and not (given or told):
+    if space == 3 and not (given or told) and looks_coloured(image.shape):
         raise ValueError(
             f"image must be told from one with channels, got {came}: give channel_axis=-1, or spacing=(1, 1, 1) if it"
             " is a volume"

@@ -18,6 +18,7 @@ from graddesc.losses.volumes import (
     SAFETY,
     SPREAD,
     EdgeWeights,
+    array_for,
     in_parts,
     occupied,
     scratch_of,
@@ -83,8 +84,8 @@ class _Run:
             loss.contrast, loss.edge_strength, shape, grid.spacing, spread, dtype, threads, sectors
         )
         self._spacing = np.array(grid.spacing)
-        self._m = np.empty((6, *shape), dtype)
-        self._steps = np.empty(grid.free.shape, dtype)
+        self._m = array_for((6, *shape), dtype, sectors)
+        self._steps = array_for(grid.free.shape, dtype, sectors)
         self._room = np.empty(volume.workspace(dtype == np.float32, threads), np.uint8)
         self.x, self._previous, self._next = grid.x, grid.x.copy(), grid.x.copy()
         self._least = _LEAST_ULPS * float(np.finfo(dtype).eps)
