@@ -743,3 +743,70 @@ def direct(kind, x, free):
     right = -(unknown.T @ (known @ x.ravel()[~free].astype(np.float64)))
     out[free.reshape(x.shape)] = spsolve((unknown.T @ unknown).tocsc(), right)
     return out
+
+
+def _along(axis, taps, shape):
+    """A sparse matrix that applies the differences of an axis, or of two, to volumes raveled row by row."""
+    matrix = sparse.eye_array(1)
+    for k, side in enumerate(shape):
+        matrix = sparse.kron(matrix, taps[axis.index(k)](side) if k in axis else sparse.eye_array(side), "csr")
+    return matrix
+
+
+@functools.lru_cache(maxsize=8)
+def _volume_taps(kind, shape, spacing):
+    """The differences of a volume, each with the share of their squares that a voxel has, and which voxels these are.
+
+    A list of two sparse matrices each: one makes the differences, one sums the shares of their squares by voxels.
+    """
+    out = []
+
+    def bend(side):
+        return _difference(side, 2)
+
+    def step(side):
+        return _difference(side, 1)
+
+    def middle(side):
+        return sparse.csr_array(np.eye(max(side - 2, 0), side, 1))
+
+    def both(side):
+        return sparse.csr_array(np.eye(side - 1, side) + np.eye(side - 1, side, 1))
+
+    for a in range(3):
+        taps, voxels = (step, both) if kind == 0 else (bend, middle)
+        if shape[a] > kind + 1:
+            scale = 1 / spacing[a] ** (kind + 1)
+            out.append((scale * _along([a], [taps], shape), _along([a], [voxels], shape).T / (2 - kind)))
+        for b in range(a):
+            if kind == 1 and min(shape[a], shape[b]) > 1:
+                scale = 1 / (spacing[a] * spacing[b])
+                out.append((scale * _along([b, a], [step, step], shape), _along([b, a], [both, both], shape).T / 2))
+    return out
+
+
+def volume_square(kind, x, spacing):
+    """The square Q of each voxel, of first (0) or second (1) differences."""
+    flat = np.ravel(x)
+    total = sum(
+        (voxels @ (taps @ flat) ** 2 for taps, voxels in _volume_taps(kind, x.shape, tuple(spacing))),
+        np.zeros(flat.size),
+    )
+    return total.reshape(x.shape)
+
+
+def volume_energy(kind, x, spacing, epsilon):
+    """The energy of a volume of shape (channels, planes, rows, cols)."""
+    if epsilon == 0:
+        return sum(np.sum(volume_square(kind, volume, spacing)) for volume in x)
+    square = np.mean([volume_square(kind, volume, spacing) for volume in x], axis=0)
+    return len(x) * np.sum(np.sqrt(epsilon**2 + square) - epsilon)
+
+
+def volume_hessian(kind, shape, spacing, omega=None):
+    """The sparse Hessian of the differences of a volume with frozen weights omega, 2 by default."""
+    omega = np.full(np.prod(shape), 2.0) if omega is None else np.ravel(omega)
+    total = sparse.csr_array((omega.size, omega.size))
+    for taps, voxels in _volume_taps(kind, tuple(shape), tuple(spacing)):
+        total = total + taps.T @ sparse.diags_array(voxels.T @ omega) @ taps
+    return total.tocsr()

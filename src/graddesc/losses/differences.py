@@ -164,11 +164,32 @@ class Differences:
         return Weights(self.operator, (1, *x.shape), x.dtype, 1)
 
 
-class SumOfSquares(Differences):
+class Quadratics(Differences):
+    """The losses that are sums of squares, or are so once the weights of their pixels are known."""
+
+    def volume_energy(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> float:
+        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together."""
+        from graddesc._kernels import volume_quadratics  # which images do not need
+
+        operator = self.operator
+        return float(volume_quadratics.energy(operator.kind, spacing, x, operator.epsilon, threads))
+
+    def volume_gradient(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:
+        """Write the gradient of that loss to out, of the shape of x."""
+        from graddesc._kernels import volume_quadratics
+
+        operator, omega = self.operator, None
+        if operator.epsilon > 0:
+            omega = np.empty(x.shape[1:], x.dtype)
+            volume_quadratics.weigh(operator.kind, spacing, x, operator.epsilon, threads, omega)
+        volume_quadratics.gradient(operator.kind, spacing, x, omega, threads, out)
+
+
+class SumOfSquares(Quadratics):
     """The losses whose minimum is the solution of one linear system."""
 
 
-class Reweighted(Differences):
+class Reweighted(Quadratics):
     """The losses that are sums of squares once the weights of their pixels are known."""
 
 
@@ -188,6 +209,9 @@ class Harmonic(SumOfSquares):
     Notes
     -----
     ``E(x) = sum (x[i, j + 1] - x[i, j])^2 + sum (x[i + 1, j] - x[i, j])^2``. Lone known pixels stand out as spikes.
+
+    Of a volume the squares of the differences along all three axes are added up, each divided by the square of its
+    axis's spacing: ``sum (dx / hx)^2 + sum (dy / hy)^2 + sum (dz / hz)^2``.
 
     Examples
     --------
@@ -211,6 +235,9 @@ class Biharmonic(SumOfSquares):
     -----
     ``E(x) = sum dxx^2 + sum dyy^2 + 2 sum dxy^2``, where dxx and dyy have the taps 1, -2, 1, dxy is the mixed
     difference of 2 x 2 pixels, and each sum runs over every place at which the difference fits into the image.
+
+    Of a volume ``E(x) = sum (dxx / hx^2)^2 + ... + 2 sum (dxy / (hx hy))^2 + ...``, of the three axes and their three
+    pairs, where h is the spacing along an axis.
 
     Examples
     --------
@@ -242,7 +269,7 @@ class TotalVariation(Reweighted):
     -----
     ``E(x) = sum sqrt(epsilon^2 + Q) - epsilon`` over all pixels, where Q is half the sum of the squared differences to
     the four neighbours, so that E does not change when the image is turned or flipped. It leaves plateaus around lone
-    known pixels.
+    known pixels. Of a volume there are six neighbours, and differences are divided by the spacing of their axis.
 
     References
     ----------
@@ -275,6 +302,8 @@ class HessianTotalVariation(Reweighted):
     -----
     ``E(x) = sum sqrt(epsilon^2 + Q) - epsilon`` over all pixels, where Q is ``dxx^2 + dyy^2`` and half the sum of the
     squared mixed differences of the four 2 x 2 cells around the pixel; what does not fit into the image counts nothing.
+    Of a volume Q is ``(dxx / hx^2)^2 + (dyy / hy^2)^2 + (dzz / hz^2)^2`` and for each pair of axes half the sum of the
+    squares of ``dxy / (hx hy)`` and its like, of the four cells around the voxel; h is the spacing along an axis.
 
     References
     ----------

@@ -107,11 +107,17 @@ def _volume_descent(loss: Differences, problem: Problem) -> Descent:
     The distances of its neighbours are those of `Problem.spacing`. An image whose pixels are not squares is a volume of
     one plane.
     """
+    # With their kernels, which images do not need.
     if isinstance(loss, EdgeAligned):
-        from graddesc.restoration.volumes import VolumeSteps  # with its kernels, which images do not need
+        from graddesc.restoration.volumes import VolumeSteps
 
         return VolumeSteps(loss, problem)
-    raise ValueError(f"loss must be 'edge' or a callable for a volume, got {loss!r}")
+    from graddesc.restoration.volume_quadratics import VolumeQuadraticSteps, VolumeRenewalSteps
+
+    if isinstance(loss, SumOfSquares):
+        return VolumeQuadraticSteps(loss, problem)
+    assert isinstance(loss, Reweighted)
+    return VolumeRenewalSteps(loss, problem)
 
 
 def solve(loss: Any, problem: Problem, step: solver.Schedule | None, limits: solver.Limits) -> NDArray[Any]:

@@ -25,9 +25,15 @@ from graddesc.restoration.windows import MOST_COVERED, places_of, taken
 _DIRECT = 250.0, 1500.0  # first, second differences: where conjugate gradients take as long
 _REACH = 1, 2  # pixels beyond which a difference does not look
 _DENSE = 0.6  # of the pixels: where more are unknown, most of them are one region
-_LEAST_CONTRAST = 1e-12  # of the unit: below it only rounding moves
+LEAST_CONTRAST = 1e-12  # of the unit: below it only rounding moves
 _ITERATION_WORK = 10.0  # sweeps, which an iteration of conjugate gradients takes as long as
 _SETUP_WORK = 20.0  # sweeps, which the coarse grids of new weights take as long as
+
+# Of sums of squares whose weights are renewed:
+ITERATIONS_BY_WEIGHTS, MORE_ITERATIONS = 4, 16  # of conjugate gradients, by one set of weights
+MOST_BROUGHT = 4.0  # contrasts that what a renewal brings to a pixel counts as, at most
+_SLOWEST = 0.97  # the greatest ratio of the series of what renewals bring
+_DOUBT = 2.0  # how much more that series may hold than it shows
 
 _NOT_UNIQUE = "The corrupt pixels are at one of many minima: all that is known lies on one line."
 
@@ -157,7 +163,7 @@ class QuadraticSteps:
         for one in going:
             iterations = min(until - one.run.iterations, max(int(work / one.x.size), 1))
             if iterations > 0:
-                work -= one.run.advance(iterations, tol, _LEAST_CONTRAST) * one.x.size
+                work -= one.run.advance(iterations, tol, LEAST_CONTRAST) * one.x.size
             if one.run.settled or one.run.stalled:
                 one.run.finish()  # its levels take five times the memory of x
             if work <= 0:
@@ -188,11 +194,6 @@ class QuadraticSteps:
 
 class RenewalSteps:
     """Sums of squares whose weights are renewed, which an iteration does once: see `graddesc.losses.sweeps.Descent`."""
-
-    _ITERATIONS, _MORE_ITERATIONS = 4, 16  # of conjugate gradients, by one set of weights
-    _MOST = 4.0  # contrasts that what a renewal brings to a pixel counts as, at most
-    _SLOWEST = 0.97  # the greatest ratio of the series of what renewals bring
-    _DOUBT = 2.0  # how much more that series may hold than it shows
 
     settled_message, stalled_message = SETTLED, _NOT_UNIQUE
     failed = False
@@ -296,27 +297,31 @@ class _Reweighted:
         for plane, run in zip(self._x, self._runs, strict=True):
             run.begin(plane, self._weights.planes[0], False)
             yield _SETUP_WORK * plane.size
-            yield from _advanced(run, plane.size, RenewalSteps._ITERATIONS, 0.0)
+            yield from _advanced(run, plane.size, ITERATIONS_BY_WEIGHTS, 0.0)
             if not run.estimate <= self._contrast:
                 # The solution is still far, as beside what stands out by much more than the image's range.
-                yield from _advanced(run, plane.size, RenewalSteps._MORE_ITERATIONS, tol)
+                yield from _advanced(run, plane.size, MORE_ITERATIONS, tol)
             contrast += run.contrast**2
-        self._contrast = contrast = max(math.sqrt(contrast / len(self._x)), _LEAST_CONTRAST)
+        self._contrast = contrast = max(math.sqrt(contrast / len(self._x)), LEAST_CONTRAST)
         # What stands out by many contrasts must not decide when all else has settled.
-        most, total = RenewalSteps._MOST * contrast, 0.0
+        most, total = MOST_BROUGHT * contrast, 0.0
         for plane, old in zip(self._x, before, strict=True):
             for start in range(0, len(plane), ROWS_AT_ONCE):
                 some = np.s_[start : start + ROWS_AT_ONCE]
                 total += float(np.sum(np.clip(plane[some] - old[some], -most, most) ** 2))
         self._brought.append(math.sqrt(total / self._moving))
-        if len(self._brought) > 2:
-            last, second, third = self._brought[:-4:-1]
-            if last == 0:
-                self.settled = True
-                return
-            ratio = max(last / second, math.sqrt(last / third)) if second and third else 1.0
-            ratio = min(ratio, RenewalSteps._SLOWEST)
-            self.settled = RenewalSteps._DOUBT * last * ratio / (1 - ratio) <= tol * contrast
+        self.settled = to_come(self._brought) <= tol * contrast
+
+
+def to_come(brought: list[float]) -> float:
+    """What renewals have yet to bring, by what each of them has brought: NaN before the third."""
+    if len(brought) < 3:
+        return math.nan
+    last, second, third = brought[:-4:-1]
+    if last == 0:
+        return 0.0
+    ratio = min(max(last / second, math.sqrt(last / third)) if second and third else 1.0, _SLOWEST)
+    return _DOUBT * last * ratio / (1 - ratio)
 
 
 def _advanced(run: Any, size: int, iterations: int, tol: float) -> Iterator[float]:
@@ -324,7 +329,7 @@ def _advanced(run: Any, size: int, iterations: int, tol: float) -> Iterator[floa
     at_once = max(int(WORK_AT_ONCE / _ITERATION_WORK / size), 1)
     until = run.iterations + iterations
     while run.iterations < until:
-        done = run.advance(min(at_once, until - run.iterations), tol, _LEAST_CONTRAST)
+        done = run.advance(min(at_once, until - run.iterations), tol, LEAST_CONTRAST)
         if not done:
             return
         yield _ITERATION_WORK * size * done
