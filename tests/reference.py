@@ -754,7 +754,7 @@ def _along(axis, taps, shape):
 
 
 @functools.lru_cache(maxsize=8)
-def _volume_taps(kind, shape, spacing):
+def _volume_differences(kind, shape, spacing):
     """The differences of a volume, each with the share of their squares that a voxel has, and which voxels these are.
 
     A list of two sparse matrices each: one makes the differences, one sums the shares of their squares by voxels.
@@ -789,13 +789,13 @@ def volume_square(kind, x, spacing):
     """The square Q of each voxel, of first (0) or second (1) differences."""
     flat = np.ravel(x)
     total = sum(
-        (voxels @ (taps @ flat) ** 2 for taps, voxels in _volume_taps(kind, x.shape, tuple(spacing))),
+        (voxels @ (taps @ flat) ** 2 for taps, voxels in _volume_differences(kind, x.shape, tuple(spacing))),
         np.zeros(flat.size),
     )
     return total.reshape(x.shape)
 
 
-def volume_energy(kind, x, spacing, epsilon):
+def volume_difference_energy(kind, x, spacing, epsilon):
     """The energy of a volume of shape (channels, planes, rows, cols)."""
     if epsilon == 0:
         return sum(np.sum(volume_square(kind, volume, spacing)) for volume in x)
@@ -807,6 +807,6 @@ def volume_hessian(kind, shape, spacing, omega=None):
     """The sparse Hessian of the differences of a volume with frozen weights omega, 2 by default."""
     omega = np.full(np.prod(shape), 2.0) if omega is None else np.ravel(omega)
     total = sparse.csr_array((omega.size, omega.size))
-    for taps, voxels in _volume_taps(kind, tuple(shape), tuple(spacing)):
+    for taps, voxels in _volume_differences(kind, tuple(shape), tuple(spacing)):
         total = total + taps.T @ sparse.diags_array(voxels.T @ omega) @ taps
     return total.tocsr()
