@@ -10,7 +10,7 @@
 # renewals brought, carried on as a geometric series, is within the tolerance, or when the changes of its sweeps are.
 #
 # Where what is known is noisy it is free as well: each pixel is pulled towards what was measured, by a weight that the
-# first renewals of a grid find from the energy around it. On coarser grids measurements are means of the finer ones,
+# first renewals of a grid find from the energy around. On coarser grids measurements are means of the finer ones,
 # weighted by their precision, and all is free; on the finest grid what is exact is not.
 
 cdef enum:
@@ -28,7 +28,10 @@ cdef enum:
     NEXT = 8
     DIAGONALLY = 2
     COURSES = 64  # channels whose changes are judged apart; the others are judged with the last
-    BALANCES = 6  # renewals of a grid that find the weights of noisy data anew; later ones keep them, to settle
+    # Renewals that find the weights of noisy data anew, of the finest grid and, at least, of those above. A run does not
+    # settle before; on the finest grid it keeps them from then on, so that it does.
+    BALANCES = 6
+    COARSE_BALANCES = 3
     BALANCE_RADIUS = 4  # of the Gaussian of BALANCE_SPREAD
 
 cdef enum:
@@ -49,6 +52,9 @@ cdef double SOLVED = 0.15
 cdef int LEAST_PERIOD = 2
 cdef int PERIOD = 12
 cdef double PERIOD_SHARE = 0.25
+# The same with noisy data, whose weights are to be found soon.
+cdef double NOISY_SOLVED = 0.3
+cdef int NOISY_PERIOD = 6
 cdef double MOST_MOVE = 4  # contrasts that a pixel's move counts as, at most
 cdef double SLOWEST = 0.97  # the greatest ratio of a geometric series of renewals
 cdef double DOUBT = 10  # how much more a series of two renewals may hold than it shows
@@ -57,6 +63,8 @@ cdef double NEXT_TOL = 1.4
 cdef double COARSE_TOL = 0.2
 cdef double NEXT_LEAST_TOL = 0.1
 cdef double COARSE_LEAST_TOL = 0.02
+cdef double NOISY_NEXT_TOL = 3
+cdef double NOISY_COARSE_TOL = 1
 cdef int COARSE_ITERATIONS = 500
 cdef double RENEWAL_WORK = 4  # of a pixel, beside that of a sweep
 # What a pixel shares with the free ones around it, with a margin, bounds the operator by its diagonal.
@@ -782,10 +790,12 @@ cdef void sweep(Window *w, const Parameters *p, double tol) noexcept nogil:
     w.change = sqrt(total / moving)
     w.failed = not w.change < INFINITY
     w.greatest = max(w.greatest, w.change)
-    w.due = w.alone or (w.in_period >= LEAST_PERIOD and w.change <= SOLVED * w.greatest) or (
-        w.in_period >= max(PERIOD, <int> (PERIOD_SHARE * w.iterations))
+    w.due = w.alone or (
+        w.in_period >= LEAST_PERIOD and w.change <= (NOISY_SOLVED if p.noisy else SOLVED) * w.greatest
+    ) or (
+        w.in_period >= max(NOISY_PERIOD if p.noisy else PERIOD, <int> (PERIOD_SHARE * w.iterations))
     )
-    if not w.failed:
+    if not w.failed and not (p.noisy and w.balances < (BALANCES if w.level == 0 else COARSE_BALANCES)):
         judge(w, p, tol)
 
 
@@ -1019,9 +1029,11 @@ cdef void begin_window(Window *w, const Parameters *p, bint coarse, bint filled)
     open_grid(w, p)
 
 
-cdef double tolerance(const Window *w, double tol) noexcept nogil:
+cdef double tolerance(const Window *w, const Parameters *p, double tol) noexcept nogil:
     if w.level == 0:
         return tol
+    if p.noisy:
+        return (NOISY_NEXT_TOL if w.level == 1 else NOISY_COARSE_TOL) * max(tol, NEXT_LEAST_TOL)
     if w.level == 1 and not w.filled:
         return NEXT_TOL * max(tol, NEXT_LEAST_TOL)
     return COARSE_TOL * max(tol, COARSE_LEAST_TOL)
@@ -1032,7 +1044,7 @@ cdef void run_window(Window *w, const Parameters *p, int until, double tol, doub
     while not (w.settled or w.failed) and work[0] > 0:
         if w.level == 0 and w.iterations >= until:
             return
-        sweep(w, p, tolerance(w, tol))
+        sweep(w, p, tolerance(w, p, tol))
         work[0] -= w.area + (RENEWAL_WORK * w.grids[w.level].rows * w.grids[w.level].cols if w.due else 0)
         if w.level > 0 and (w.settled or w.iterations >= COARSE_ITERATIONS):
             close_grid(w, p)

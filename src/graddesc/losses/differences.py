@@ -252,7 +252,7 @@ class Biharmonic(SumOfSquares):
     @property
     def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return stencil.Operator(SECOND, safety=3.2, balance=0.9, least_balance=5, most_balance=3000)
+        return stencil.Operator(SECOND, safety=3.2, balance=0.8, least_balance=5, most_balance=3000)
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class TotalVariation(Reweighted):
     @property
     def operator(self) -> stencil.Operator:
         """What the kernels must know."""
-        return stencil.Operator(FIRST, safety=2.0, epsilon=self.epsilon, balance=0.3, least_balance=1, most_balance=100)
+        return stencil.Operator(FIRST, safety=2.0, epsilon=self.epsilon, balance=0.4, least_balance=1, most_balance=100)
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ class HessianTotalVariation(Reweighted):
     def operator(self) -> stencil.Operator:
         """What the kernels must know."""
         return stencil.Operator(
-            SECOND, safety=4.0, epsilon=self.epsilon, balance=0.2, least_balance=1, most_balance=100
+            SECOND, safety=4.0, epsilon=self.epsilon, balance=0.25, least_balance=1, most_balance=100
         )
 
 

@@ -181,11 +181,12 @@ def restore(
         Stop when the corrupt pixels are within this fraction of the difference between neighbouring pixels (of which
         one at least is corrupt, except with "line" and callables) of where they are going, both in the root mean
         square: by default 0.02 for "biharmonic", 0.05 for "hessian-tv", 0.1 for "line" and callables, 0.25 for the
-        others. For "harmonic" and "biharmonic" the distance to the minimum is estimated from the solution itself, for
-        "tv" and "hessian-tv" from what renewals of the weights bring, for "line" and callables from the trend of the
-        changes. "edge" has no minimum to be near to, as its weights follow the image: it stops when what renewals
-        bring, carried on as it falls, is within `tol`. "texture" takes all of its steps. With a schedule, when an
-        iteration changes less; by default it runs to its end.
+        others; 1 with `noise`, after which neighbours differ little. For "harmonic" and "biharmonic" the distance to
+        the minimum is estimated from the solution itself, for "tv" and "hessian-tv" from what renewals of the weights
+        bring, for "line" and callables from the trend of the changes. "edge", and all losses with `noise`, have no
+        minimum to be near to, as their weights follow the image: they stop when what renewals bring, carried on as it
+        falls, is within `tol`. "texture" takes all of its steps. With a schedule, when an iteration changes less; by
+        default it runs to its end.
     max_time : float, optional
         Seconds at most; looked at between iterations.
     bounds : pair of float or None, optional

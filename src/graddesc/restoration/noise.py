@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graddesc.arguments import is_masked_array, require
 
+if TYPE_CHECKING:
+    from graddesc.restoration.problem import Units
+
 _WANTED = "noise must be a number, or an array of numbers, that are not negative"
 _HUBER_WANTED = "huber must be True, False or a positive number"
 _HUBER = 2.0  # standard deviations, where huber is True
-# Standard deviations in units of the run that make no difference to 0, or to infinity.
+# Standard deviations in units of the run beyond which they make no difference.
 _LEAST, _MOST = 1e-12, 1e12
 # What is exact counts beside noisy pixels as if its deviation were a thousandth of the unit.
 _EXACT = 1e-3
@@ -44,17 +47,15 @@ class Noise:
 
     def precision(self) -> NDArray[Any]:
         """One over the variance, 0 where a pixel is missing."""
-        sigma = np.clip(self.sigma, _LEAST, _MOST)
-        sigma[self.sigma == 0] = _EXACT
-        precision: NDArray[Any] = 1 / (sigma * sigma)
-        precision[np.isinf(self.sigma)] = 0
-        return precision
+        sigma = np.where(self.sigma == 0, self.sigma.dtype.type(_EXACT), self.sigma)
+        np.multiply(sigma, sigma, out=sigma)
+        return np.reciprocal(sigma, out=sigma)
 
 
 def as_deviations(noise: Any, shape: tuple[int, ...], channel_axis: int | None) -> NDArray[np.float64] | None:
-    """Return standard deviations in units of the image, shape (channels or 1, rows, cols); None for the number 0.
+    """Return standard deviations in units of the image, shape (channels or 1, rows, cols), or (1, 1, 1) for a number.
 
-    shape is the image's.
+    The number 0 is None. shape is the image's.
     """
     if type(noise) is float and noise == 0:
         return None
@@ -74,7 +75,7 @@ def as_deviations(noise: Any, shape: tuple[int, ...], channel_axis: int | None) 
     if deviations.ndim == 0:
         if math.isinf(deviations):
             raise ValueError(f"{_WANTED}, and finite where it is one number, got {noise!r}")
-        return np.full((1, *plane), deviations) if deviations > 0 else None
+        return deviations.reshape(1, 1, 1) if deviations > 0 else None
     if deviations.shape == (*plane, 1) and deviations.shape != shape:
         deviations = deviations[..., 0]
     if deviations.shape == plane:
@@ -100,3 +101,11 @@ def typical(deviations: NDArray[np.float64]) -> float:
     finite = deviations[np.isfinite(deviations)]
     most = float(finite.max(initial=0.0))
     return most * math.sqrt(float(np.mean((finite / most) ** 2))) if most > 0 else 0.0
+
+
+def of_run(deviations: NDArray[np.float64], missing: NDArray[np.uint8], units: Units, huber: float) -> Noise:
+    """The noise of a problem, of deviations in units of the image."""
+    with np.errstate(over="ignore"):  # as if infinite
+        sigma = np.clip(deviations / units.unit, _LEAST, _MOST).astype(units.dtype)
+    sigma[deviations == 0] = 0
+    return Noise(np.where(missing.view(bool), units.dtype.type(np.inf), sigma), huber)

@@ -30,7 +30,7 @@ from graddesc.losses.differences import Differences, SumOfSquares
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
-from graddesc.restoration.noise import Noise, as_deviations, as_huber, typical
+from graddesc.restoration.noise import as_deviations, as_huber, of_run, typical
 from graddesc.restoration.problem import Problem, Units, as_planes
 from graddesc.restoration.solver import Schedule
 from graddesc.restoration.stacks import Stack
@@ -91,6 +91,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan"]
 
+_NOISY_TOL = 1.0  # with noise: what is left is smooth, and its neighbours differ little
 _TOL = 0.1  # of "line", which is within 0.1 % of its minimum then, and of callables
 
 
@@ -311,7 +312,10 @@ class Plan:
         loss, channel_axis = self._loss, self._channel_axis
         planes = self._planes(image)
         arguments.require_callable("step", step, "None or a schedule k -> float, such as Constant(0.1)")
-        limits = solver.Limits.of(max_iter, tol, max_time, step, started, getattr(loss, "default_tol", _TOL))
+        outlying = as_huber(huber)
+        missing, deviations = self._with_noise(as_deviations(noise, image.shape, channel_axis))
+        default_tol = getattr(loss, "default_tol", _TOL) if deviations is None else _NOISY_TOL
+        limits = solver.Limits.of(max_iter, tol, max_time, step, started, default_tol)
         arguments.require_callable("callback", callback)
         self._require_apart(out, image)
         own = not isinstance(loss, methods.COMPILED)
@@ -319,18 +323,12 @@ class Plan:
             raise ValueError("confidence must come with full_output, which holds it")
         if confidence and own:
             raise ValueError("confidence must not be asked of a callable loss")
-        outlying = as_huber(huber)
-        deviations = as_deviations(noise, image.shape, channel_axis)
-        missing = self._free
-        if deviations is None:
-            deviation = 0.0
-        else:
+        if deviations is not None:
             self._require_noise_fits(step, confidence)
-            missing, deviations = _told_apart(missing, deviations)
-            deviation = typical(deviations)
         prepared = self._prepared if missing is self._free else None
         start = _as_start(init, image, missing, channel_axis)
-        plain = deviations is None and not full_output and self._is_at_once(step, init, limits.max_iter, callback)
+        exact = deviations is None and missing is self._free
+        plain = exact and not full_output and self._is_at_once(step, init, limits.max_iter, callback)
         if plain and self._stack is not None and self._stack.takes(image, out):
             restored = np.empty(image.shape, image.dtype) if out is None else out
             if not self._stack.restore(image[np.newaxis], bounds, restored[np.newaxis]):
@@ -338,15 +336,16 @@ class Plan:
 
         contrasts = isinstance(loss, Differences | TextureAdaptive)
         unknown = missing if self._ignored is None else missing | self._ignored
+        deviation = 0.0 if deviations is None else typical(deviations)
         units = Units.of(planes, unknown, bounds, as_is=own, contrasts=contrasts, deviation=deviation)
         problem = Problem(
             self._in_space(planes), self._in_space(missing), units,
             start if isinstance(start, str) else self._in_space(start), self._threads, self._ignored,
             spacing=self._spacing,
         )  # fmt: skip
-        if deviations is not None and deviation > 0:
-            problem.free = (deviations > 0).view(np.uint8)
-            problem.noise = Noise((deviations / units.unit).astype(units.dtype), outlying)
+        if deviations is not None:
+            problem.noise = of_run(deviations, missing, units, outlying)
+            problem.free = (problem.noise.sigma > 0).view(np.uint8)
         steps, run = methods.begin(loss, problem, step, limits, channel_axis, prepared)
         report = _Report(steps, problem, image, channel_axis, callback, full_output and history)
         watched = full_output or callback is not None
@@ -399,6 +398,23 @@ class Plan:
         if not (exact and self._is_at_once(step, init, max_iter, None)):
             return None
         return self._stack.restore(images, bounds, out)
+
+    def _with_noise(
+        self, deviations: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64] | None]:
+        """The corrupt pixels, as those of infinite deviation are, and the deviations; None if all others are exact."""
+        missing = self._free
+        if deviations is None:
+            return missing, None
+        infinite = np.isinf(deviations)
+        if self._ignored is not None:
+            infinite = infinite & ~self._ignored
+        if infinite.any():
+            missing = missing | infinite.view(np.uint8)
+            _require_known("noise", missing, self._ignored)
+        if deviations.size > 1:
+            deviations = np.where(missing.view(bool), np.inf, deviations)
+        return missing, deviations if typical(deviations) > 0 else None
 
     def _require_noise_fits(self, step: Schedule | None, confidence: bool) -> None:
         """Raise if known pixels cannot be noisy here."""
@@ -533,17 +549,6 @@ def _shaped(planes: NDArray[np.float32], image: NDArray[Any], channel_axis: int 
 
 
 # ---- checks ----
-
-
-def _told_apart(
-    free: NDArray[np.uint8], deviations: NDArray[np.float64]
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The corrupt pixels, as those of infinite deviation are, and deviations that are infinite wherever one is."""
-    infinite = np.isinf(deviations)
-    if infinite.any():
-        free = free | infinite.view(np.uint8)
-        _require_known("noise", free, None)
-    return free, np.where(free.view(bool), np.inf, deviations)
 
 
 def _as_shape(shape: Any, channel_axis: int | None) -> tuple[int, ...]:
