@@ -219,16 +219,22 @@ def stencil_square(kind, x, cosine, sine, edge):
 
 def stencil_energy(kind, x, cosine, sine, edge, epsilon, scale, mu, kappa):
     """The energy of an image of shape (channels, rows, cols)."""
+    return np.sum(stencil_energies(kind, x, cosine, sine, edge, epsilon, scale, mu, kappa))
+
+
+def stencil_energies(kind, x, cosine, sine, edge, epsilon, scale, mu, kappa):
+    """The energy of each pixel and of the cell whose top left pixel it is."""
     square = np.mean([stencil_square(kind, plane, cosine, sine, edge) for plane in x], axis=0)
-    total = len(x) * np.sum(scale * (np.sqrt(epsilon**2 + square) - epsilon))
+    energies = len(x) * (scale * (np.sqrt(epsilon**2 + square) - epsilon) if epsilon > 0 else square)
     if kind < 2 or min(x.shape[1:]) < 2:
-        return total
+        return energies
     cosine, sine, edge = (a[:-1, :-1] for a in (cosine, sine, edge))
     gx = (x[:, :-1, 1:] - x[:, :-1, :-1] + x[:, 1:, 1:] - x[:, 1:, :-1]) / 2
     gy = (x[:, 1:, :-1] - x[:, :-1, :-1] + x[:, 1:, 1:] - x[:, :-1, 1:]) / 2
     mixed = np.diff(np.diff(x, axis=1), axis=2)
     along = ((1 + cosine) * gx**2 + 2 * sine * gx * gy + (1 - cosine) * gy**2) / 2
-    return total + mu / 2 * np.sum(gx**2 + gy**2 - edge * along + kappa / 4 * (2 - edge) * mixed**2)
+    energies[:-1, :-1] += mu / 2 * np.sum(gx**2 + gy**2 - edge * along + kappa / 4 * (2 - edge) * mixed**2, axis=0)
+    return energies
 
 
 def contrast_unit(known):
@@ -354,6 +360,15 @@ def orientation(tensor, shape, strength):
     return np.stack([(jxx - jyy) / (length + tiny), 2 * jxy / (length + tiny), s / (1 + s)])
 
 
+def blurred(planes, sigma):
+    """Planes under a Gaussian, cut off at three standard deviations, along their last two axes."""
+    taps = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
+    taps = np.append(taps[:0:-1], taps) / (2 * taps.sum() - taps[0])
+    for axis in (-2, -1):
+        planes = ndimage.correlate1d(planes, taps, axis=axis, mode="reflect")
+    return planes
+
+
 def known_around(free):
     """The mean over the free pixels of the share of known ones among the others within three rows and columns."""
     known, inside = (
@@ -470,29 +485,36 @@ class Descent:
         self.neighbour_difference = self.contrast()
         planes = np.zeros((3, *shape))
         if operator.kind == 2:
-            sigma = tensor_spread(self.free, operator.spread) / 2
-            taps = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
-            taps = np.append(taps[:0:-1], taps) / (2 * taps.sum() - taps[0])
-            tensor = structure_tensor(self.x, operator.contrast)
-            for axis in (1, 2):
-                tensor = ndimage.correlate1d(tensor, taps, axis=axis, mode="reflect")
-            planes = orientation(tensor, shape, operator.strength)
+            sigma = self._tensor_spread() / 2
+            planes = orientation(blurred(structure_tensor(self.x, operator.contrast), sigma), shape, operator.strength)
         square = np.mean([stencil_square(operator.kind, plane, *planes) for plane in self.x], axis=0)
-        omega = operator.scale / np.sqrt(operator.epsilon**2 + np.maximum(square, 0))
+        omega = (
+            operator.scale / np.sqrt(operator.epsilon**2 + np.maximum(square, 0))
+            if operator.epsilon
+            else square * 0 + 2
+        )
         if operator.kind == 2:
             self.hessian = edge_hessian(np.stack([omega, *planes]), operator.mu, operator.kappa)
         else:
             self.hessian = stencil_hessian(operator.kind, shape, omega)
         diagonal = self.hessian.diagonal().reshape(shape)
-        self.steps = self.shares / np.maximum(diagonal, operator.floor)
+        self._find_steps(np.maximum(diagonal, operator.floor), planes)
+
+    def _tensor_spread(self):
+        return tensor_spread(self.free, self.operator.spread)
+
+    def _find_steps(self, diagonal, planes):
+        self.steps = self.shares / diagonal
+
+    def _gradient(self, v):
+        return np.stack([(self.hessian @ plane.ravel()).reshape(plane.shape) for plane in v])
 
     def _step_off(self):
         """One accelerated step of the channels that go on; return the sums of their squared changes."""
         t, self.t = self.t, (1 + np.sqrt(1 + 4 * self.t**2)) / 2
         momentum, some = min((t - 1) / self.t, self.most), np.s_[: self.active]
         v = self.x + momentum * (self.x - self.previous)
-        gradient = np.stack([(self.hessian @ plane.ravel()).reshape(plane.shape) for plane in v])
-        new = np.where(self.free, np.clip(v - self.steps * gradient, self.low, self.high), self.x)
+        new = np.where(self.free, np.clip(v - self.steps * self._gradient(v), self.low, self.high), self.x)
         most = self.MOST_MOVE * self.neighbour_difference  # that a pixel counts for
         moves, back = (np.clip(moved, -most, most)[some] for moved in (new - self.x, v - new))
         self.slope = float(np.sum(back * moves))
@@ -518,8 +540,11 @@ class Descent:
         self.greatest = max(self.greatest, change)
         solved = self.in_period >= self.LEAST_PERIOD and change <= self.SOLVED * self.greatest
         self.due = self.alone or solved or self.in_period >= max(self.PERIOD, int(self.PERIOD_SHARE * self.iterations))
-        if not self.failed:
+        if not self.failed and self._may_settle():
             self._judge(tol)
+
+    def _may_settle(self):
+        return True
 
     def _judge(self, tol):
         for course in self.courses[: self.active]:
@@ -553,6 +578,88 @@ class Descent:
         if self.level == 1 and not self.filled:
             return self.NEXT_TOL * max(tol, self.NEXT_LEAST_TOL)
         return self.COARSE_TOL * max(tol, self.COARSE_LEAST_TOL)
+
+
+class NoisyDescent(Descent):
+    """The same of noisy windows: precision, shaped as free, has one over the variance of x, 0 where it is missing.
+
+    `balances` notes the factors of the energy of each renewal that found them.
+    """
+
+    SOLVED, PERIOD = 0.3, 5
+    NEXT_TOL, COARSE_TOL, COARSE_LEAST_TOL = 3, 1, 0.1
+    BALANCES, EXACT = 6, 1e6
+
+    def __init__(self, operator, x, free, precision, huber, *limits, **settings):
+        self.huber, self.data = huber, [(np.where(precision > 0, x, 0.0), precision)]
+        self.balances = []
+        super().__init__(operator, x, free, *limits, **settings)
+
+    def _descend_from_the_coarsest(self):
+        while max(self.data[-1][0].shape[1:]) > 1:
+            data, precision = self.data[-1]
+            own = np.minimum(precision, self.EXACT)
+            coarse = np.stack([_block_sums(plane) for plane in own])
+            sums = np.stack([_block_sums(plane) for plane in own * data])
+            means = np.divide(sums, coarse, out=np.zeros(sums.shape), where=np.broadcast_to(coarse > 0, sums.shape))
+            self.data.append((means, coarse))
+            self.grids.append((means.copy(), np.ones(coarse.shape, bool)))
+        side = max(self.grids[0][0].shape[1:])
+        while self.level < min(4, len(self.grids) - 1) and side >> (self.level + 1) >= 3:
+            self.level += 1
+        grids = self.grids
+        self.grids = [(x, precision == 0) for (x, _), (_, precision) in zip(grids, self.data, strict=True)]
+        for level in range(len(grids) - 2, -1, -1):
+            self._push_to(level)
+        self.grids = grids
+
+    def _open(self):
+        super()._open()
+        self.found = 0
+        precision = self.data[self.level][1]
+        roots = np.sqrt(np.minimum(precision, self.EXACT)).mean(axis=0)
+        self.trusted, self.trust = roots.sum(), blurred(_block_means(roots), 1.25)
+
+    def _tensor_spread(self):
+        missing = self.data[self.level][1] == 0
+        return tensor_spread(missing, self.operator.spread) if missing.any() else self.operator.spread * 0.1**0.4
+
+    def _find_steps(self, diagonal, planes):
+        operator, (data, precision) = self.operator, self.data[self.level]
+        if self.found < self.BALANCES:
+            self.found += 1
+            energies = stencil_energies(
+                operator.kind, self.x, *planes, operator.epsilon, operator.scale, operator.mu, operator.kappa
+            ) / len(self.x)
+            total, mean = energies.sum() + 1e-30, energies.mean()
+            floor = 0.02 * mean + 1e-30
+            low, high = operator.least_balance, operator.most_balance
+            factor = np.clip(operator.balance * np.sqrt(self.trusted / total), low, high)
+            share = np.maximum(self.trust / (self.trusted / energies.size), 0.05)
+            ratio = (mean + floor) / (blurred(_block_means(energies), 1.25) + floor) * share
+            self.balances.append(np.clip(factor * ratio**0.625, low, high))
+        self.balance = push(self.balances[-1], np.zeros(diagonal.shape), np.ones(diagonal.shape, bool))
+        squares = (self.x - data) ** 2
+        if len(precision) == 1:
+            squares = squares.mean(axis=0, keepdims=True)
+        self.pull = precision / self.balance / np.maximum(np.sqrt(squares * precision) / self.huber, 1)
+        self.steps = self.shares / (diagonal + self.shares * self.pull)
+
+    def _gradient(self, v):
+        return super()._gradient(v) + self.pull * (v - self.data[self.level][0])
+
+    def _may_settle(self):
+        return self.found >= self.BALANCES
+
+    def data_term(self):
+        """What the distance to the data adds to the energy."""
+        data, precision = self.data[0]
+        squares = (self.x - data) ** 2
+        if len(precision) == 1:
+            squares = squares.mean(axis=0, keepdims=True)
+        distance = np.sqrt(squares * precision)
+        terms = np.where(distance > self.huber, self.huber * (2 * distance - self.huber), distance**2)
+        return len(self.x) / len(precision) * np.sum(np.where(self.free, terms, 0) / self.balance) / 2
 
 
 class _Course:

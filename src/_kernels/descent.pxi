@@ -28,10 +28,7 @@ cdef enum:
     NEXT = 8
     DIAGONALLY = 2
     COURSES = 64  # channels whose changes are judged apart; the others are judged with the last
-    # Renewals that find the weights of noisy data anew, of the finest grid and, at least, of those above. A run does not
-    # settle before; on the finest grid it keeps them from then on, so that it does.
-    BALANCES = 6
-    COARSE_BALANCES = 3
+    BALANCES = 6  # renewals of a grid that find the weights of noisy data, before it settles; later ones keep them
     BALANCE_RADIUS = 4  # of the Gaussian of BALANCE_SPREAD
 
 cdef enum:
@@ -54,7 +51,7 @@ cdef int PERIOD = 12
 cdef double PERIOD_SHARE = 0.25
 # The same with noisy data, whose weights are to be found soon.
 cdef double NOISY_SOLVED = 0.3
-cdef int NOISY_PERIOD = 6
+cdef int NOISY_PERIOD = 5
 cdef double MOST_MOVE = 4  # contrasts that a pixel's move counts as, at most
 cdef double SLOWEST = 0.97  # the greatest ratio of a geometric series of renewals
 cdef double DOUBT = 10  # how much more a series of two renewals may hold than it shows
@@ -795,7 +792,7 @@ cdef void sweep(Window *w, const Parameters *p, double tol) noexcept nogil:
     ) or (
         w.in_period >= max(NOISY_PERIOD if p.noisy else PERIOD, <int> (PERIOD_SHARE * w.iterations))
     )
-    if not w.failed and not (p.noisy and w.balances < (BALANCES if w.level == 0 else COARSE_BALANCES)):
+    if not w.failed and not (p.noisy and w.balances < BALANCES):
         judge(w, p, tol)
 
 

@@ -36,6 +36,10 @@ include "rows.pxi"
 include "threads.pxi"
 include "pyramid.pxi"
 
+ctypedef fused amount:  # in which energies are reckoned: double to sum them up, as the image is where they are blurred
+    float
+    double
+
 cdef enum:
     FIRST = 0
     SECOND = 1
@@ -200,44 +204,45 @@ cdef double tally(double *terms) noexcept nogil:
 
 
 cdef inline void add_cells(
-    const real *x, const real *omega, Py_ssize_t plane, double mu, double kappa, Py_ssize_t cols, Py_ssize_t count,
-    double *terms,
+    const real *x, const real *omega, Py_ssize_t plane, amount mu, amount kappa, Py_ssize_t cols, Py_ssize_t count,
+    amount *terms,
 ) noexcept nogil:
     # The energies of the cells whose top left pixels are at the pointers.
     cdef Py_ssize_t j
-    cdef double horizontal, vertical, mixed, along, cosine, sine, edge
+    cdef amount horizontal, vertical, mixed, along, cosine, sine, edge, one = 1, two = 2, half = <amount> 0.5
+    cdef amount eighth = mu / 8
     for j in range(count):
         cosine = omega[plane + j]
         sine = omega[2 * plane + j]
         edge = omega[3 * plane + j]
-        horizontal = (<double> x[j + 1] - x[j]) + (<double> x[cols + j + 1] - x[cols + j])
-        vertical = (<double> x[cols + j] - x[j]) + (<double> x[cols + j + 1] - x[j + 1])
-        mixed = (<double> x[cols + j + 1] - x[cols + j]) - (<double> x[j + 1] - x[j])
-        along = (
-            (1 + cosine) * horizontal * horizontal + (1 - cosine) * vertical * vertical
-            + 2 * sine * horizontal * vertical
-        ) / 2
-        terms[j] += mu / 8 * (
-            horizontal * horizontal + vertical * vertical - edge * along + kappa * (2 - edge) * mixed * mixed
+        horizontal = (<amount> x[j + 1] - x[j]) + (<amount> x[cols + j + 1] - x[cols + j])
+        vertical = (<amount> x[cols + j] - x[j]) + (<amount> x[cols + j + 1] - x[j + 1])
+        mixed = (<amount> x[cols + j + 1] - x[cols + j]) - (<amount> x[j + 1] - x[j])
+        along = half * (
+            (one + cosine) * horizontal * horizontal + (one - cosine) * vertical * vertical
+            + two * sine * horizontal * vertical
+        )
+        terms[j] += eighth * (
+            horizontal * horizontal + vertical * vertical - edge * along + kappa * (two - edge) * mixed * mixed
         )
 
 
 cdef inline void find_energies(
-    int kind, const real *x, Py_ssize_t channels, const real *omega, Py_ssize_t plane, double epsilon, double scale,
-    double mu, double kappa, Py_ssize_t i, Py_ssize_t first, Py_ssize_t last, Py_ssize_t rows, Py_ssize_t cols,
-    double *terms,
+    int kind, const real *x, Py_ssize_t channels, const real *omega, Py_ssize_t plane, amount epsilon, amount scale,
+    amount mu, amount kappa, Py_ssize_t i, Py_ssize_t first, Py_ssize_t last, Py_ssize_t rows, Py_ssize_t cols,
+    amount *terms,
 ) noexcept nogil:
     # Of at most CHUNK pixels of row i and the cells below them, summed over the channels; zeros up to CHUNK.
     cdef real[CHUNK] squares
-    cdef double square
+    cdef amount square, times = channels, squared = epsilon * epsilon
     cdef Py_ssize_t c, j
     sum_squares(kind, x, channels, omega, plane, i, first, last, rows, cols, True, squares)
     for j in range(CHUNK):
         square = squares[j]
         terms[j] = square
         if epsilon > 0:
-            square /= channels
-            terms[j] = channels * scale * square / (sqrt(epsilon * epsilon + square) + epsilon)
+            square /= times
+            terms[j] = times * scale * square / (<amount> sqrt(squared + square) + epsilon)
     if kind == EDGE and i + 1 < rows:
         for c in range(channels):
             add_cells(
@@ -924,26 +929,23 @@ cdef double density_row(
 ) noexcept nogil:
     # The mean energies of the 2 x 2 blocks from start to before stop of block row h, and over the channels; x is the
     # image. Return their sum over the pixels.
-    cdef double[CHUNK] terms
-    cdef double[CHUNK] sums
-    cdef real[CHUNK] means
-    cdef double total = 0, share = 1.0 / channels
+    cdef real[CHUNK] terms
+    cdef real[CHUNK] sums
+    cdef double total = 0
     cdef Py_ssize_t first = 2 * start, end = min(2 * stop, cols), last, i, j
-    cdef real half = <real> 0.5
+    cdef real one = 1, share = one / channels, half = <real> 0.5
     while first < end:
         last = min(first + CHUNK, end)
         clear(sums, CHUNK)
         for i in range(2 * h, min(2 * h + 2, rows)):
             find_energies(
-                kind, x + i * cols, channels, weights + i * cols, rows * cols, epsilon, scale, mu, kappa, i, first,
-                last, rows, cols, terms,
+                kind, x + i * cols, channels, weights + i * cols, rows * cols, <real> epsilon, <real> scale, <real> mu,
+                <real> kappa, i, first, last, rows, cols, terms,
             )
             for j in range(CHUNK):
                 sums[j] += share * terms[j]
-        for j in range(CHUNK):
-            means[j] = <real> sums[j]
-        join_pairs(means, first, last, half / min(2, rows - 2 * h), out)
-        total += tally(sums)
+        join_pairs(sums, first, last, half / min(2, rows - 2 * h), out)
+        total += sum_in_lanes(sums, last - first)
         first = last
     return total
 

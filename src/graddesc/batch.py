@@ -235,7 +235,7 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     if job.mask is not None and job.mask != plans.mask_path:
         plans.mask_path, plans.mask = job.mask, request.read(job.mask)
     nodata = options.nodata if options.nodata is not None else picture.nodata
-    mask, alpha, notes, extremes = _corrupt_pixels(job, picture, plans.mask, options.nodata)
+    mask, alpha, notes, extremes = _corrupt_pixels(job, picture, plans.mask, options.nodata, options.noise)
     if options.volume and mask.ndim < 3:
         raise ValueError(f"{job.mask}: the mask of a volume must have its {len(picture.pixels)} planes, got one")
     for line in notes:
@@ -255,6 +255,7 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
         recorder = animation.Recorder(picture.pixels, mask)
     settings = {name: getattr(options, name) for name in ("max_iter", "max_time", "tol")}
     settings = {name: value for name, value in settings.items() if value is not None}
+    settings |= {"noise": options.noise, "huber": options.huber}
     if options.classic:
         classic_step = graddesc.InverseTime(1.5, floor=0.015)
         settings = {"step": classic_step, "init": "image", "max_iter": _CLASSIC_ITERATIONS, **settings}
@@ -288,7 +289,8 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
             )
         seconds = time.perf_counter() - start
         if apart:
-            again = {name: value for name, value in settings.items() if name in ("max_iter", "max_time", "tol")}
+            told_again = ("noise", "huber", "max_iter", "max_time", "tol")
+            again = {name: value for name, value in settings.items() if name in told_again}
             plan(picture.pixels, callback=recorder, init="image", **again)
 
     result = dataclasses.replace(picture, pixels=restored, alpha=alpha)
@@ -344,6 +346,8 @@ def _in_tiles(
         picture.pixels,
         mask,
         loss=options.loss,
+        noise=options.noise,
+        huber=options.huber,
         tile=tile,
         max_iter=options.max_iter,
         tol=options.tol,
@@ -480,7 +484,7 @@ def _line(told: _Told) -> str:
 
 
 def _corrupt_pixels(
-    job: _Job, picture: Picture, mask_picture: Picture | None, nodata: float | None
+    job: _Job, picture: Picture, mask_picture: Picture | None, nodata: float | None, noise: float
 ) -> tuple[NDArray[np.bool_], NDArray[Any] | None, list[str], list[int] | None]:
     """The mask of a picture, its alpha once that is filled, what is to be told of them, and the extremes that told."""
     pixels: NDArray[Any] = picture.pixels
@@ -511,6 +515,8 @@ def _corrupt_pixels(
             raise ValueError(f"{job.source}: all pixels are transparent: --mask must tell which are corrupt")
         alpha = np.where(mask, np.iinfo(alpha.dtype).max, alpha)
         told.append(f"{int(mask.sum())} transparent pixels of {job.source} are filled, and become opaque")
+    elif noise > 0:
+        mask = missing
     elif pixels.dtype.kind == "f":
         raise ValueError(f"{job.source}: no pixel is NaN: --mask or --nodata must tell what is corrupt")
     else:
@@ -519,7 +525,7 @@ def _corrupt_pixels(
             told.append(f"{job.source} is a lossy file, which blurs the extremes: --mask can tell the corrupt pixels")
         if mask.any():
             extremes = [int(np.iinfo(pixels.dtype).min), int(np.iinfo(pixels.dtype).max)]
-    if not mask.any():
+    if not mask.any() and noise == 0:
         told.append(f"no pixel of {job.source} is corrupt")
     return mask, alpha, told, extremes
 

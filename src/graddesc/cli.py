@@ -140,6 +140,17 @@ def _parser() -> argparse.ArgumentParser:
         type=_distances,
         help="the distances of neighbours along each axis, for --volume or, as Y,X, for images (default: all the same)",
     )
+    restore.add_argument(
+        "--noise",
+        metavar="S",
+        type=_not_negative,
+        default=0.0,
+        help="the standard deviation of the known pixels' noise, in units of the image: they change as well, and IN"
+        " needs no corrupt pixel (default: 0, they are exact)",
+    )
+    restore.add_argument(
+        "--huber", action="store_true", help="with --noise: known pixels that are far off pull less, as outliers"
+    )
     restore.add_argument("--confidence", metavar="FILE", type=_path, help="write how far each pixel can be trusted")
     restore.add_argument(
         "--animate", metavar="FILE", type=_path, help="show the image healing: a .gif, .webp or .png (APNG) file"
@@ -291,6 +302,8 @@ def _restore(arguments: argparse.Namespace) -> int:
     _check_extension(arguments, "--history", arguments.history, (".png", ".svg", ".pdf"))
     _check_extension(arguments, "--confidence", arguments.confidence, (".tif", ".tiff", ".npy", ".png"))
     _check_extension(arguments, "--report", arguments.report, (".html", ".htm"))
+    if arguments.huber and not arguments.noise:
+        arguments.parser.error("--huber goes with --noise")
     if arguments.history is not None:
         from graddesc import plots
 

@@ -20,7 +20,10 @@ except ImportError as error:
 
 from graddesc.arguments import as_flags, require_axis, require_count
 from graddesc.losses import _Loss, _Name
+from graddesc.losses.differences import EdgeAligned
 from graddesc.restoration.api import restore as restore_array
+from graddesc.restoration.methods import require_noisy
+from graddesc.restoration.noise import as_deviations
 from graddesc.restoration.problem import as_planes
 from graddesc.restoration.tiling import (
     TILE,
@@ -49,7 +52,7 @@ _LAZY_DEPTH = 64  # where the mask is not in memory, so that its widest hole is 
 
 
 class _Told(NamedTuple):
-    """Flags as a dask array of bool, and the axes of the image that they have."""
+    """Flags as a dask array of bool, or deviations as one of float64, and the axes of the image that they have."""
 
     array: Any
     axes: tuple[int, ...]
@@ -59,7 +62,7 @@ class _Told(NamedTuple):
         return self.array[k] if k and self.axes[0] == 0 else self.array
 
 
-_Flags = dict[str, _Told]  # mask, known and ignore, those of them that are given
+_Flags = dict[str, _Told]  # mask, known, ignore and an array of noise, those of them that are given
 
 
 def restore(
@@ -69,6 +72,8 @@ def restore(
     known: Any = None,
     ignore: Any = None,
     loss: _Name | _Loss = "edge",
+    noise: Any = 0.0,
+    huber: bool | float = False,
     depth: int | Literal["auto"] = "auto",
     coarse: int = 16,
     exact: bool = False,
@@ -90,6 +95,10 @@ def restore(
         in floats; integers need one of them.
     loss : str or loss of `graddesc.losses`, default "edge"
         Any for frames that are one chunk each; for tiles any but "line" and a callable, which join all pixels of a row.
+    noise : float, or array_like or dask array of float, default 0
+        As for `graddesc.restore`: a number, or of the image's shape, or of its last axes.
+    huber : bool or float, default False
+        As for `graddesc.restore`.
     depth : int or "auto", default "auto"
         The pixels that tiles overlap on each side. "auto" takes 16 more than the widest hole of a mask that is in
         memory, at least 32 and no more than a quarter of a chunk or 64, and 64 where the mask is lazy.
@@ -140,7 +149,12 @@ def restore(
         raise ValueError("mask and known must not both be given")
     if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
         raise TypeError(f"image must be of integers or of floats of at most 64 bits, got {data.dtype}")
-    if mask is None and known is None and data.dtype.kind != "f":
+    many = np.ndim(noise) > 0
+    number = 0.0 if many else noise
+    is_noisy = many or as_deviations(number, (1, 1), None) is not None
+    if is_noisy and ignore is not None:
+        require_noisy(EdgeAligned(), ignore)
+    if mask is None and known is None and data.dtype.kind != "f" and not is_noisy:
         raise ValueError(f"mask must be given, or known in its place, for an image of {data.dtype}, got None for both")
     axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, data.ndim)
     planar = 2 if axis is None else 3
@@ -155,7 +169,7 @@ def restore(
     cell = require_cell(coarse)
     if depth != "auto":
         depth = require_count("depth", depth, least=2)
-    given = {"mask": mask, "known": known, "ignore": ignore}
+    given = {"mask": mask, "known": known, "ignore": ignore, "noise": noise if many else None}
     flags = {
         name: _as_lazy_flags(name, told, image, data, len(frames), axis)
         for name, told in given.items()
@@ -164,15 +178,16 @@ def restore(
     require_count("threads", threads)
     if frames and not exact and all(data.numblocks[k] == 1 for k in range(len(frames), data.ndim)):
         options = {"loss": loss, "max_iter": max_iter, "tol": tol, "bounds": bounds, "threads": threads}
+        options |= {"huber": huber} if many else {"huber": huber, "noise": number}
         return close(_frame_by_frame(data, flags, len(frames), axis, options))
-    settings = settings_of(loss, axis, max_iter, tol, threads)
+    settings = settings_of(loss, axis, max_iter, tol, threads, is_noisy, huber)
     if depth == "auto":
         sides = TILE if exact else max(max(sizes) for k, sizes in enumerate(data.chunks) if k != channel_axis)
         depth = _depth_for(mask if known is None else known, known is not None, sides, flags, len(frames), axis)
     restored = np.empty(frames, object)
     for k in np.ndindex(frames):
         own = {name: told.of_frame(k) for name, told in flags.items()}
-        restored[k] = _in_tiles(data[k], own, settings, cell, depth, exact, bounds)
+        restored[k] = _in_tiles(data[k], own, number, settings, cell, depth, exact, bounds)
     return close(_stacked(restored).rechunk(data.chunks))
 
 
@@ -280,9 +295,12 @@ def _as_lazy_flags(name: str, given: Any, image: Any, data: Any, n_frames: int, 
             given = given.transpose(*(dim for dim in image.dims if dim in given.dims))
         given = given.data
     lazy = isinstance(given, da.Array)
-    flags: Any = given if lazy else as_flags(name, given)
-    if flags.dtype.kind not in "buif":
-        raise TypeError(f"{name} must be of bool or of numbers that are zero or not, got {flags.dtype}")
+    dtype = np.dtype(np.float64 if name == "noise" else bool)
+    convert = _as_float64 if name == "noise" else functools.partial(as_flags, name)
+    flags: Any = given if lazy else convert(given)
+    if flags.dtype.kind not in ("uif" if name == "noise" else "buif"):
+        wanted = "of numbers" if name == "noise" else "of bool or of numbers that are zero or not"
+        raise TypeError(f"{name} must be {wanted}, got {flags.dtype}")
     channels: set[int] = set() if axis is None else {n_frames + axis}
     kinds = [set(), set(range(n_frames)), channels, set(range(n_frames)) | channels]
     for left_out in kinds[2:] if name == "ignore" else kinds:  # a pixel is ignored in all channels
@@ -290,10 +308,16 @@ def _as_lazy_flags(name: str, given: Any, image: Any, data: Any, n_frames: int, 
         if flags.shape == tuple(data.shape[k] for k in axes):
             chunks = tuple(data.chunks[k] for k in axes)
             flags = flags if lazy else da.from_array(flags, chunks=chunks)
-            if flags.dtype != bool:
-                flags = flags.map_blocks(functools.partial(as_flags, name), dtype=bool, meta=np.empty(0, bool))
+            if flags.dtype != dtype:
+                flags = flags.map_blocks(convert, dtype=dtype, meta=np.empty(0, dtype))
             return _Told(flags.rechunk(chunks), tuple(axes))
     raise ValueError(f"{name} must have shape {data.shape}, or that of its last axes, got {flags.shape}")
+
+
+def _as_float64(values: Any) -> NDArray[np.float64]:
+    """Numbers as float64; others as they are, to be refused."""
+    array = np.asarray(values)
+    return array.astype(np.float64) if array.dtype.kind in "uif" else array
 
 
 # ---- frames that are one chunk each ----
@@ -346,7 +370,7 @@ def _depth_for(given: Any, complement: bool, chunk: int, flags: _Flags, n_frames
 
 
 def _in_tiles(
-    data: Any, flags: dict[str, Any], settings: Settings, cell: int, depth: int, exact: bool, bounds: Any
+    data: Any, flags: dict[str, Any], noise: Any, settings: Settings, cell: int, depth: int, exact: bool, bounds: Any
 ) -> Any:
     """Restore an image without frames in tiles, which are its chunks unless these are too small."""
     axis = settings.channel_axis
@@ -367,7 +391,7 @@ def _in_tiles(
     with_halos = [_blocks_of(_with_halos(array, axis, depth), axis) for array in arrays]
     surveys = [
         [
-            dask.delayed(_survey, pure=True)(*(own[i, j] for own in blocks), names, axis, cell, (top, left))
+            dask.delayed(_survey, pure=True)(*(own[i, j] for own in blocks), names, noise, axis, cell, (top, left))
             for j, (left, _) in enumerate(col_spans)
         ]
         for i, (top, _) in enumerate(row_spans)
@@ -377,7 +401,7 @@ def _in_tiles(
     def restored(i: int, j: int) -> Any:
         tile = tile_at(row_spans[i], col_spans[j], shape, depth)
         read = (own[i, j] for own in with_halos)
-        task = dask.delayed(_restore_tile, pure=True)(*read, names, tile, shape, overview, settings)
+        task = dask.delayed(_restore_tile, pure=True)(*read, names, noise, tile, shape, overview, settings)
         sides = [side.stop - side.start for side in tile.inner]
         if axis is not None:
             sides.insert(axis, data.shape[axis])
@@ -430,18 +454,20 @@ def _stacked(restored: NDArray[Any]) -> Any:
 
 
 def _parts(
-    pixels: NDArray[Any], told: tuple[NDArray[np.bool_], ...], names: list[str], axis: int | None
-) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    pixels: NDArray[Any], told: tuple[NDArray[Any], ...], names: list[str], noise: Any, axis: int | None
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None, NDArray[np.float64] | None]:
     given = dict(zip(names, told, strict=True))
     corrupt = given.get("mask")
     if corrupt is None:
         corrupt = ~given["known"] if "known" in given else np.isnan(pixels)
-    return part_of(as_planes(pixels, axis), corrupt, given.get("ignore"), axis)
+    deviations = as_deviations(given.get("noise", noise), pixels.shape, axis)
+    return part_of(as_planes(pixels, axis), corrupt, given.get("ignore"), axis, deviations)
 
 
 def _survey(pixels: NDArray[Any], *rest: Any) -> Survey:
-    *told, names, axis, cell, corner = rest
-    return survey(*_parts(pixels, tuple(told), names, axis)[:3], cell, corner)
+    *told, names, noise, axis, cell, corner = rest
+    planes, free, unknown, _, deviations = _parts(pixels, tuple(told), names, noise, axis)
+    return survey(planes, free, unknown, cell, corner, deviations)
 
 
 def _overview(surveys: list[list[Survey]], cell: int, settings: Settings, bounds: Any) -> Overview:
@@ -449,6 +475,6 @@ def _overview(surveys: list[list[Survey]], cell: int, settings: Settings, bounds
 
 
 def _restore_tile(pixels: NDArray[Any], *rest: Any) -> NDArray[Any]:
-    *told, names, tile, shape, overview, settings = rest
-    planes, free, _, ignored = _parts(pixels, tuple(told), names, settings.channel_axis)
-    return restore_tile(planes, free, ignored, tile, shape, overview, settings).pixels
+    *told, names, noise, tile, shape, overview, settings = rest
+    planes, free, _, ignored, deviations = _parts(pixels, tuple(told), names, noise, settings.channel_axis)
+    return restore_tile(planes, free, ignored, tile, shape, overview, settings, deviations=deviations).pixels

@@ -132,3 +132,96 @@ def test_what_huber_must_be(huber, error):
 def test_noise_is_refused_where_known_pixels_cannot_move(settings, message):
     with pytest.raises(ValueError, match=message):
         restore(*noisy(0.1), noise=0.1, **settings)
+
+
+# ---- frames, tiles, lazy arrays ----
+
+
+def video():
+    """Three frames with noise of their own, and their masks."""
+    frames, masks = zip(*(noisy(0.05 * k, seed=k) for k in (1, 2, 3)), strict=True)
+    return np.stack(frames), np.stack(masks)
+
+
+def test_frames_have_noise_in_common_or_of_their_own():
+    frames, masks = video()
+    own = np.array([0.05, 0.1, 0.15])[:, np.newaxis, np.newaxis] * np.ones(SHAPE)
+    for noise, of_frame in ((0.1, lambda k: 0.1), (own[1], lambda k: own[1]), (own, lambda k: own[k])):
+        for mask, mask_of in ((masks, lambda k: masks[k]), (masks[0], lambda k: masks[0])):
+            together = restore(frames, mask, noise=noise, frame_axis=0, threads=2)
+            for k, frame in enumerate(frames):
+                assert_array_equal(together[k], restore(frame, mask_of(k), noise=of_frame(k)))
+    last = restore(np.moveaxis(frames, 0, -1), np.moveaxis(masks, 0, -1), noise=np.moveaxis(own, 0, -1), frame_axis=-1)
+    assert_array_equal(np.moveaxis(last, -1, 0), restore(frames, masks, noise=own, frame_axis=0))
+    with pytest.raises(ValueError, match="frame 1: noise must be a number, or an array of numbers, that are not neg"):
+        restore(frames, masks, noise=own * np.array([1, -1, 1])[:, np.newaxis, np.newaxis], frame_axis=0)
+
+
+def test_channels_share_their_noise_or_have_their_own():
+    frames, masks = video()
+    image = np.moveaxis(frames, 0, -1)
+    own = np.broadcast_to([0.05, 0.1, 0.15], image.shape)
+    restored = restore(image, masks[0], noise=own, channel_axis=-1)
+    for k, share in enumerate((0.9, 0.7, 0.6)):
+        assert rms(restored[..., k]) < share * rms(restore(image[..., k], masks[0]))
+    restored = restore(image, np.moveaxis(masks, 0, -1), noise=own, channel_axis=-1)
+    for k, share in enumerate((0.9, 0.7, 0.6)):
+        assert rms(restored[..., k]) < share * rms(restore(image[..., k], masks[k]))
+    # Three times the same is as once.
+    grey, mask = noisy(0.1)
+    once = restore(grey, mask, noise=0.1)
+    thrice = restore(np.stack([grey] * 3), mask, noise=0.1, channel_axis=0)
+    assert_allclose(thrice, np.stack([once] * 3), atol=2e-3)
+
+
+def large():
+    rng = np.random.default_rng(5)
+    rows, cols = np.mgrid[:200, :170]
+    image = 0.5 + 0.3 * np.sin(rows / 19) * np.cos(cols / 23)
+    return image, image + 0.1 * rng.standard_normal(image.shape), rng.random(image.shape) < 0.5
+
+
+def test_tiles_know_of_noise():
+    clean, image, mask = large()
+    noise = np.where(np.arange(170) < 60, 0.1, 0.1000001) * np.ones(image.shape)
+    whole = restore(image, mask, noise=0.1)
+    error = np.sqrt(np.mean((whole - clean) ** 2))
+    for given in (0.1, noise):
+        tiled, info = graddesc.tiling.restore(image, mask, noise=given, tile=64, full_output=True)
+        assert info.success
+        assert np.sqrt(np.mean((tiled - clean) ** 2)) < 1.1 * error
+        assert np.sqrt(np.mean((tiled - whole) ** 2)) < 0.2 * error
+    exact = graddesc.tiling.restore(image, mask, noise=np.zeros(image.shape), tile=64)
+    assert_array_equal(exact, graddesc.tiling.restore(image, mask, tile=64))
+    lost = graddesc.tiling.restore(image, noise=np.where(mask, np.inf, 0.1), tile=64)
+    assert_array_equal(lost, graddesc.tiling.restore(image, mask, noise=0.1, tile=64))
+    integers = np.rint(1000 * image).astype(np.int16)
+    assert (graddesc.tiling.restore(integers, noise=100.0, tile=64) != integers).mean() > 0.9
+    for wrong, message in ((np.ones((3, 3)), "noise must be a number or have shape"), (-1, "not negative, got -1")):
+        with pytest.raises(ValueError, match=message):
+            graddesc.tiling.restore(image, mask, noise=wrong)
+    with pytest.raises(ValueError, match="noise must not be given with ignore"):
+        graddesc.tiling.restore(image, mask, noise=0.1, ignore=np.eye(200, 170))
+
+
+def test_lazy_arrays_know_of_noise():
+    da = pytest.importorskip("dask.array")
+    import graddesc.dask
+
+    _, image, mask = large()
+    lazy = da.from_array(image, chunks=(200, 100))
+    noise = 0.1 * np.ones(image.shape)
+    expected = graddesc.dask.restore(lazy, mask, noise=0.1).compute()
+    for given in (noise, da.from_array(noise, chunks=50)):
+        assert_array_equal(graddesc.dask.restore(lazy, mask, noise=given).compute(), expected)
+    assert np.sqrt(np.mean((expected - restore(image, mask, noise=0.1)) ** 2)) < 0.01
+    frames, masks = video()
+    stack = da.from_array(frames, chunks=(1, *SHAPE))
+    own = np.array([0.05, 0.1, 0.15])[:, np.newaxis, np.newaxis] * np.ones(SHAPE)
+    for given in (0.1, own, own[0]):
+        found = graddesc.dask.restore(stack, masks, noise=given, huber=True).compute()
+        assert_array_equal(found, restore(frames, masks, noise=given, huber=True, frame_axis=0))
+    with pytest.raises(ValueError, match="noise must not be given with ignore"):
+        graddesc.dask.restore(lazy, mask, noise=0.1, ignore=mask)
+    with pytest.raises(TypeError, match="noise must be of numbers, got complex128"):
+        graddesc.dask.restore(lazy, mask, noise=1j * noise)

@@ -49,19 +49,35 @@ def spots(shape, masks=1):
 class Run:
     """Windows descended by the kernels: lists of masks of shape (masks, rows, cols) and of images."""
 
-    def __init__(self, name, x, free, filled=None, coarse=True, low=0.0, high=1.0, threads=1, level=_kernels.LEVEL):
+    def __init__(
+        self,
+        name,
+        x,
+        free,
+        filled=None,
+        coarse=True,
+        low=0.0,
+        high=1.0,
+        threads=1,
+        level=_kernels.LEVEL,
+        precision=None,
+        huber=None,
+    ):
         kernels = importlib.import_module(f"graddesc._kernels.stencil_{level}")
         own = losses.by_name(name).operator
         names = "epsilon", "scale", "mu", "kappa", "floor", "contrast", "strength", "spread"
+        names += "balance", "least_balance", "most_balance"
         operator = kernels.Operator(own.kind, own.safety, **{name: getattr(own, name) for name in names})
         self.shapes = [plane.shape for plane in x]
         self.flat = np.concatenate([plane.ravel() for plane in x])
         mask = np.concatenate([plane.ravel() for plane in free])
         self.descent = kernels.prepare(
             operator, np.array([plane.shape[1:] for plane in x], np.intp), mask, len(x[0]),
-            len(free[0]), self.flat.dtype == np.float32, MOST_MOMENTUM, LEAST_CONTRAST, threads, None, self.allocate,
+            len(free[0]), self.flat.dtype == np.float32, MOST_MOMENTUM, LEAST_CONTRAST, threads, huber, self.allocate,
         )  # fmt: skip
-        self.descent.begin(self.flat, low, high, coarse, np.array(filled or [0] * len(x), np.uint8))
+        if precision is not None:
+            precision = np.concatenate([plane.ravel() for plane in precision]).astype(self.flat.dtype)
+        self.descent.begin(self.flat, low, high, coarse, np.array(filled or [0] * len(x), np.uint8), precision)
 
     @staticmethod
     def allocate(size):
@@ -296,19 +312,77 @@ def test_compact_windows_are_those_of_large_holes():
         ({"x": np.zeros(59)}, "x must hold all channels of all windows"),
         ({"x": np.zeros(60, np.float32)}, "x must have the precision that was prepared for"),
         ({"filled": np.zeros(2, np.uint8)}, "filled must have a number for each window"),
+        ({"huber": 0.0}, "huber must be None or positive"),
+        ({"huber": np.inf}, "precision must be given for noisy windows, and for no others"),
+        ({"precision": np.ones(20)}, "precision must be given for noisy windows, and for no others"),
+        ({"huber": np.inf, "precision": np.ones(21)}, "precision must hold all masks of all windows"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):
     given = {
         "shapes": [[4, 5]], "free": np.arange(20, dtype=np.uint8) % 2, "channels": 3, "masks": 1,
-        "allocate": Run.allocate, "x": np.zeros(60), "filled": np.zeros(1, np.uint8),
+        "allocate": Run.allocate, "x": np.zeros(60), "filled": np.zeros(1, np.uint8), "huber": None, "precision": None,
     } | change  # fmt: skip
     operator = losses.TotalVariation().operator
     with pytest.raises(ValueError, match=message):
         stencil.prepare(
             operator, np.array(given["shapes"], np.intp), given["free"], given["channels"], given["masks"], False,
-            MOST_MOMENTUM, LEAST_CONTRAST, 1, None, given["allocate"],
-        ).begin(given["x"], 0.0, 1.0, True, given["filled"])  # fmt: skip
+            MOST_MOMENTUM, LEAST_CONTRAST, 1, given["huber"], given["allocate"],
+        ).begin(given["x"], 0.0, 1.0, True, given["filled"], given["precision"])  # fmt: skip
+
+
+# ---- noise ----
+
+
+def precisions(shape, masks=1, missing=0.4, seed=0):
+    """What may move, and one over the variance of what is known: small, large, exact in some rows, 0 where missing."""
+    rng = np.random.default_rng(seed)
+    precision = rng.choice([25.0, 100.0, 1e5], (masks, *shape))
+    free = np.ones(precision.shape, np.uint8)
+    free[:, 2::5], precision[:, 2::5] = 0, 1e6
+    lost = rng.random(precision.shape) < missing
+    free[lost], precision[lost] = 1, 0
+    free[:, 0, 0], precision[:, 0, 0] = 1, 50.0
+    return free, precision
+
+
+@each("name", ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"])
+@pytest.mark.once
+def test_noisy_windows_are_descended_as_by_the_slow_twin(name):
+    for shape, channels, masks, huber in [
+        ((33, 40), 1, 1, np.inf), ((37, 31), 3, 1, 2.0), ((26, 41), 2, 2, 1.5), ((1, 19), 1, 1, np.inf),
+        ((2, 2), 1, 1, np.inf), ((1, 1), 1, 1, 2.0),
+    ]:  # fmt: skip
+        free, precision = precisions(shape, masks)
+        x = image(shape, channels) + 0.1 * np.random.default_rng(1).standard_normal((channels, *shape))
+        for coarse, until, tol in ((True, 40, 0.3), (False, 12, 0.0)):
+            begun = x if coarse else np.where(precision > 0, x, 0.5)
+            operator = losses.by_name(name).operator
+            slow = reference.NoisyDescent(
+                operator, begun, free, precision, huber, MOST_MOMENTUM, LEAST_CONTRAST, -0.1, 1.2, coarse
+            )
+            expected = slow.run(until, tol)
+            run = Run(name, [begun], [free], None, coarse, -0.1, 1.2, precision=[precision], huber=huber)
+            (found,) = run.to(until, tol)
+            assert_allclose(found, expected, rtol=0, atol=1e-9)
+            assert (run.descent.iterations, run.descent.settled) == (slow.iterations, slow.settled)
+            assert_allclose(run.descent.data_term(), slow.data_term(), rtol=1e-8)
+            fixed = np.broadcast_to(free, x.shape) == 0
+            assert_array_equal(found[fixed], begun[fixed])
+
+
+@each("name", ["harmonic", "tv", "edge"])
+@pytest.mark.once
+def test_noisy_windows_have_the_same_bits_at_every_level_and_for_all_threads(name):
+    free, precision = precisions((70, 90), 1)
+    x = image((70, 90), 2).astype(np.float32)
+    runs = [
+        Run(name, [x], [free], threads=threads, level=level, precision=[precision], huber=2.0).to(20, 0.0)[0]
+        for level in _kernels.AVAILABLE
+        for threads in (1, 2)
+    ]
+    for other in runs[1:]:
+        assert_array_equal(other, runs[0])
 
 
 # ---- where windows stand ----

@@ -30,6 +30,7 @@ def restore_frames(
     loss: Any,
     spacing: Any,
     threads: int,
+    noise: Any,
     max_time: float | None,
     init: Any,
     callback: Any,
@@ -63,7 +64,11 @@ def restore_frames(
     frames, restored = np.moveaxis(image, frame_axis, 0), np.moveaxis(out, frame_axis, 0)
     hidden = None if masked is None else np.moveaxis(masked, frame_axis, 0)
     starts = _starts(init, image, frame_axis)
-    told = {name: _by_frame(name, flags, image.shape, frame_axis, channel_axis) for name, flags in given.items()}
+    told = {
+        name: None if flags is None else _by_frame(as_flags(name, flags), image.shape, frame_axis, channel_axis)
+        for name, flags in given.items()
+    }
+    noises = _by_frame(np.asarray(noise), image.shape, frame_axis, channel_axis) if np.ndim(noise) > 0 else [noise]
     team = min(team_size(threads, None), len(frames)) if callback is None else 1
     own = {"loss": loss, "channel_axis": inner, "spacing": spacing, "threads": max(threads // team, 1)}
     shared = all(flags is None or len(flags) == 1 for flags in told.values())
@@ -77,6 +82,7 @@ def restore_frames(
                 its.require_within(hidden[k])
             _, info = its.restore_array(
                 frames[k],
+                noise=noises[k if len(noises) > 1 else 0],
                 init=starts(k),
                 max_time=None if max_time is None else max(max_time - (time.perf_counter() - started), 0.0),
                 callback=None if called is None else called.of_frame(k),
@@ -98,7 +104,7 @@ def restore_frames(
         alone = None
         if number and plan is not None and not watched:
             here = slice(some.start, some.stop)
-            alone = plan.restore_stack(frames[here], restored[here], init=init, **settings)
+            alone = plan.restore_stack(frames[here], restored[here], noise=noise, init=init, **settings)
         return [restore_frame(k) for k in (some if alone is None else [first + k for k in alone])]
 
     infos = list(itertools.chain.from_iterable(_in_parallel(restore_some, len(firsts), team)))
@@ -161,24 +167,21 @@ def _starts(init: Any, image: NDArray[Any], frame_axis: int) -> Callable[[int], 
 
 
 def _by_frame(
-    name: str, given: Any, shape: tuple[int, ...], frame_axis: int, channel_axis: int | None
-) -> NDArray[np.bool_] | list[Any] | None:
+    given: NDArray[Any], shape: tuple[int, ...], frame_axis: int, channel_axis: int | None
+) -> NDArray[Any] | list[NDArray[Any]]:
     """What is given for each frame, along the first axis; one for all where it is the same."""
-    if given is None:
-        return None
-    flags = as_flags(name, given)
     axis = frame_axis
     plane = shape
     if channel_axis is not None:
         plane = shape[:channel_axis] + shape[channel_axis + 1 :]
-    if flags.shape == (*plane, 1) and flags.shape != shape:
-        flags = flags[..., 0]
-    if flags.shape != shape:
-        if flags.shape != plane:
-            return [flags]
+    if given.shape == (*plane, 1) and given.shape != shape:
+        given = given[..., 0]
+    if given.shape != shape:
+        if given.shape != plane:
+            return [given]
         axis -= channel_axis is not None and channel_axis < frame_axis
-    flags = np.moveaxis(flags, axis, 0)
-    return flags[:1] if (flags == flags[0]).all() else flags
+    given = np.moveaxis(given, axis, 0)
+    return given[:1] if (given == given[0]).all() else given
 
 
 def _of_frame(told: dict[str, Any], k: int) -> dict[str, Any]:

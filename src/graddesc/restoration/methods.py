@@ -24,6 +24,17 @@ COMPILED = LineSmoothness | Differences | TextureAdaptive  # the losses that are
 Run: TypeAlias = Callable[[solver.Report | None], solver.Outcome]
 
 
+def require_noisy(loss: Any, ignored: Any) -> None:
+    """Raise if a loss is not weighed against noisy data, or what solves it beside ignored pixels is not."""
+    if not isinstance(loss, NOISY):
+        what = f"{loss!r}" if isinstance(loss, COMPILED) else "a callable loss"
+        raise ValueError(
+            f"noise must not be given with {what}: the losses of local differences alone are weighed against it"
+        )
+    if ignored is not None:
+        raise ValueError("noise must not be given with ignore, whose solver keeps the known pixels as they are")
+
+
 class Steps(Protocol):
     """A restoration under way."""
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graddesc.arguments import is_masked_array, require
-
-if TYPE_CHECKING:
-    from graddesc.restoration.problem import Units
 
 _WANTED = "noise must be a number, or an array of numbers, that are not negative"
 _HUBER_WANTED = "huber must be True, False or a positive number"
@@ -103,9 +100,23 @@ def typical(deviations: NDArray[np.float64]) -> float:
     return most * math.sqrt(float(np.mean((finite / most) ** 2))) if most > 0 else 0.0
 
 
-def of_run(deviations: NDArray[np.float64], missing: NDArray[np.uint8], units: Units, huber: float) -> Noise:
+def with_infinite(
+    free: NDArray[np.uint8], deviations: NDArray[np.float64], ignored: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
+    """The corrupt pixels, of which those are whose deviation is infinite; free itself if these add none."""
+    infinite = np.isinf(deviations)
+    if ignored is not None:
+        infinite = infinite & ~ignored
+    if not infinite.any() or not (infinite & ~free.view(bool)).any():
+        return free
+    return free | infinite.view(np.uint8)
+
+
+def of_run(
+    deviations: NDArray[np.float64], missing: NDArray[np.uint8], unit: float, dtype: np.dtype[Any], huber: float
+) -> Noise:
     """The noise of a problem, of deviations in units of the image."""
     with np.errstate(over="ignore"):  # as if infinite
-        sigma = np.clip(deviations / units.unit, _LEAST, _MOST).astype(units.dtype)
+        sigma = np.clip(deviations / unit, _LEAST, _MOST).astype(dtype)
     sigma[deviations == 0] = 0
-    return Noise(np.where(missing.view(bool), units.dtype.type(np.inf), sigma), huber)
+    return Noise(np.where(missing.view(bool), dtype.type(np.inf), sigma), huber)

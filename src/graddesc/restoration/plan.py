@@ -30,8 +30,8 @@ from graddesc.losses.differences import Differences, SumOfSquares
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
-from graddesc.restoration.noise import as_deviations, as_huber, of_run, typical
-from graddesc.restoration.problem import Problem, Units, as_planes
+from graddesc.restoration.noise import as_deviations, as_huber, typical, with_infinite
+from graddesc.restoration.problem import Problem, Units, as_planes, noisy
 from graddesc.restoration.solver import Schedule
 from graddesc.restoration.stacks import Stack
 from graddesc.result import Result
@@ -91,7 +91,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan"]
 
-_NOISY_TOL = 1.0  # with noise: what is left is smooth, and its neighbours differ little
 _TOL = 0.1  # of "line", which is within 0.1 % of its minimum then, and of callables
 
 
@@ -314,7 +313,7 @@ class Plan:
         arguments.require_callable("step", step, "None or a schedule k -> float, such as Constant(0.1)")
         outlying = as_huber(huber)
         missing, deviations = self._with_noise(as_deviations(noise, image.shape, channel_axis))
-        default_tol = getattr(loss, "default_tol", _TOL) if deviations is None else _NOISY_TOL
+        default_tol = getattr(loss, "default_tol", _TOL) if deviations is None else solver.NOISY_TOL
         limits = solver.Limits.of(max_iter, tol, max_time, step, started, default_tol)
         arguments.require_callable("callback", callback)
         self._require_apart(out, image)
@@ -344,8 +343,7 @@ class Plan:
             spacing=self._spacing,
         )  # fmt: skip
         if deviations is not None:
-            problem.noise = of_run(deviations, missing, units, outlying)
-            problem.free = (problem.noise.sigma > 0).view(np.uint8)
+            problem = noisy(problem, deviations, outlying)
         steps, run = methods.begin(loss, problem, step, limits, channel_axis, prepared)
         report = _Report(steps, problem, image, channel_axis, callback, full_output and history)
         watched = full_output or callback is not None
@@ -403,14 +401,10 @@ class Plan:
         self, deviations: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64] | None]:
         """The corrupt pixels, as those of infinite deviation are, and the deviations; None if all others are exact."""
-        missing = self._free
         if deviations is None:
-            return missing, None
-        infinite = np.isinf(deviations)
-        if self._ignored is not None:
-            infinite = infinite & ~self._ignored
-        if infinite.any():
-            missing = missing | infinite.view(np.uint8)
+            return self._free, None
+        missing = with_infinite(self._free, deviations, self._ignored)
+        if missing is not self._free:
             _require_known("noise", missing, self._ignored)
         if deviations.size > 1:
             deviations = np.where(missing.view(bool), np.inf, deviations)
@@ -418,18 +412,12 @@ class Plan:
 
     def _require_noise_fits(self, step: Schedule | None, confidence: bool) -> None:
         """Raise if known pixels cannot be noisy here."""
-        if not isinstance(self._loss, methods.NOISY):
-            what = "a callable loss" if not isinstance(self._loss, methods.COMPILED) else f"{self._loss!r}"
-            raise ValueError(
-                f"noise must not be given with {what}: the losses of local differences alone are weighed against it"
-            )
+        methods.require_noisy(self._loss, self._ignored)
         if step is not None:
             raise ValueError("noise must not be given with step, whose recipe keeps the known pixels as they are")
         if self._spacing:
             what = "an image whose spacing differs from axis to axis" if self._flat else "a volume"
             raise ValueError(f"noise must not be given with {what}, whose solver keeps the known voxels as they are")
-        if self._ignored is not None:
-            raise ValueError("noise must not be given with ignore, whose solver keeps the known pixels as they are")
         if confidence:
             raise ValueError("confidence must not be asked for with noise, which it does not know of yet")
 

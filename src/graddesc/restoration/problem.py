@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from graddesc._kernels import pyramid
 from graddesc.losses.grids import coarse_spacing, halved
 from graddesc.losses.sweeps import Piece
-from graddesc.restoration.noise import Noise
+from graddesc.restoration.noise import Noise, of_run
 
 # Float images whose greatest absolute value lies outside are scaled by a power of two: their squares might overflow.
 _SAFE = 1e-6, 1e6
@@ -156,6 +156,16 @@ class Problem:
         x = self.converted()
         self.alike(x, self.free).write(pieces, x)
         return x
+
+
+def noisy(problem: Problem, deviations: NDArray[np.float64], huber: float) -> Problem:
+    """The same problem with noise of such deviations, in units of the image: what is known and not exact is free.
+
+    The problem itself where all that is known is exact.
+    """
+    noise = of_run(deviations, problem.free, problem.units.unit, problem.units.dtype, huber)
+    free = (noise.sigma > 0).view(np.uint8)
+    return problem if np.array_equal(free, problem.free) else replace(problem, free=free, noise=noise)
 
 
 _QUANTILE = 0.005  # of the known pixels, on either side, that may be anything

@@ -16,6 +16,7 @@ Report: TypeAlias = Callable[[int, float | None], None]  # of an iteration and i
 
 MAX_ITER = 3000  # of a solver
 SCHEDULE_MAX_ITER = 500
+NOISY_TOL = 1.0  # with noise: what is left is smooth, and its neighbours differ little
 _MOST_ITERATIONS = 2**31 - 1  # compiled descents count no further
 WORK_AT_ONCE = 1e7  # pixels that a compiled descent sweeps before it looks up: some hundredths of a second
 

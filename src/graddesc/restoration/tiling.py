@@ -8,6 +8,7 @@ rim of a halo where the void is wider than the halo; at all other places, the ha
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable
@@ -29,7 +30,8 @@ from graddesc.losses import _Loss, _Name, by_name
 from graddesc.losses.differences import Differences, EdgeAligned
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
-from graddesc.restoration.problem import Problem, Units, as_planes, fill_pyramid
+from graddesc.restoration.noise import as_deviations, as_huber, with_infinite
+from graddesc.restoration.problem import Problem, Units, as_planes, fill_pyramid, noisy
 from graddesc.result import Result
 
 if TYPE_CHECKING:
@@ -123,6 +125,8 @@ class Survey(NamedTuple):
         The number of corrupt pixels of all channels.
     widest : int
         How wide the widest hole is, in pixels.
+    variance : float
+        The variances of the known pixels' noise, summed.
     """
 
     sums: NDArray[np.float64]
@@ -132,17 +136,23 @@ class Survey(NamedTuple):
     sample: NDArray[Any]
     corrupt: int
     widest: int
+    variance: float
 
     def digest(self) -> str:
         """What tells two images apart."""
         import hashlib  # which journals alone need
 
-        values = (self.sums, self.counts, self.ends, self.sample)
+        values = (self.sums, self.counts, self.ends, self.sample, np.array(self.variance))
         return hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in values)).hexdigest()[:16]
 
 
 def survey(
-    planes: NDArray[Any], free: NDArray[np.uint8], unknown: NDArray[np.bool_], cell: int, corner: tuple[int, int]
+    planes: NDArray[Any],
+    free: NDArray[np.uint8],
+    unknown: NDArray[np.bool_],
+    cell: int,
+    corner: tuple[int, int],
+    deviations: NDArray[np.float64] | None = None,
 ) -> Survey:
     """Look at a part of an image whose first row and column, at the corner, begin a cell.
 
@@ -157,6 +167,8 @@ def survey(
         The side of a cell.
     corner : tuple of int
         The part's first row and column in the image, which errors tell.
+    deviations : ndarray of float64, shape (channels or 1, rows, cols) or (1, 1, 1), or None
+        The standard deviations of the known pixels' noise.
     """
     known = np.broadcast_to(~unknown, planes.shape)
     if planes.dtype.kind == "f":
@@ -180,7 +192,9 @@ def survey(
     ends = np.array([values.min(), values.max()], values.dtype) if len(values) else values
     sample = values[:: len(values) // _SAMPLE_OF_PART | 1]  # an odd number, in step with few patterns
     corrupt = int(np.count_nonzero(free)) * (channels // len(free))
-    return Survey(sums, counts, walls, ends, sample, corrupt, max(widest_hole(plane.view(bool)) for plane in free))
+    variance = 0.0 if deviations is None else float(np.sum(np.square(np.broadcast_to(deviations, known.shape)[known])))
+    widest = max(widest_hole(plane.view(bool)) for plane in free)
+    return Survey(sums, counts, walls, ends, sample, corrupt, widest, variance)
 
 
 def together(parts: list[list[Survey]]) -> Survey:
@@ -195,6 +209,7 @@ def together(parts: list[list[Survey]]) -> Survey:
         np.sort(np.concatenate([part.sample for part in flat])),
         sum(part.corrupt for part in flat),
         max(part.widest for part in flat),
+        sum(part.variance for part in flat),
     )
 
 
@@ -224,7 +239,10 @@ class Overview:
         # The sample is sorted: every so many of it are a sample again.
         sample = found.sample[:: max(len(found.sample) // _SAMPLE, 1)]
         sample = np.concatenate([found.ends[:1], sample, found.ends[1:]])[np.newaxis, np.newaxis]
-        self.units = Units.of(sample, np.zeros(sample.shape, np.uint8), bounds, as_is=False, contrasts=True)
+        deviation = math.sqrt(found.variance / found.counts.sum())
+        self.units = Units.of(
+            sample, np.zeros(sample.shape, np.uint8), bounds, as_is=False, contrasts=True, deviation=deviation
+        )
         self._cell, self._walls = cell, found.walls
         self._near_wall = _beside(found.walls)
         unknown = found.counts == 0
@@ -288,6 +306,7 @@ class Settings(NamedTuple):
     max_iter: int
     tol: float
     threads: int
+    huber: float
 
 
 class Restored(NamedTuple):
@@ -298,7 +317,9 @@ class Restored(NamedTuple):
     message: str
 
 
-def settings_of(loss: Any, channel_axis: int | None, max_iter: Any, tol: Any, threads: Any) -> Settings:
+def settings_of(
+    loss: Any, channel_axis: int | None, max_iter: Any, tol: Any, threads: Any, is_noisy: bool, huber: Any
+) -> Settings:
     """Check what a caller gave."""
     if isinstance(loss, str):
         loss = by_name(loss)  # type: ignore[arg-type]
@@ -307,8 +328,13 @@ def settings_of(loss: Any, channel_axis: int | None, max_iter: Any, tol: Any, th
             "loss must be one of short reach, so that tiles can be restored apart: 'harmonic', 'biharmonic', 'tv', "
             f"'hessian-tv', 'edge' or 'texture', got {loss!r}"
         )
-    limits = solver.Limits.of(max_iter, tol, None, None, 0.0, getattr(loss, "default_tol", 0.0))
-    return Settings(loss, channel_axis, limits.max_iter, limits.tol or 0.0, require_count("threads", threads))
+    default_tol = getattr(loss, "default_tol", 0.0)
+    if is_noisy:
+        methods.require_noisy(loss, None)
+        default_tol = solver.NOISY_TOL
+    limits = solver.Limits.of(max_iter, tol, None, None, 0.0, default_tol)
+    count = require_count("threads", threads)
+    return Settings(loss, channel_axis, limits.max_iter, limits.tol or 0.0, count, as_huber(huber))
 
 
 def restore_tile(
@@ -320,6 +346,7 @@ def restore_tile(
     overview: Overview,
     settings: Settings,
     deadline: float = np.inf,
+    deviations: NDArray[np.float64] | None = None,
 ) -> Restored:
     """Restore the inner pixels of a tile.
 
@@ -337,6 +364,8 @@ def restore_tile(
         The rows and columns of the image.
     overview : Overview
         What is known of the whole.
+    deviations : ndarray of float64, shape (channels or 1, rows, cols) or (1, 1, 1), or None
+        The standard deviations of the outer pixels' noise; not changed.
 
     Returns
     -------
@@ -344,8 +373,9 @@ def restore_tile(
     """
     axis = settings.channel_axis
     inner = (slice(None), *tile.within)
-    if not free[inner].any():
+    if not free[inner].any() and deviations is None:
         return Restored(as_image_axes(planes[inner].copy(), axis), *solver.NOTHING)
+    corrupt = free.view(bool)
     planes, free = planes.copy(), free.copy()
     if time.perf_counter() >= deadline:
         _pin(planes, free, free.view(bool).copy(), tile, overview)
@@ -358,7 +388,10 @@ def restore_tile(
         _pin(planes, free, free.view(bool) & blind, tile, overview)
     problem = Problem(planes, free, overview.units, "pyramid", settings.threads, ignored)
     outcome = solver.NOTHING
-    if free[inner].any():
+    if deviations is not None:
+        pinned = corrupt & ~free.view(bool)
+        problem = noisy(problem, np.where(pinned, 0, deviations), settings.huber)
+    if problem.free[inner].any():
         limits = solver.Limits(settings.max_iter, settings.tol, deadline)
         steps, run = methods.begin(settings.loss, problem, None, limits)
         outcome = run(None)
@@ -418,6 +451,8 @@ def restore(
     known: Mask | None = None,
     ignore: Mask | None = None,
     loss: _Name | _Loss = "edge",
+    noise: Any = 0.0,
+    huber: bool | float = False,
     tile: int = TILE,
     depth: int | Literal["auto"] = "auto",
     coarse: int = 16,
@@ -449,6 +484,10 @@ def restore(
         `mask` and `known`, NaN is corrupt in floats; integers need one of them.
     loss : str or loss of `graddesc.losses`, default "edge"
         Any but "line" and a callable, which join all pixels of a row.
+    noise : float or array_like of float, default 0
+        As for `graddesc.restore`; an array is read a tile at a time.
+    huber : bool or float, default False
+        As for `graddesc.restore`.
     tile : int, default 1024
         The rows and columns of a tile, at least 64; those at the ends are larger, up to twice as long.
     depth : int or "auto", default "auto"
@@ -490,6 +529,7 @@ def restore(
     -----
     Pixels whose values depend on what is further away than the halo differ from those of one solve of the whole: with
     a random mask by less than the tolerance of a solve. The result depends on where the tiles stand, not on `threads`.
+    With `noise` each tile finds its own balance, which depends on what is far away by the eighth root of an energy.
 
     Examples
     --------
@@ -501,8 +541,8 @@ def restore(
     >>> bool(np.abs(restored - image).max() < 0.02)
     True
     """
-    source = _Source(image, mask, known, ignore, channel_axis)
-    settings = settings_of(loss, source.channel_axis, max_iter, tol, threads)
+    source = _Source(image, mask, known, ignore, channel_axis, noise)
+    settings = settings_of(loss, source.channel_axis, max_iter, tol, threads, source.is_noisy, huber)
     tile, cell = require_count("tile", tile, least=_LEAST_TILE), require_cell(coarse)
     tile = -(-tile // cell) * cell
     require_callable("progress", progress)
@@ -522,15 +562,14 @@ def restore(
         raise ValueError("out must be another array than image, whose corrupt pixels are found by their values")
     row_cuts, col_cuts = (cuts(side, tile) for side in source.plane)
     parts = [
-        [
-            survey(*source.read((slice(*rows), slice(*cols)))[:3], cell, (rows[0], cols[0]))
-            for cols in itertools.pairwise(col_cuts)
-        ]
+        [source.survey((slice(*rows), slice(*cols)), cell) for cols in itertools.pairwise(col_cuts)]
         for rows in itertools.pairwise(row_cuts)
     ]
     found = together(parts)
+    if not found.variance:
+        settings = settings_of(loss, source.channel_axis, max_iter, tol, threads, False, huber)
     overview = Overview(found, cell, settings.loss, bounds, settings.threads)
-    if mask is None and known is None and not overview.corrupt:
+    if mask is None and known is None and not (overview.corrupt or source.is_noisy):
         raise ValueError("no pixel is NaN: give mask=...")
     reach = depth_for(overview.widest, tile) if depth == "auto" else require_count("depth", depth, least=_RIM)
     tiles = tiles_of(source.plane, tile, reach)
@@ -543,8 +582,8 @@ def restore(
             earlier = done.told(k)
             status, message = earlier if status == 0 and earlier != solver.NOTHING else (status, message)
             continue
-        planes, free, _, ignored = source.read(each.outer)
-        restored = restore_tile(planes, free, ignored, each, source.plane, overview, settings, deadline)
+        planes, free, _, ignored, deviations = source.read(each.outer)
+        restored = restore_tile(planes, free, ignored, each, source.plane, overview, settings, deadline, deviations)
         source.write(out, each.inner, restored.pixels)
         outcome = restored.status, restored.message
         if restored.status != solver.TIME[0]:
@@ -599,7 +638,9 @@ def require_cell(coarse: Any) -> int:
 class _Source:
     """An image with its flags, of which parts are read."""
 
-    def __init__(self, image: Any, mask: Any, known: Any, ignore: Any, channel_axis: int | None) -> None:
+    def __init__(
+        self, image: Any, mask: Any, known: Any, ignore: Any, channel_axis: int | None, noise: Any = 0.0
+    ) -> None:
         if mask is not None and known is not None:
             raise ValueError("mask and known must not both be given")
         if is_masked_array(image):
@@ -616,7 +657,17 @@ class _Source:
         self.channel_axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, ndim)
         rows, cols = (side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
         self.plane = rows, cols
-        if mask is None and known is None and self.dtype.kind != "f":
+        self._noise = noise if np.ndim(noise) > 0 else as_deviations(noise, self.shape, self.channel_axis)
+        self.is_noisy = self._noise is not None
+        if np.ndim(noise) > 0:
+            if not hasattr(noise, "shape"):
+                self._noise = noise = np.asarray(noise)
+            if tuple(noise.shape) not in {self.plane, self.shape}:
+                wanted = f"{self.plane}" + (f" or {self.shape}" if len(self.shape) == 3 else "")
+                raise ValueError(f"noise must be a number or have shape {wanted}, got shape {tuple(noise.shape)}")
+        if self.is_noisy and ignore is not None:
+            methods.require_noisy(EdgeAligned(), ignore)
+        if mask is None and known is None and self.dtype.kind != "f" and not self.is_noisy:
             raise ValueError(
                 f"mask must be given, or known in its place, for an image of {self.dtype}, got None for both"
             )
@@ -641,8 +692,14 @@ class _Source:
 
     def read(
         self, where: tuple[slice, slice]
-    ) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]:
-        """The planes of a part, its corrupt pixels, those that are corrupt or ignored, and those that are ignored."""
+    ) -> tuple[
+        NDArray[Any],
+        NDArray[np.uint8],
+        NDArray[np.bool_],
+        NDArray[np.bool_] | None,
+        NDArray[np.float64] | None,
+    ]:
+        """The planes of a part, its corrupt pixels, those that are corrupt or ignored, those ignored, and the noise."""
         pixels = self._part(self._image, len(self.shape), where)
         told = {name: self._flags_of(name, flags, pixels, where) for name, flags in self._flags.items()}
         corrupt = told["mask"]
@@ -654,7 +711,16 @@ class _Source:
                 if corrupt.ndim < missing.ndim:
                     corrupt = np.expand_dims(corrupt, self.channel_axis or 0)
                 corrupt = corrupt | missing
-        return part_of(as_planes(pixels, self.channel_axis), corrupt, told["ignore"], self.channel_axis)
+        deviations = self._noise
+        if deviations is not None and tuple(deviations.shape) != (1, 1, 1):
+            some = self._part(deviations, len(deviations.shape), where)
+            deviations = as_deviations(some, pixels.shape, self.channel_axis)
+        return part_of(as_planes(pixels, self.channel_axis), corrupt, told["ignore"], self.channel_axis, deviations)
+
+    def survey(self, where: tuple[slice, slice], cell: int) -> Survey:
+        """The survey of a part."""
+        planes, free, unknown, _, deviations = self.read(where)
+        return survey(planes, free, unknown, cell, (where[0].start, where[1].start), deviations)
 
     def _flags_of(self, name: str, flags: Any, pixels: NDArray[Any], where: tuple[slice, slice]) -> Any:
         if flags is None:
@@ -676,15 +742,21 @@ class _Source:
 
 
 def part_of(
-    planes: NDArray[Any], corrupt: NDArray[np.bool_], ignore: NDArray[np.bool_] | None, channel_axis: int | None
-) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    planes: NDArray[Any],
+    corrupt: NDArray[np.bool_],
+    ignore: NDArray[np.bool_] | None,
+    channel_axis: int | None,
+    deviations: NDArray[np.float64] | None,
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None, NDArray[np.float64] | None]:
     """A part of an image as `survey` and `restore_tile` take it, with what is ignored, or None where nothing is."""
     corrupt = as_planes(corrupt, None if corrupt.ndim == 2 else channel_axis)
     free = np.array(corrupt, order="C")
+    if deviations is not None:
+        free = with_infinite(free.view(np.uint8), deviations, ignore).view(bool)
     if ignore is not None and ignore.any():
         free[:, ignore] = False
-        return planes, free.view(np.uint8), free | ignore, ignore
-    return planes, free.view(np.uint8), free, None
+        return planes, free.view(np.uint8), free | ignore, ignore, deviations
+    return planes, free.view(np.uint8), free, None, deviations
 
 
 class Journal:
