@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 try:
     import dask as _dask
     import dask.array as _array
+    from dask._task_spec import Alias, DataNode, Task, TaskRef, convert_legacy_graph
+    from dask.highlevelgraph import HighLevelGraph
 except ImportError as error:
     raise ImportError("graddesc.dask needs dask: pip install 'graddesc[dask]'") from error
 
@@ -130,8 +132,8 @@ def restore(
 
     Notes
     -----
-    The image is read once, for the survey of all of it and for the tiles: workers keep or spill to disk what they have
-    read until its tiles are done.
+    The image is read, and what it is made of computed, twice: for a survey of all of it, and then for its tiles. So a
+    worker holds a few rows of chunks, however large the image is. What is dear to compute is best stored before.
 
     Examples
     --------
@@ -388,7 +390,6 @@ def _in_tiles(
     names = list(flags)
     arrays = [_in_chunks(told, ends, axis) for told in (data, *flags.values())]
     blocks = [_blocks_of(array, axis) for array in arrays]
-    with_halos = [_blocks_of(_with_halos(array, axis, depth), axis) for array in arrays]
     surveys = [
         [
             dask.delayed(_survey, pure=True)(*(own[i, j] for own in blocks), names, noise, axis, cell, (top, left))
@@ -397,6 +398,9 @@ def _in_tiles(
         for i, (top, _) in enumerate(row_spans)
     ]
     overview = dask.delayed(_overview, pure=True)(surveys, cell, settings, bounds)
+    if len(row_spans) * len(col_spans) > 1:
+        arrays = [_read_again(array, overview) for array in arrays]
+    with_halos = [_blocks_of(_with_halos(array, axis, depth), axis) for array in arrays]
 
     def restored(i: int, j: int) -> Any:
         tile = tile_at(row_spans[i], col_spans[j], shape, depth)
@@ -421,6 +425,29 @@ def _in_chunks(array: Any, ends: list[list[int]], axis: int | None) -> Any:
     sizes = (tuple(np.diff(own).tolist()) for own in ends)
     chunks: dict[int, Any] = dict.fromkeys(range(array.ndim), -1)
     return array.rechunk(chunks | dict(zip(_space_of(array, axis), sizes, strict=True)))
+
+
+def _read_again(array: Any, told: Any) -> Any:
+    """The array, to be computed anew once something has been told: until then nothing of it is kept for that.
+
+    What is in memory already is not copied. Dask's own `clone` and `bind` fail on arrays whose chunks were changed.
+    """
+    graph = convert_legacy_graph(dict(array.__dask_graph__()))
+    at_hand = {key for key, node in graph.items() if isinstance(node, DataNode)}
+    prefix = f"again-{dask.base.tokenize(told.key)[:8]}-"
+    names = {key: (prefix + key[0], *key[1:]) if isinstance(key, tuple) else f"{prefix}{key}" for key in graph}
+    layer = {key: graph[key] for key in at_hand}
+    for key, name in names.items():
+        node = Alias(name, key) if key in at_hand else graph[key].substitute(names, key=name)
+        if isinstance(node, Task) and graph[key].dependencies <= at_hand:
+            node = Task(name, _once_told, TaskRef(told.key), node.func, *node.args, **node.kwargs)
+        layer[name] = node
+    anew = HighLevelGraph.from_collections(prefix + array.name, layer, dependencies=[told])
+    return da.Array(anew, prefix + array.name, array.chunks, meta=array._meta)
+
+
+def _once_told(_: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
 
 
 def _with_halos(array: Any, axis: int | None, depth: int) -> Any:

@@ -70,6 +70,43 @@ def test_exact_has_the_same_bits_for_all_chunks(loss, monkeypatch):
     assert (apart != first).any()  # or nothing has been tried
 
 
+class Source:
+    """An array that tells when it is read."""
+
+    def __init__(self, values, log):
+        self.values, self.log = values, log
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def __getitem__(self, where):
+        self.log.append((self.dtype.char, *(side.start for side in where)))
+        return self.values[where]
+
+
+def test_what_is_stored_is_read_for_the_survey_and_again_for_the_tiles():
+    """So nothing of the image is kept from the one to the other, and no tile waits for the survey in memory."""
+    log = []
+    image, mask = (da.from_array(Source(values, log), chunks=80) for values in (IMAGE, HALF))
+    wanted = graddesc.dask.restore(lazy(IMAGE, 80), HALF, depth=32).compute()
+    # Chunks that are changed and shifted, which dask's own clone() does not take.
+    for read, flags in [
+        (image, mask),
+        (image.rechunk(50).rechunk(80), mask),
+        (image + 0, mask),
+        (image, mask.rechunk(64)),
+    ]:
+        log.clear()
+        restored = graddesc.dask.restore(read, flags, depth=32)
+        assert not log
+        np.testing.assert_array_equal(restored.compute(), wanted)
+        chunks = len(set(log))
+        assert chunks == 2 * image.npartitions
+        assert len(log) == 2 * chunks
+        assert set(log[:chunks]) == set(log[chunks:])
+    log.clear()
+    graddesc.dask.restore(image.rechunk(SIDE), mask, depth=32).compute()
+    assert len(log) == len(set(log))  # one tile: it is at hand
+
+
 @each("chunks", [64, 200, (33, 320), SIDE])
 def test_kinds_of_flags_and_images(chunks):
     image = np.where(HALF, np.nan, PHOTOGRAPH).astype(np.float32)
