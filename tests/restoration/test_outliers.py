@@ -163,3 +163,25 @@ def test_texture_has_no_streaks():
     after = np.sqrt(np.mean((restore(image, mask, loss="texture") - SCENE)[far] ** 2))
     assert after < 40
     assert after < before / 5
+
+
+def test_where_few_pixels_are_corrupt_windows_see_all_there_is(monkeypatch):
+    """A field of stars: what is known around a pixel bounds what it can be."""
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[[10, 50, 51, 80], [20, 70, 70, 40]] = True
+    image = SCENE.copy()
+    image[::9, ::9] += 500 * UNIT
+    restored = restore(image, mask)
+    monkeypatch.setattr(outliers, "_outlying", lambda problem: pytest.fail("nobody asks for outliers"))
+    assert_array_equal(restore(image, mask), restored)
+
+
+def test_outliers_with_nothing_corrupt_near_them():
+    mask = at_random(0.9)
+    mask[:, :60] = False
+    image = SCENE.copy()
+    image[48, 20] = 1e4 * UNIT
+    restored, info = restore(image, mask, full_output=True)
+    assert info.status == 0
+    assert np.abs(restored - restore(SCENE, mask)).max(where=mask, initial=0) < 0.2 * UNIT
+    assert_array_equal(restored[~mask], image[~mask])

@@ -22,11 +22,13 @@ _NEAR = 16.0  # pixels
 
 
 def edge_steps(loss: EdgeAligned, problem: Problem, windows: Windows | None = None) -> WindowSteps | OutlierSteps:
-    """The descent of "edge": of all corrupt pixels together, unless there are outliers."""
-    outliers = _outlying(problem)
-    if outliers is not None:
-        return OutlierSteps(loss, problem, outliers)
-    return WindowSteps(loss, problem, windows or Windows(problem.free))
+    """The descent of "edge": of all corrupt pixels together, unless there are outliers.
+
+    Where few pixels are corrupt no line runs far, and windows around them hold all that there is to see.
+    """
+    windows = windows or Windows(problem.free)
+    outliers = _outlying(problem) if windows.index is None else None
+    return WindowSteps(loss, problem, windows) if outliers is None else OutlierSteps(loss, problem, outliers)
 
 
 def _outlying(problem: Problem) -> NDArray[np.bool_] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 from collections.abc import Iterable, Iterator
@@ -348,12 +349,9 @@ def _contrast_range(
 ) -> tuple[float, float]:
     """What is to be 0 and how much is to be 1, by the order statistics of the known pixels, or of some of them."""
     places = _sample_size(free)
-    sampled = places is not None
     # If a sample is nearly all alike, all known pixels may yet differ; if these are nearly all alike, the others count.
-    for sample, share in [(True, _QUANTILE)] * sampled + [(False, _QUANTILE), (False, 0.0)]:
-        some = _scattered(places or 0, free.shape[1:]) if sample else (slice(None),) * (free.ndim - 1)
-        values = planes[:, *some]
-        values = values[np.broadcast_to(free[:, *some], values.shape) == 0]
+    for sample, share in [(places, _QUANTILE)] * (places is not None) + [(None, _QUANTILE), (None, 0.0)]:
+        values = _known_values(planes, free, sample)
         if exponent:
             values = np.ldexp(values.astype(np.float64), -exponent)
         if not len(values):
@@ -384,6 +382,24 @@ def _without_noise(low: float, high: float, deviation: float, share: float) -> t
     return low + trimmed, high - trimmed
 
 
+def _known_values(planes: NDArray[Any], free: NDArray[np.uint8], sample: int | None) -> NDArray[Any]:
+    """The known pixels of all channels, or those of them that are among so many places."""
+    if sample is None:
+        values: NDArray[Any] = planes[np.broadcast_to(free == 0, planes.shape)]
+        return values
+    shape = free.shape[1:]
+    index = _scattered_pixels(sample, shape)
+    known = [plane.take(index) == 0 for plane in free]
+    flat = planes.flags.c_contiguous
+    places = index if flat else np.unravel_index(index, shape)
+    return np.concatenate(
+        [
+            (plane.take(index) if flat else plane[places])[known[channel % len(known)]]
+            for channel, plane in enumerate(planes)
+        ]
+    )
+
+
 def _sample_size(free: NDArray[np.uint8]) -> int | None:
     """How many pixels to look at so that about `_SAMPLE` are known; None if that would be a quarter or more of all."""
     places = _SAMPLE * free.size // max(free.size - int(np.count_nonzero(free.view(bool))), 1)
@@ -410,8 +426,8 @@ class TellingPixels:
         if places is None:
             self._places = np.flatnonzero(free == 0)
         else:
-            scattered = np.ravel_multi_index(_scattered(places, free.shape[1:]), free.shape[1:])
-            self._places = scattered[free.reshape(-1)[scattered] == 0]
+            scattered = _scattered_pixels(places, free.shape[1:])
+            self._places = scattered[free.take(scattered) == 0]
         self._ends = _ends(len(self._places), _QUANTILE)
 
     def range_of(self, images: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -428,6 +444,21 @@ class TellingPixels:
 # Powers of the root of x^3 = x + 1, and of that of x^4 = x + 1: parts of them lie evenly in a square and in a cube.
 _EVENLY_IN_SQUARE = 0.7548776662466927, 0.5698402909980532
 _EVENLY_IN_CUBE = 0.8191725133961645, 0.6710436067037893, 0.5497004779019703
+
+
+_MOST_KEPT = 2**16  # places that are kept for the next image of the shape
+
+
+def _scattered_pixels(count: int, shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """The flat indices of places that `_scattered` tells."""
+    return _kept_pixels(count, shape) if count <= _MOST_KEPT else _kept_pixels.__wrapped__(count, shape)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_pixels(count: int, shape: tuple[int, ...]) -> NDArray[np.intp]:
+    index = np.ravel_multi_index(_scattered(count, shape), shape)
+    index.flags.writeable = False
+    return index
 
 
 def _scattered(count: int, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:
