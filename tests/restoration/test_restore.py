@@ -17,6 +17,7 @@ import graddesc
 from graddesc import losses
 from graddesc.losses.sweeps import Momentum, Trend
 from graddesc.restoration import methods, solver, texture
+from graddesc.restoration.windows import WindowSteps
 
 CLASSIC = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image"}
 LINE = losses.LineSmoothness()
@@ -1005,7 +1006,7 @@ def test_a_hole_settles_by_what_is_around_it(loss):
 
 
 def test_texture_hands_to_its_edge_what_the_run_was_given(monkeypatch):
-    asked, original = [], texture.WindowSteps
+    asked, original = [], texture.edge_steps
     descend = solver.descend
 
     def watched(loss, problem, windows):
@@ -1013,11 +1014,11 @@ def test_texture_hands_to_its_edge_what_the_run_was_given(monkeypatch):
         return original(loss, problem, windows)
 
     def limited(steps, limits, report):
-        assert isinstance(steps, original)
+        assert isinstance(steps, WindowSteps)
         asked[-1].extend([limits.tol, limits.max_iter, limits.remaining(), report])
         return descend(steps, limits, report)
 
-    monkeypatch.setattr(texture, "WindowSteps", watched)
+    monkeypatch.setattr(texture, "edge_steps", watched)
     monkeypatch.setattr(solver, "descend", limited)
     edge = losses.EdgeAligned(epsilon=0.02)
     mask = np.random.default_rng(0).random((40, 52)) < 0.8

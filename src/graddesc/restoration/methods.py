@@ -103,7 +103,7 @@ def begin(
     elif isinstance(loss, Reweighted):
         descent = RenewalSteps(loss, problem)
     elif isinstance(loss, EdgeAligned):
-        descent = edge_steps(loss, problem, prepared)
+        descent = edge_steps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
     else:
         from graddesc.restoration.callables import CallableSteps
 

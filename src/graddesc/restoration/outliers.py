@@ -21,12 +21,11 @@ _OUTLYING = 32.0  # units, which are one and a half ranges, from those that near
 _NEAR = 16.0  # pixels
 
 
-def edge_steps(loss: EdgeAligned, problem: Problem, windows: Windows | None = None) -> WindowSteps | OutlierSteps:
+def edge_steps(loss: EdgeAligned, problem: Problem, windows: Windows) -> WindowSteps | OutlierSteps:
     """The descent of "edge": of all corrupt pixels together, unless there are outliers.
 
     Where few pixels are corrupt no line runs far, and windows around them hold all that there is to see.
     """
-    windows = windows or Windows(problem.free)
     outliers = _outlying(problem) if windows.index is None else None
     return WindowSteps(loss, problem, windows) if outliers is None else OutlierSteps(loss, problem, outliers)
 

@@ -21,6 +21,7 @@ from graddesc.losses.texture import TextureAdaptive, taper, window_places
 from graddesc.restoration import solver
 from graddesc.restoration.outliers import edge_steps
 from graddesc.restoration.problem import Problem
+from graddesc.restoration.windows import Windows as Places
 
 Image: TypeAlias = NDArray[np.float32]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -110,7 +111,7 @@ class TextureSteps:
 
                 def restore_edge(free: NDArray[np.uint8], x: Image = x) -> Image:
                     edge = problem.alike(x, free[np.newaxis])
-                    steps = edge_steps(self._loss.edge, edge)
+                    steps = edge_steps(self._loss.edge, edge, Places(edge.free))
                     solver.descend(steps, limits.of_solver(self._loss.edge.default_tol), None)
                     return edge.restored(steps.pieces()).astype(np.float32, copy=False)
 
