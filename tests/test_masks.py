@@ -1,9 +1,11 @@
-"""masks.detect and masks.corrupt."""
+"""masks.detect, masks.corrupt and masks.estimate_noise."""
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from cases import each
+from scenes import photograph
 
 from graddesc import masks
 
@@ -212,3 +214,99 @@ class TestCorrupt:
         known, noise = rng.random((5, 6, 7)) < 1 - 0.7, rng.integers(0, 2, (5, 6, 7))
         np.testing.assert_array_equal(mask, ~known)
         np.testing.assert_array_equal(corrupted, np.where(known, volume, 255 * noise.astype(np.uint8)))
+
+
+def noisy(deviation=10.0, side=128):
+    """A photograph of 0 to 255 with noise, float64."""
+    return photograph(side) + deviation * np.random.default_rng(4).standard_normal((side, side))
+
+
+class TestEstimateNoise:
+    # The ginkgo is full of texture: more of it is taken for noise than in most photographs.
+    @each(
+        "deviation, missing, most",
+        [(50, 0.9, 1.2), (50, 0, 1.05), (25, 0.9, 1.6), (25, 0, 1.15), (10, 0, 1.5), (3, 0, 3.5), (3, 0.9, 7)],
+    )
+    def test_of_photographs(self, deviation, missing, most):
+        image = noisy(deviation)
+        mask = masks.corrupt(image, missing, rng=1)[1]
+        assert 0.93 < masks.estimate_noise(image, mask) / deviation < most
+
+    def test_of_noise_alone(self):
+        rng = np.random.default_rng(2)
+        for shape in ((1, 2000), (2000, 1), (60, 50), (16, 17, 18)):
+            image = rng.standard_normal(shape)
+            for missing in (0, 0.5):
+                known = rng.random(shape) >= missing
+                np.testing.assert_allclose(masks.estimate_noise(image, known=known), 1, rtol=0.12)
+
+    def test_a_quadratic_has_none(self):
+        i, j, k = np.mgrid[:12, :11, :10]
+        known = np.random.default_rng(3).random(i.shape) < 0.7
+        plane = i[..., 0] ** 2 - 3.0 * i[..., 0] * j[..., 0] + j[..., 0]
+        for offset in (0, 1e6):
+            assert masks.estimate_noise(plane + offset, known=known[..., 0]) < 1e-9
+            assert masks.estimate_noise(i * k - 2.0 * j**2 + offset, known=known) < 1e-9
+        assert masks.estimate_noise(plane**2) > 1
+        assert masks.estimate_noise(np.full((20, 20), 7, np.uint8)) == 0
+
+    def test_units_dtype_and_layout(self):
+        image = noisy()
+        mask = masks.corrupt(image, 0.7, rng=1)[1]
+        estimate = masks.estimate_noise(image, mask)
+        assert estimate == masks.estimate_noise(image, mask)
+        for unit, offset in ((1e-3, 0), (-7, 1000), (1e300, 0), (1e-300, 0)):
+            changed = masks.estimate_noise(unit * image + offset, mask)
+            np.testing.assert_allclose(changed, abs(unit) * estimate, rtol=1e-9)
+        rounded = np.rint(image)
+        expected = masks.estimate_noise(rounded, mask)
+        for dtype in ("i2", ">i4", "i8", "f2", "f4", ">f8"):
+            np.testing.assert_allclose(masks.estimate_noise(rounded.astype(dtype), mask), expected, rtol=1e-12)
+        np.testing.assert_allclose(masks.estimate_noise(image.T, mask.T), estimate, rtol=0.1)  # other pixels first
+        assert masks.estimate_noise(np.asfortranarray(image), mask[..., np.newaxis]) == estimate
+        assert masks.estimate_noise(np.where(mask, np.inf, image), known=~mask) == estimate
+        assert masks.estimate_noise(np.where(mask, np.nan, image)) == estimate
+        assert masks.estimate_noise(np.ma.array(image, mask=mask)) == estimate
+
+    def test_channels(self):
+        image = np.stack([noisy(10), noisy(10)[::-1]])
+        mask = np.stack([masks.corrupt(image[0], 0.7, rng=seed)[1] for seed in (1, 2)])
+        apart = [masks.estimate_noise(*pair) for pair in zip(image, mask, strict=True)]
+        for first, second in ((mask, apart), (mask[0], apart[:1])):
+            together = masks.estimate_noise(image, first, channel_axis=0)
+            assert 0.9 * min(second) < together < 1.1 * max(second)
+            assert together == masks.estimate_noise(
+                np.moveaxis(image, 0, -1), first if first.ndim == 2 else np.moveaxis(first, 0, -1), channel_axis=-1
+            )
+
+    def test_of_many_pixels_some_are_looked_at(self):
+        image = np.random.default_rng(5).standard_normal((1500, 1400)).astype(np.float32)
+        np.testing.assert_allclose(masks.estimate_noise(image), 1, rtol=0.05)
+
+    @each(
+        "shape, known, error",
+        [
+            ((4, 3), None, "image must have 13 known pixels or more that have others around, got 0 of 12"),
+            ((3, 3, 2), None, "image must have 21 known pixels or more that have others around, got 0 of 18"),
+            ((9, 9), np.zeros((9, 9), bool), "got 0 of 0"),
+            ((9, 9), np.ones((9, 8), bool), r"known must have shape \(9, 9\), got \(9, 8\)"),
+            ((9,), None, r"image must have two or three axes of space, got shape \(9,\)"),
+            ((20, 20, 3), None, r"image must be told from one with channels, got shape \(20, 20, 3\)"),
+            ((9, 9, 9), np.ones((9, 9), bool), r"known must have shape \(9, 9, 9\), got \(9, 9\)"),
+        ],
+    )
+    def test_refuses_what_it_cannot_judge(self, shape, known, error):
+        with pytest.raises(ValueError, match=error):
+            masks.estimate_noise(np.ones(shape), known=known)
+
+    def test_refuses_what_is_wrong(self):
+        image = noisy(side=32)
+        with pytest.raises(ValueError, match="mask and known must not both be given"):
+            masks.estimate_noise(image, image > 0, known=image > 0)
+        image[3, 4] = np.inf
+        with pytest.raises(ValueError, match=r"image must be finite where it is known, got inf \(1 in all\)"):
+            masks.estimate_noise(image)
+        with pytest.raises(TypeError, match="image must be of integers or of floats"):
+            masks.estimate_noise(image > 0)
+        with pytest.raises(ValueError, match="channel_axis must be an axis of image"):
+            masks.estimate_noise(image, channel_axis=2)
