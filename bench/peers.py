@@ -294,3 +294,59 @@ RESTORATIONS = {
     "SciPy, griddata linear": scipy_griddata,
     "scikit-image, biharmonic": skimage_biharmonic,
 }
+
+
+# ---- noisy samples: what fills, and what is then denoised; images in [0, 1], of which the known pixels are noisy ----
+
+
+def fill_edge(image, known):
+    import graddesc
+
+    return graddesc.restore(image.astype(np.float32), ~known, bounds=(None, None)) if not known.all() else image
+
+
+def fill_telea(image, known):
+    grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    return opencv_telea(grey, ~known) if not known.all() else grey / np.float32(255)
+
+
+def non_local_means(image, sigma, strength):
+    from skimage.restoration import denoise_nl_means
+
+    return denoise_nl_means(image, 5, 6, h=strength * sigma, sigma=sigma)
+
+
+def chambolle(image, sigma, strength):
+    from skimage.restoration import denoise_tv_chambolle
+
+    return denoise_tv_chambolle(image, strength * sigma, max_num_iter=500)
+
+
+def fast_non_local_means(image, sigma, strength):
+    import cv2
+
+    grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    return cv2.fastNlMeansDenoising(grey, None, 255 * strength * sigma) / np.float32(255)
+
+
+def block_matching(image, sigma, strength):
+    import bm3d
+
+    return bm3d.bm3d(image, strength * sigma)
+
+
+def rbf_interpolator(image, known, smoothing):
+    from scipy.interpolate import RBFInterpolator
+
+    places = np.argwhere(known).astype(float)
+    plate = RBFInterpolator(places, image[known], neighbors=50, smoothing=smoothing, kernel="thin_plate_spline")
+    return plate(np.argwhere(np.ones(image.shape, bool))).reshape(image.shape)
+
+
+# By name: what fills, what denoises, and what it is tried with, in standard deviations of the noise.
+DENOISERS = {
+    "edge, then scikit-image non-local means": (fill_edge, non_local_means, (0.4, 0.6, 0.8, 1.0)),
+    "edge, then scikit-image TV-Chambolle": (fill_edge, chambolle, (0.3, 0.5, 0.8, 1.2, 1.7, 2.2)),
+    "OpenCV Telea, then fastNlMeans": (fill_telea, fast_non_local_means, (0.5, 0.8, 1.1, 1.6)),
+    "edge, then BM3D": (fill_edge, block_matching, (1.0,)),
+}
