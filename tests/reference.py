@@ -754,14 +754,17 @@ def neighbour_difference(x, mask):
 
 
 class Krige:
-    """One window as a stationary Gaussian process of spectrum S: what its known pixels tell of it, and of S."""
+    """One window as a stationary Gaussian process of spectrum S: what its known pixels tell of it, and of S.
+
+    They are seen with noise of these variances.
+    """
 
     def __init__(self, spectrum, positions, values, noise):
         side = len(spectrum)
-        self.spectrum, self.positions, self.values = spectrum, positions, values
+        self.spectrum, self.positions, self.values, self.noise = spectrum, positions, values, noise
         covariance = np.fft.irfft2(spectrum, s=(side, side))
         self.apart = tuple(np.moveaxis((positions[:, np.newaxis] - positions) % side, -1, 0))
-        self.inverse = np.linalg.inv(covariance[self.apart] + noise * np.eye(len(positions)))
+        self.inverse = np.linalg.inv(covariance[self.apart] + np.diag(noise))
         ones = np.ones(len(positions))
         self.mean = ones @ self.inverse @ values / (ones @ self.inverse @ ones)
         self.weights = self.inverse @ (values - self.mean)

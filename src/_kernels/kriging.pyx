@@ -41,6 +41,7 @@ cdef struct Work:
     float *column       # capacity + channels + 1
     float *valid        # capacity: 1 where a lane has a known pixel of this number
     float *taper        # capacity: the window function there
+    float *noise        # capacity: the variance of what is seen there beside the process
     float *spectrum     # side * half
     float *table        # size * width: by distance
     float *blend        # size * width
@@ -55,22 +56,23 @@ cdef struct Work:
 cdef Py_ssize_t lay_out(Shape s, float *base, Work *work) noexcept nogil:
     # Hand out the workspace; return its number of floats.
     cdef Py_ssize_t rows = s.capacity + s.channels + 1, used = 0
-    cdef Py_ssize_t lengths[13]
-    cdef float **pieces[12]
+    cdef Py_ssize_t lengths[14]
+    cdef float **pieces[13]
     cdef int i
     pieces[:] = [
-        &work.matrix, &work.column, &work.valid, &work.taper, &work.spectrum, &work.table, &work.blend, &work.re,
-        &work.im, &work.line, &work.response, &work.pixels,
+        &work.matrix, &work.column, &work.valid, &work.taper, &work.noise, &work.spectrum, &work.table, &work.blend,
+        &work.re, &work.im, &work.line, &work.response, &work.pixels,
     ]
     lengths[:] = [
-        rows * (rows + 1) // 2, rows, s.capacity, s.capacity, s.side * s.half, s.size * s.width, s.size * s.width,
-        s.side * s.side, s.side * s.side, 4 * s.side, 2 * s.side * s.half, s.channels * s.size * s.size, s.capacity,
+        rows * (rows + 1) // 2, rows, s.capacity, s.capacity, s.capacity, s.side * s.half, s.size * s.width,
+        s.size * s.width, s.side * s.side, s.side * s.side, 4 * s.side, 2 * s.side * s.half,
+        s.channels * s.size * s.size, s.capacity,
     ]
-    for i in range(12):
+    for i in range(13):
         pieces[i][0] = base + used
         used += lengths[i] * LANES
     work.position = <int *> (base + used)
-    return used + lengths[12] * LANES
+    return used + lengths[13] * LANES
 
 
 # ---- transforms ----
@@ -277,12 +279,12 @@ cdef void transform(
 # ---- a batch of windows ----
 
 cdef void read_known(
-    Shape s, const float *image, const unsigned char *known, Py_ssize_t rows, Py_ssize_t cols,
+    Shape s, const float *image, const unsigned char *known, const float *noise, Py_ssize_t rows, Py_ssize_t cols,
     const int *corners, const int *order, Py_ssize_t first, Py_ssize_t last, const float *taper,
     Work *w, float *values, float *means, float *variances, Py_ssize_t *count_out,
 ) noexcept nogil:
-    # The known pixels of each lane's window: positions and the window function there, and the values, less their mean,
-    # into the rows of the matrix behind them. Lanes behind `last` repeat its window.
+    # The known pixels of each lane's window: positions, the window function and the variance of the noise there, and
+    # the values, less their mean, into the rows of the matrix behind them. Lanes behind `last` repeat its window.
     cdef Py_ssize_t lane, i, j, c, k, top, left, window, every, skip, found, pixel, count = 0, number
     cdef Py_ssize_t numbers[LANES]
     cdef float total, square
@@ -305,6 +307,7 @@ cdef void read_known(
                     if skip == 0:
                         w.position[number * LANES + lane] = i * s.width + j
                         w.taper[number * LANES + lane] = taper[i * s.size + j]
+                        w.noise[number * LANES + lane] = noise[pixel]
                         w.valid[number * LANES + lane] = 1
                         for c in range(s.channels):
                             values[(c * s.capacity + number) * LANES + lane] = image[c * rows * cols + pixel]
@@ -330,6 +333,7 @@ cdef void read_known(
         for k in range(number, count):
             w.position[k * LANES + lane] = w.position[(number - 1) * LANES + lane]
             w.taper[k * LANES + lane] = 0
+            w.noise[k * LANES + lane] = 0
             w.valid[k * LANES + lane] = 0
             for c in range(s.channels):
                 values[(c * s.capacity + k) * LANES + lane] = 0
@@ -352,10 +356,11 @@ cdef void fill_table(Shape s, const float *re, float *table) noexcept nogil:
                 table[(i * s.width + j + s.size - 1) * LANES + v] = scale * re[(row * s.side + col) * LANES + v]
 
 
-cdef void fill_matrix(Shape s, Work *w, Py_ssize_t count, float noise, const float *values) noexcept nogil:
+cdef void fill_matrix(Shape s, Work *w, Py_ssize_t count, const float *values) noexcept nogil:
     # The covariances of the known pixels, then the rows of the values and of ones.
     cdef float *row = w.matrix
     cdef const float *valid
+    cdef const float *noise
     cdef const int *position
     cdef const float *table = w.table + (s.size - 1) * LANES
     cdef float t[LANES]
@@ -364,6 +369,7 @@ cdef void fill_matrix(Shape s, Work *w, Py_ssize_t count, float noise, const flo
     for i in range(count):
         position = w.position + i * LANES
         valid = w.valid + i * LANES
+        noise = w.noise + i * LANES
         for j in range(i):
             for v in range(LANES):
                 t[v] = table[<Py_ssize_t> (position[v] - w.position[j * LANES + v]) * LANES + v]
@@ -372,7 +378,7 @@ cdef void fill_matrix(Shape s, Work *w, Py_ssize_t count, float noise, const flo
             for v in range(LANES):
                 row[j * LANES + v] = t[v]
         for v in range(LANES):
-            t[v] = table[v] + noise if valid[v] != 0 else 1
+            t[v] = table[v] + noise[v] if valid[v] != 0 else 1
         for v in range(LANES):
             row[i * LANES + v] = t[v]
         row += (i + 1) * LANES
@@ -559,9 +565,9 @@ cdef void update(Shape s, Work *w, const float *prior, float mix) noexcept nogil
 
 
 cdef void step_batch(
-    Shape s, const float *image, const unsigned char *known, Py_ssize_t rows, Py_ssize_t cols,
+    Shape s, const float *image, const unsigned char *known, const float *noise, Py_ssize_t rows, Py_ssize_t cols,
     const int *corners, const int *order, Py_ssize_t first, Py_ssize_t last,
-    const float *taper, const float *roots, const float *prior, float noise, float mix,
+    const float *taper, const float *roots, const float *prior, float least, float mix,
     float *workspace, float *spectra, float *errors, float *estimates,
 ) noexcept nogil:
     cdef Work w
@@ -583,14 +589,14 @@ cdef void step_batch(
     cdef int v
     values = workspace + lay_out(s, workspace, &w)
     read_known(
-        s, image, known, rows, cols, corners, order, first, last, taper, &w, values, means, variances, &count
+        s, image, known, noise, rows, cols, corners, order, first, last, taper, &w, values, means, variances, &count
     )
     load_spectra(s, spectra, order, first, last, w.spectrum)
     load_even(s, w.spectrum, w.re, w.im)
     transform(w.re, w.im, s.side, s.side, s.half, roots, w.line)
     fill_table(s, w.re, w.table)
-    fill_matrix(s, &w, count, noise, values)
-    sweep(w.matrix, count, count + s.channels + 1, True, noise, w.column, logarithm)
+    fill_matrix(s, &w, count, values)
+    sweep(w.matrix, count, count + s.channels + 1, True, least, w.column, logarithm)
 
     ones = w.matrix + row_start(count + s.channels)
     for c in range(s.channels):
@@ -714,15 +720,15 @@ cdef void load_periodogram(
 
 
 cdef void measure_evidence(
-    Shape s, Work *w, Py_ssize_t count, float noise, const float *values, float *evidence_out,
+    Shape s, Work *w, Py_ssize_t count, float least, const float *values, float *evidence_out,
 ) noexcept nogil:
     # The logarithm of the likelihood of the known pixels under the covariances of the table, up to a constant.
     cdef double logarithm[LANES]
     cdef float mean, square
     cdef Py_ssize_t c, ones
     cdef int v
-    fill_matrix(s, w, count, noise, values)
-    sweep(w.matrix, count, count + s.channels + 1, False, noise, w.column, logarithm)
+    fill_matrix(s, w, count, values)
+    sweep(w.matrix, count, count + s.channels + 1, False, least, w.column, logarithm)
     ones = row_start(count + s.channels)
     for v in range(LANES):
         evidence_out[v] = -<float> logarithm[v] * s.channels / 2
@@ -738,10 +744,10 @@ cdef void measure_evidence(
 
 
 cdef void begin_batch(
-    Shape s, const float *image, const unsigned char *known, const float *pilot, Py_ssize_t rows, Py_ssize_t cols,
-    const int *corners, const int *order, Py_ssize_t first, Py_ssize_t last,
+    Shape s, const float *image, const unsigned char *known, const float *noise, const float *pilot, Py_ssize_t rows,
+    Py_ssize_t cols, const int *corners, const int *order, Py_ssize_t first, Py_ssize_t last,
     const float *taper, const float *roots, Py_ssize_t candidates, const float *priors, const float *tables,
-    const float *shares, Py_ssize_t trials, float noise, float *workspace, float *spectra, unsigned char *exponents,
+    const float *shares, Py_ssize_t trials, float least, float *workspace, float *spectra, unsigned char *exponents,
 ) noexcept nogil:
     cdef Work w
     cdef float *values
@@ -754,7 +760,7 @@ cdef void begin_batch(
     cdef Py_ssize_t count, p, k, lane, length = s.size * s.width
     cdef int v
     values = workspace + lay_out(s, workspace, &w)
-    read_known(s, image, known, rows, cols, corners, order, first, last, taper, &w, values, means, scale, &count)
+    read_known(s, image, known, noise, rows, cols, corners, order, first, last, taper, &w, values, means, scale, &count)
     for v in range(LANES):
         scale[v] += <float> 1e-4
         best[v] = -INFINITY
@@ -763,7 +769,7 @@ cdef void begin_batch(
         for k in range(length):
             for v in range(LANES):
                 w.table[k * LANES + v] = scale[v] * tables[p * length + k]
-        measure_evidence(s, &w, count, noise, values, evidence)
+        measure_evidence(s, &w, count, least, values, evidence)
         for v in range(LANES):
             if evidence[v] > best[v]:
                 best[v] = evidence[v]
@@ -780,7 +786,7 @@ cdef void begin_batch(
                 w.table[k * LANES + v] = (
                     (1 - shares[p]) * w.blend[k * LANES + v] + shares[p] * scale[v] * tables[chosen[v] * length + k]
                 )
-        measure_evidence(s, &w, count, noise, values, evidence)
+        measure_evidence(s, &w, count, least, values, evidence)
         for v in range(LANES):
             if evidence[v] > best[v]:
                 best[v] = evidence[v]
@@ -824,6 +830,7 @@ cdef struct Job:
     Shape shape
     const float *image
     const unsigned char *known
+    const float *noise
     const float *pilot
     Py_ssize_t rows
     Py_ssize_t cols
@@ -837,7 +844,7 @@ cdef struct Job:
     const float *tables
     const float *shares
     Py_ssize_t trials
-    float noise
+    float least  # variance of the noise
     float mix
     float *workspace
     Py_ssize_t room  # of a thread's workspace
@@ -850,17 +857,17 @@ cdef struct Job:
 cdef void begin_part(void *argument, Py_ssize_t batch, Py_ssize_t seat) noexcept nogil:
     cdef Job *job = <Job *> argument
     begin_batch(
-        job.shape, job.image, job.known, job.pilot, job.rows, job.cols, job.corners, job.order, batch * LANES,
-        job.count, job.taper, job.roots, job.candidates, job.priors, job.tables, job.shares, job.trials, job.noise,
-        job.workspace + seat * job.room, job.spectra, job.exponents,
+        job.shape, job.image, job.known, job.noise, job.pilot, job.rows, job.cols, job.corners, job.order,
+        batch * LANES, job.count, job.taper, job.roots, job.candidates, job.priors, job.tables, job.shares, job.trials,
+        job.least, job.workspace + seat * job.room, job.spectra, job.exponents,
     )
 
 
 cdef void step_part(void *argument, Py_ssize_t batch, Py_ssize_t seat) noexcept nogil:
     cdef Job *job = <Job *> argument
     step_batch(
-        job.shape, job.image, job.known, job.rows, job.cols, job.corners, job.order, batch * LANES, job.count,
-        job.taper, job.roots, job.priors, job.noise, job.mix, job.workspace + seat * job.room, job.spectra,
+        job.shape, job.image, job.known, job.noise, job.rows, job.cols, job.corners, job.order, batch * LANES,
+        job.count, job.taper, job.roots, job.priors, job.least, job.mix, job.workspace + seat * job.room, job.spectra,
         job.errors, job.estimates,
     )
 
@@ -897,31 +904,33 @@ def workspace_size(Py_ssize_t side, Py_ssize_t size, Py_ssize_t capacity, Py_ssi
 
 
 cdef Job job_on(
-    Shape shape, const float[:, :, ::1] image, const unsigned char[:, ::1] known, const int[:, ::1] corners,
-    const int[::1] order, const float[:, ::1] taper, const float[:, ::1] roots, float noise,
+    Shape shape, const float[:, :, ::1] image, const unsigned char[:, ::1] known, const float[:, ::1] noise,
+    const int[:, ::1] corners, const int[::1] order, const float[:, ::1] taper, const float[:, ::1] roots, float least,
     float[:, ::1] workspace, float[:, :, ::1] spectra,
 ) noexcept:
     cdef Job job
     memset(&job, 0, sizeof(Job))
-    job.shape, job.image, job.known = shape, &image[0, 0, 0], &known[0, 0]
+    job.shape, job.image, job.known, job.noise = shape, &image[0, 0, 0], &known[0, 0], &noise[0, 0]
     job.rows, job.cols = image.shape[1], image.shape[2]
     job.corners, job.order, job.count = &corners[0, 0], &order[0], order.shape[0]
-    job.taper, job.roots, job.noise = &taper[0, 0], &roots[0, 0], noise
+    job.taper, job.roots, job.least = &taper[0, 0], &roots[0, 0], least
     job.workspace, job.room, job.spectra = &workspace[0, 0], workspace.shape[1], &spectra[0, 0, 0]
     return job
 
 
 def begin(
     const float[:, :, ::1] image not None, const unsigned char[:, ::1] known not None,
-    const float[:, :, ::1] pilot not None, const int[:, ::1] corners not None, const int[::1] order not None,
+    const float[:, ::1] noise not None, const float[:, :, ::1] pilot not None,
+    const int[:, ::1] corners not None, const int[::1] order not None,
     const float[:, ::1] taper not None, const float[:, ::1] roots not None, const float[:, :, ::1] priors not None,
-    const float[:, :, ::1] tables not None, const float[::1] shares not None, float noise, Py_ssize_t capacity,
+    const float[:, :, ::1] tables not None, const float[::1] shares not None, float least, Py_ssize_t capacity,
     int threads, float[:, ::1] workspace not None,
     float[:, :, ::1] spectra not None, unsigned char[::1] exponents not None,
 ):
     """Choose the spectra of the windows in `order`: priors, or mixtures with the pilot's periodogram, by evidence.
 
-    Reads the known pixels of image and the pilot; writes spectra, and to exponents which prior was the best.
+    Reads the known pixels of image, the variance of their noise, which is never below the least, and the pilot; writes
+    spectra, and to exponents which prior was the best.
     """
     cdef Job job
     cdef Shape s = shape_of(spectra.shape[1], taper.shape[0], capacity, image.shape[0])
@@ -929,7 +938,7 @@ def begin(
         raise ValueError("image has too many channels")
     if workspace.shape[0] < threads or workspace.shape[1] < workspace_size(s.side, s.size, capacity, s.channels):
         raise ValueError("workspace is too small")
-    job = job_on(s, image, known, corners, order, taper, roots, noise, workspace, spectra)
+    job = job_on(s, image, known, noise, corners, order, taper, roots, least, workspace, spectra)
     job.pilot, job.exponents = &pilot[0, 0, 0], &exponents[0]
     job.priors, job.candidates, job.tables = &priors[0, 0, 0], priors.shape[0], &tables[0, 0, 0]
     job.shares, job.trials = &shares[0], shares.shape[0]
@@ -939,16 +948,17 @@ def begin(
 
 def step(
     const float[:, :, ::1] image not None, const unsigned char[:, ::1] known not None,
-    const int[:, ::1] corners not None, const int[::1] order not None,
+    const float[:, ::1] noise not None, const int[:, ::1] corners not None, const int[::1] order not None,
     const float[:, ::1] taper not None, const float[:, ::1] roots not None, const float[:, ::1] prior not None,
-    float noise, float mix, bint estimate, Py_ssize_t capacity, int threads,
+    float least, float mix, bint estimate, Py_ssize_t capacity, int threads,
     float[:, ::1] workspace not None,
     float[:, :, ::1] spectra not None, float[::1] errors not None, float[:, :, :, ::1] estimates not None,
 ):
     """Take a step of expectation-maximisation in the windows in `order`.
 
-    Reads the known pixels of image; changes spectra; writes to errors the mean squared error of leaving a known pixel
-    out, and, if asked, the windows' conditional means under the spectra as they were to estimates.
+    Reads the known pixels of image and the variance of their noise, as `begin` does; changes spectra; writes to errors
+    the mean squared error of leaving a known pixel out, and, if asked, the windows' conditional means of the process
+    without noise, under the spectra as they were, to estimates.
     """
     cdef Job job
     cdef Shape s = shape_of(spectra.shape[1], taper.shape[0], capacity, image.shape[0])
@@ -956,7 +966,7 @@ def step(
         raise ValueError("image has too many channels")
     if workspace.shape[0] < threads or workspace.shape[1] < workspace_size(s.side, s.size, capacity, s.channels):
         raise ValueError("workspace is too small")
-    job = job_on(s, image, known, corners, order, taper, roots, noise, workspace, spectra)
+    job = job_on(s, image, known, noise, corners, order, taper, roots, least, workspace, spectra)
     job.priors, job.mix, job.errors = &prior[0, 0], mix, &errors[0]
     if estimate:
         job.estimates = &estimates[0, 0, 0, 0]

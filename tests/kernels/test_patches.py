@@ -47,11 +47,13 @@ def test_shrink_is_that_of_the_slow_twin(threshold):
 
 def test_levels_and_threads_give_the_same_bits(monkeypatch):
     image = np.random.default_rng(0).random((1, 300, 90)).astype(np.float32)
-    results = []
+    thresholds, results = np.geomspace(0.085, 0.005, 12), []
     for level in _kernels.AVAILABLE:
         use_level(level, monkeypatch)
         for threads in (1, 2, 5):
             rng = np.random.default_rng(0)
-            results.append(list(texture._polish(image, lambda x: x, 4, rng, threads, lambda: None))[-1])
+            results.append(
+                list(texture._polish(image, *[lambda x: x] * 2, thresholds, 4, rng, threads, lambda: None))[-1]
+            )
     for result in results[1:]:
         assert_array_equal(result, results[0])

@@ -119,7 +119,7 @@ def test_features_are_those_of_the_whole_image_at_the_pixels_that_are_wanted(sha
 
 def test_the_likeliest_scale_of_errors_is_their_mean_square():
     squares = np.random.default_rng(0).standard_normal(500) ** 2 * 1e-4
-    expected = confidence._fit(np.ones((1, 500)), squares)
+    expected = confidence._fit(np.ones((1, 500)), squares, np.zeros(500))
     assert_allclose(expected(np.ones((1, 6))), np.full(6, squares.mean()), rtol=1e-3)
 
 
@@ -141,9 +141,22 @@ def test_the_fit_is_the_likeliest(scale, exact):
 
     start = np.append(np.log(floored.mean()), np.zeros(3))
     best = optimize.minimize(loss, start, method="Nelder-Mead", options={"maxiter": 4000, "fatol": 1e-12})
-    fitted = np.log(confidence._fit(features, squares)(features))
+    fitted = np.log(confidence._fit(features, squares, np.zeros(400))(features))
     theta = np.linalg.lstsq(centred.T, fitted)[0]
     assert loss(theta) < best.fun + 1e-8
+
+
+def test_noise_is_told_from_what_is_expected_beside_it():
+    rng = np.random.default_rng(0)
+    features = np.stack([np.ones(20000), *rng.normal(0, 1, (3, 20000))])
+    expected, noises = 0.01 * np.exp(features[1] - 0.5 * features[3]), rng.choice([0, 0.003, 0.1], 20000)
+    squares = (expected + noises) * rng.standard_normal(20000) ** 2
+    fitted = confidence._fit(features, squares, noises)(features)
+    # The ridge draws the slopes towards 0.
+    assert_allclose(np.median(fitted / expected), 1, rtol=0.1)
+    assert np.quantile(np.abs(np.log(fitted / expected)), 0.9) < 0.4
+    blind = confidence._fit(features, squares, np.zeros(20000))(features)
+    assert np.median(blind / expected) > 2
 
 
 @pytest.mark.parametrize("shape", [(1, 400), (400, 1)], ids=str)
@@ -172,6 +185,91 @@ def test_threads_change_nothing_and_the_restoration_is_the_same():
     _, other = graddesc.restore(truth, mask, full_output=True, confidence=True, threads=2)
     assert_array_equal(info.confidence, other.confidence)
     assert_array_equal(restored, graddesc.restore(truth, mask))
+
+
+def test_the_nearest_other_known_pixel():
+    known = np.random.default_rng(0).random((30, 41)) < 0.2
+    known[:, 30:] = False
+    known[3:5, 36] = True
+    noisy = known & (np.random.default_rng(1).random(known.shape) < 0.7)
+    noisy[3:5, 36] = True
+    distance = confidence._distance(known, (), noisy)
+    assert_array_equal(distance[~noisy], confidence._distance(known)[~noisy])
+    places = np.argwhere(known)
+    for place in np.argwhere(noisy):
+        others = places[(places != place).any(axis=1)]
+        assert distance[tuple(place)] == pytest.approx(np.hypot(*(others - place).T).min(), rel=1e-6)
+
+
+class TestNoise:
+    @pytest.mark.parametrize(("sigma", "known"), [(0.03, 1.0), (0.1, 1.0), (0.1, 0.3), (0.03, 0.1)])
+    @pytest.mark.once
+    def test_expected_errors_are_those_that_are_found(self, sigma, known):
+        truth = photograph()[..., 1] / 255
+        mask = np.random.default_rng(4).random(truth.shape) >= known
+        noisy = truth + sigma * np.random.default_rng(5).standard_normal(truth.shape)
+        restored, info = graddesc.restore(noisy, mask, noise=sigma, full_output=True, confidence=True)
+        errors = np.abs(restored - truth)
+        for where in (mask, ~mask):
+            if where.any():
+                ratio = np.sqrt(np.mean(errors[where] ** 2) / np.mean(info.error[where].astype(float) ** 2))
+                assert 0.8 < ratio < 1.15
+                assert 0.6 < np.mean(errors[where] < info.error[where]) < 0.9
+                assert 0.9 < np.mean(errors[where] < 2 * info.error[where]) < 0.995
+        assert (info.error[~mask] < sigma * 1.0001).all()
+        assert (info.error > 0).all()
+
+    def test_a_map_and_exact_pixels(self):
+        truth = photograph(96)[..., 1] / 255
+        rng = np.random.default_rng(4)
+        sigma = np.where(rng.random(truth.shape) < 0.3, 0.0, np.where(rng.random(truth.shape) < 0.5, 0.02, 0.2))
+        mask = rng.random(truth.shape) < 0.3
+        noisy = truth + sigma * rng.standard_normal(truth.shape)
+        _, info = graddesc.restore(noisy, mask, noise=sigma, full_output=True, confidence=True)
+        exact, good, bad = (~mask & (sigma == some) for some in (0, 0.02, 0.2))
+        assert (info.error[exact] == 0).all()
+        assert (info.confidence[exact] == 1).all()
+        assert info.error[good].max() <= 0.02 * 1.0001 < info.error[bad].mean() < info.error[mask].mean() * 1.2
+        for where in (good, bad, mask):
+            assert (info.confidence[where] < 1).all()
+
+    def test_outliers_do_not_tell_of_the_others(self):
+        truth = photograph()[..., 1] / 255
+        noisy = truth + 0.03 * np.random.default_rng(5).standard_normal(truth.shape)
+        mask = np.random.default_rng(4).random(truth.shape) < 0.3
+        hit = ~mask & (np.random.default_rng(6).random(truth.shape) < 0.02)
+        noisy[hit] = 1.5
+        settings = {"mask": mask, "noise": 0.03, "full_output": True, "confidence": True}
+        restored, info = graddesc.restore(noisy, huber=True, **settings)
+        ratio = np.sqrt(np.mean((restored - truth)[mask] ** 2) / np.mean(info.error[mask].astype(float) ** 2))
+        assert 0.6 < ratio < 1.4
+        # What lies itself is trusted less than its neighbours.
+        assert info.error[hit].mean() > 1.3 * info.error[~mask & ~hit].mean()
+
+    def test_units_channels_and_few_pixels(self):
+        truth = photograph(64) / 255
+        noisy = (truth + 0.1 * np.random.default_rng(5).standard_normal(truth.shape)).astype(np.float32)
+        mask = np.random.default_rng(4).random(truth.shape) < 0.5
+        settings = {"full_output": True, "confidence": True}
+        for masks in (mask, mask[..., 0]):
+            info = graddesc.restore(noisy, masks, channel_axis=-1, noise=0.1, **settings)[1]
+            assert info.error.shape == masks.shape
+            two = graddesc.restore(noisy, masks, channel_axis=-1, noise=0.1, threads=2, **settings)[1]
+            assert_array_equal(two.error, info.error)
+        once, again = (
+            graddesc.restore(scale * noisy[..., 0], mask[..., 0], noise=0.1 * scale, **settings)[1]
+            for scale in (1, 500)
+        )
+        assert_allclose(again.error, 500 * once.error, rtol=0.02)
+        assert_allclose(again.confidence, once.confidence, rtol=0.02)
+        few = np.full((20, 20), np.nan)
+        few[5, 5], few[6, 5] = 0.2, 0.4
+        found = graddesc.restore(few, noise=0.1, **settings)[1].error
+        # By the distance of the other, and by what is seen.
+        assert found[5, 5] == pytest.approx(1 / np.sqrt(1 / 0.01 + 1 / 0.01), rel=1e-5)
+        assert found[5, 7] == pytest.approx(0.1 * np.sqrt(2), rel=1e-5)
+        few[6, 5] = np.nan
+        assert graddesc.restore(few, noise=0.1, **settings)[1].error[5, 5] == pytest.approx(0.1, rel=1e-5)
 
 
 def test_few_known_pixels_are_judged_by_the_distance():

@@ -37,7 +37,9 @@ class Case:
         self.x = np.stack([stripes(), stripes(cycles=0.1)][:channels]).astype(np.float32)
         self.free = corrupt(self.x.shape[1:], missing).astype(np.uint8)
         side = texture._sides(self.free == 0)[0][0]
-        self.windows = texture.Windows(side, self.free, channels, NOISE**0.5, threads, never)
+        shape = self.free.shape
+        self.variance = (NOISE * (1 + 3 * np.random.default_rng(2).random(shape))).astype(np.float32)
+        self.windows = texture.Windows(side, self.free == 1, channels, self.variance, NOISE**0.5, threads, never)
         self.windows.know(self.x, self.free == 0)
         self.rng = np.random.default_rng(1)
         spectra = self.windows._spectra
@@ -54,9 +56,12 @@ class Case:
     def twin(self, window, channel=0):
         top, left = self.windows._corners[window]
         size = self.windows._size
-        positions = np.argwhere(self.free[top : top + size, left : left + size] == 0)
-        values = self.x[channel, top : top + size, left : left + size][tuple(positions.T)].astype(np.float64)
-        return reference.Krige(self.windows._spectra[window].astype(np.float64), positions, values, NOISE)
+        window_of = np.s_[top : top + size, left : left + size]
+        positions = np.argwhere(self.free[window_of] == 0)
+        values, noise = (
+            plane[window_of][tuple(positions.T)].astype(np.float64) for plane in (self.x[channel], self.variance)
+        )
+        return reference.Krige(self.windows._spectra[window].astype(np.float64), positions, values, noise)
 
 
 # The known pixels decide upon the torus; at 97 % some windows have less than sixteen.
@@ -85,14 +90,14 @@ class TestKriging:
         for window in windows.order[:: max(len(windows.order) // 5, 1)]:
             twin = case.twin(window)
             scale = twin.values.var() + 1e-4
-            by_law = [reference.Krige(scale * law, twin.positions, twin.values, NOISE).evidence() for law in laws]
+            by_law = [reference.Krige(scale * law, twin.positions, twin.values, twin.noise).evidence() for law in laws]
             top, left = windows._corners[window]
             pixels = case.x[0, top : top + size, left : left + size]
             power = np.abs(np.fft.rfft2((pixels - pixels.mean()) * np.sqrt(windows._taper), s=(side, side))) ** 2
             best = scale * laws[int(np.argmax(by_law))]
             mixtures = [(1 - m) * power / windows._taper.sum() + m * best for m in texture._SHARES]
             evidence = by_law + [
-                reference.Krige(mixture, twin.positions, twin.values, NOISE).evidence() for mixture in mixtures
+                reference.Krige(mixture, twin.positions, twin.values, twin.noise).evidence() for mixture in mixtures
             ]
             assert_allclose(twin.evidence(), max(evidence), rtol=1e-3, atol=0.05)
             assert windows.textured[window] == (np.argmax(by_law) < 2)
@@ -110,7 +115,9 @@ class TestKriging:
             alone += (np.ptp(ratios, axis=(1, 2)) < 1e-4 * ratios.mean(axis=(1, 2))).any()
             twin = case.twin(window)
             scale = twin.values.var() + 1e-4
-            by_law = max(reference.Krige(scale * law, twin.positions, twin.values, NOISE).evidence() for law in laws)
+            by_law = max(
+                reference.Krige(scale * law, twin.positions, twin.values, twin.noise).evidence() for law in laws
+            )
             assert twin.evidence() > by_law - 0.05 - 1e-3 * abs(by_law)
         assert alone > 0.9 * len(windows.order)
 
@@ -157,7 +164,7 @@ def test_of_more_known_pixels_than_there_is_room_for_every_other_is_taken(monkey
     for window, twin in twins.items():
         every = -(-len(twin.values) // 40)
         spectrum = twin.spectrum
-        some = reference.Krige(spectrum, twin.positions[::every], twin.values[::every], NOISE)
+        some = reference.Krige(spectrum, twin.positions[::every], twin.values[::every], twin.noise[::every])
         assert_allclose(estimates[window, 0], some.estimate(windows._size), atol=2e-4)
     assert max(len(twin.values) for twin in twins.values()) > 40
 
@@ -545,7 +552,7 @@ class TestRestore:
                 # No more windows, or rows of patches, at once than those after which it looks again.
                 longest = dict.fromkeys(("begin", "step", "tie", "merge"), 40)
                 longest |= {"match": texture._BAND, "shrink": texture._BANDS * texture._BAND}
-                place = {"begin": 4, "step": 3, "tie": 2, "merge": 3, "match": 1, "shrink": 1}
+                place = {"begin": 5, "step": 4, "tie": 2, "merge": 3, "match": 1, "shrink": 1}
                 assert len(args[place[name]]) <= longest[name]
                 return function(*args)
 
@@ -672,3 +679,90 @@ class TestRestore:
         unit = graddesc.restore((truth - low) / (high - low), mask, loss="texture")
         big = graddesc.restore(1000 * truth - 300, mask, loss="texture")
         assert_allclose((big + 300) / 1000, low + (high - low) * unit, atol=2e-3)
+
+
+class TestNoise:
+    """Known pixels that are noisy: they take what is kriged and shrunken, too."""
+
+    @pytest.mark.parametrize(("sigma", "known"), [(0.05, 1.0), (0.1, 0.5), (0.1, 0.15)])
+    def test_is_better_than_edge(self, sigma, known):
+        truth = stripes(96, 96)
+        mask = corrupt(truth.shape, 1 - known)
+        noisy = truth + sigma * np.random.default_rng(1).standard_normal(truth.shape)
+        edge, best = (graddesc.restore(noisy, mask, loss=loss, noise=sigma) for loss in ("edge", "texture"))
+        assert psnr(best, truth) > psnr(edge, truth) + 2
+
+    @pytest.mark.parametrize("kind", ["smooth", "photograph"])
+    def test_is_never_far_below_edge(self, kind):
+        i, j = np.mgrid[:96, :96]
+        smooth = 0.5 + 0.3 * np.sin(i / 20) * np.cos(j / 25)
+        truth = smooth if kind == "smooth" else graddesc.samples.ginkgo(96)[..., 1] / 255
+        for known in (1.0, 0.2):
+            mask = corrupt(truth.shape, 1 - known)
+            noisy = truth + 0.05 * np.random.default_rng(1).standard_normal(truth.shape)
+            edge, best = (graddesc.restore(noisy, mask, loss=loss, noise=0.05) for loss in ("edge", "texture"))
+            assert psnr(best, truth) > psnr(edge, truth) - 0.15
+
+    def test_exact_pixels_stay_to_the_bit_and_noisy_ones_move(self):
+        truth = stripes()
+        mask = corrupt(truth.shape, 0.5)
+        sigma = np.where(corrupt(truth.shape, 0.5, seed=7), 0.1, 0)
+        noisy = truth + sigma * np.random.default_rng(1).standard_normal(truth.shape)
+        restored = graddesc.restore(noisy, mask, loss="texture", noise=sigma)
+        exact = ~mask & (sigma == 0)
+        assert_array_equal(restored[exact], truth[exact])
+        seen = ~mask & (sigma > 0)
+        assert (restored[seen] != noisy[seen]).mean() > 0.99
+        assert np.abs(restored - truth)[seen].mean() < 0.5 * np.abs(noisy - truth)[seen].mean()
+        # An exact pixel is worth more than one that is said to be as bad as the others.
+        blurred = graddesc.restore(noisy, mask, loss="texture", noise=0.1 / np.sqrt(2))
+        assert psnr(restored, truth) > psnr(blurred, truth) + 1
+
+    def test_none_is_as_without(self):
+        truth = stripes()
+        mask = corrupt(truth.shape)
+        expected = graddesc.restore(truth, mask, loss="texture")
+        for noise in (0, np.where(mask, 1.0, 0), np.where(mask, np.inf, 0)):
+            assert_array_equal(graddesc.restore(truth, mask, loss="texture", noise=noise, huber=True), expected)
+
+    def test_infinite_noise_is_corrupt(self):
+        truth = stripes() + 0.05 * np.random.default_rng(1).standard_normal(stripes().shape)
+        mask = corrupt(truth.shape, 0.6)
+        told = graddesc.restore(truth, mask, loss="texture", noise=0.05)
+        mapped = graddesc.restore(truth, np.zeros_like(mask), loss="texture", noise=np.where(mask, np.inf, 0.05))
+        assert_array_equal(mapped, told)
+
+    def test_outliers_count_less_with_huber(self):
+        truth = stripes()
+        noisy = truth + 0.02 * np.random.default_rng(1).standard_normal(truth.shape)
+        noisy[~corrupt(truth.shape, 0.98)] = 1
+        for mask in (np.zeros(truth.shape, bool), corrupt(truth.shape, 0.5)):
+            plain, robust = (
+                graddesc.restore(noisy, mask, loss="texture", noise=0.02, huber=huber) for huber in (False, True)
+            )
+            assert psnr(robust, truth) > psnr(plain, truth) + 1
+
+    def test_channels_and_threads(self):
+        truth = np.stack([stripes(cycles=c) for c in (0.1, 0.14)], axis=-1)
+        noisy = (truth + 0.1 * np.random.default_rng(1).standard_normal(truth.shape)).astype(np.float32)
+        mask = corrupt(truth.shape, 0.5)
+        for masks in (mask, mask[..., 0]):
+            settings = {"mask": masks, "channel_axis": -1, "noise": 0.1}
+            first, two = (graddesc.restore(noisy, loss="texture", threads=n, **settings) for n in (1, 2))
+            assert_array_equal(first, two)
+            assert psnr(first, truth) > psnr(graddesc.restore(noisy, **settings), truth) + 1
+
+    def test_units_and_what_is_told(self):
+        truth = stripes()
+        noisy = truth + 0.1 * np.random.default_rng(1).standard_normal(truth.shape)
+        mask = corrupt(truth.shape, 0.5)
+        restored, info = graddesc.restore(noisy, mask, loss="texture", noise=0.1, full_output=True)
+        assert (info.status, info.success) == (0, True)
+        again = graddesc.restore(1000 * noisy - 300, mask, loss="texture", noise=100)
+        assert_allclose((again + 300) / 1000, restored, atol=5e-3)
+        _, info = graddesc.restore(noisy, mask, loss="texture", noise=0.1, max_time=0, full_output=True)
+        assert info.status == 5
+        for shape in ((1, 1), (1, 40), (5, 60), (13, 30)):
+            small = stripes(*shape)
+            found = graddesc.restore(small, np.zeros(shape, bool), loss="texture", noise=0.1)
+            assert np.isfinite(found).all()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graddesc.restoration import methods
+from graddesc.restoration.noise import Noise
 from graddesc.restoration.problem import Problem, bands, fill_pyramid
 from graddesc.restoration.solver import Limits, Schedule
 
@@ -26,6 +29,8 @@ _SPREADS = 1.5, 6.0  # in pixels, over which the contrast is looked at
 _RIDGE = 0.05  # of the mean log-likelihood: keeps what is told of distances from being carried too far
 _MOST_LOGARITHM = 40.0  # of an expected square, by its amount
 _LEAST_SQUARE = 1e-12  # beside the variance: errors of 0 would be infinitely likely
+_LEAST_SHARE = 0.05  # of the mean square, which more than noise may be at the start
+_OUTLYING = 3.0  # times `huber`, from which on a pixel is an outlier
 _NEWTON_STEPS, _HALVINGS = 50, 30  # at most; five to eight steps, mostly without halving, are the rule
 _DECREASE = 1e-12  # of the mean log-likelihood, which a further step must promise
 
@@ -51,7 +56,7 @@ def estimate(
     Returns
     -------
     shares : ndarray of float32, the shape of the problem's masks
-        The expected squared error v over the variance s of the known pixels; 0 where a pixel is known. Channels that
+        The expected squared error v over the variance s of the known pixels; 0 where a pixel is exact. Channels that
         share a mask share it.
     variances : list of float
         The variance s, in squared units of the problem, for each of the planes of `shares`.
@@ -63,68 +68,133 @@ def estimate(
     those of the distance to the nearest known pixel and of the squared gradient of the image around it, narrowly and
     widely, and fitted by maximum likelihood: the errors are taken as normal with variance v. With fewer than 100 known
     pixels v is s times the distance, in pixels; distances in volumes are in units of the least between neighbours.
+
+    Where known pixels are noisy, those that are held out differ from what is restored by v and by the variance n of
+    their noise. What their neighbours tell of a noisy pixel, by v at its distance to the nearest other known one, and
+    what is seen of it are independent: its expected square is 1 / (1 / v + 1 / n). Of outliers, which the image is
+    farther from than three times as far as `huber` says, nothing is learned.
     """
     rng = np.random.default_rng(_SEED)
 
-    def solve(x: NDArray[Any], free: NDArray[np.uint8]) -> NDArray[Any]:
-        return methods.solve(loss, problem.alike(x, free[np.newaxis]), step, limits)
+    def solve(x: NDArray[Any], missing: NDArray[np.uint8], sigma: NDArray[Any] | None) -> NDArray[Any]:
+        if sigma is None:
+            return methods.solve(loss, problem.alike(x, missing[np.newaxis]), step, limits)
+        assert problem.noise is not None
+        noise = Noise(np.where(missing, np.inf, sigma)[np.newaxis].astype(sigma.dtype), problem.noise.huber)
+        free = (noise.sigma > 0).view(np.uint8)
+        return methods.solve(loss, problem.alike(x, free, noise), step, limits)
 
     ignored = problem.ignored
+    seen = x if problem.noise is None else problem.converted()
     if ignored is not None:
         for plane in x:
             fill_pyramid(plane, ignored.view(np.uint8), problem.threads)  # the contrast is looked at beside them
-    together = len(problem.free) == 1
-    parts = [x] if together else [x[c : c + 1] for c in range(len(x))]
+    masks = len(problem.free)
+    parts = [np.s_[:]] if masks == 1 else [np.s_[c : c + 1] for c in range(masks)]
+    noises = (
+        [None] * masks
+        if problem.noise is None
+        else [_SharedNoise(plane, problem.noise.huber) for plane in problem.noise.sigma]
+    )
     shares = np.empty(problem.free.shape, np.float32)
     variances = [
-        _estimate_shares(part, free, ignored, problem.spacing, solve, rng, out)
-        for part, free, out in zip(parts, problem.free, shares, strict=True)
+        _estimate_shares(x[part], seen[part], missing, ignored, problem.spacing, noise, solve, rng, out)
+        for part, missing, noise, out in zip(parts, problem.missing, noises, shares, strict=True)
     ]
     return shares, variances
 
 
+@dataclass
+class _SharedNoise:
+    """The noise of the known pixels of channels that share a mask: standard deviations."""
+
+    sigma: NDArray[Any]
+    huber: float
+
+    def squares(self, x: NDArray[Any], seen: NDArray[Any], where: Mask) -> NDArray[np.float64]:
+        """The variances of the noise of some pixels, larger where what is seen is far from the image x."""
+        sigma = self.sigma[where].astype(np.float64)
+        if self.huber == math.inf:
+            return sigma**2
+        return np.maximum(sigma**2, sigma / self.huber * _distances(x, seen, where))
+
+    def outliers(self, x: NDArray[Any], seen: NDArray[Any], where: Mask) -> NDArray[np.bool_]:
+        """Which of some pixels nothing is to be learned from."""
+        if self.huber == math.inf:
+            return np.zeros(np.count_nonzero(where), bool)
+        return _distances(x, seen, where) > _OUTLYING * self.huber * self.sigma[where]
+
+
+def _distances(x: NDArray[Any], seen: NDArray[Any], where: Mask) -> NDArray[np.float64]:
+    """The root mean square difference of some pixels of two images over the channels."""
+    squares = [(first[where].astype(np.float64) - second[where]) ** 2 for first, second in zip(x, seen, strict=True)]
+    distances: NDArray[np.float64] = np.sqrt(np.mean(squares, axis=0))
+    return distances
+
+
 def _estimate_shares(
     x: NDArray[Any],
-    free: NDArray[np.uint8],
+    seen: NDArray[Any],
+    missing: NDArray[np.uint8],
     ignored: Mask | None,
     spacing: Spacing,
-    solve: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]],
+    noise: _SharedNoise | None,
+    solve: Callable[[NDArray[Any], NDArray[np.uint8], NDArray[Any] | None], NDArray[Any]],
     rng: np.random.Generator,
     out: NDArray[np.float32],
 ) -> float:
-    """Write what is expected of channels that share a mask to out; return the variance of their known pixels."""
+    """Write what is expected of channels that share a mask to out; return the variance of their known pixels.
 
-    def is_known(free: NDArray[np.uint8]) -> Mask:
-        known: Mask = free == 0
+    x is restored from `seen`; the two differ where known pixels are noisy.
+    """
+
+    def is_known(missing: NDArray[np.uint8]) -> Mask:
+        known: Mask = missing == 0
         if ignored is not None:
             known &= ~ignored
         return known
 
-    known = is_known(free)
-    variance = float(np.mean([plane[known].var(dtype=np.float64) for plane in x]))
-    if not free.any() or variance == 0:
+    known = is_known(missing)
+    noisy = np.zeros_like(known) if noise is None else known & (noise.sigma > 0)
+    variance = float(np.mean([plane[known].var(dtype=np.float64) for plane in seen]))
+    if variance == 0 and noise is not None and noisy.any():
+        variance = float(np.mean(noise.sigma[noisy].astype(np.float64) ** 2))
+    if not (missing.any() or noisy.any()) or variance == 0:
         out.fill(0)
         return variance
-    if np.count_nonzero(known) < _LEAST:
-        np.multiply(_distance(known, spacing), free, out=out)
-        return variance
-    held = _held_out(known, rng, spacing)
-    del known  # while the memory is short
-    fewer = free | held
-    other = solve(x, fewer)
-    squares = np.zeros(np.count_nonzero(held))
-    for restored, plane in zip(other, x, strict=True):
-        squares += (restored[held].astype(np.float64) - plane[held]) ** 2
-    squares /= len(x) * variance
-    features_of_held = _Features(other, is_known(fewer), variance, spacing).by_bands(held)
-    fitted = _fit(np.concatenate(list(features_of_held), axis=1), squares)
-    del other, fewer, held, squares
-    known = is_known(free)
-    out.fill(0)  # not before: memory that nothing was written to is not there yet
-    unknown = free.view(bool)
-    features_of_unknown = _Features(x, known, variance, spacing).by_bands(unknown)
-    for some, features in zip(bands(known.shape), features_of_unknown, strict=True):
-        out[some][unknown[some]] = fitted(features)
+    unknown = missing.view(bool) | noisy
+    count = np.count_nonzero(known)
+    if count < _LEAST:
+        np.multiply(_distance(known, spacing, noisy), unknown, out=out)
+        if count == 1:
+            out[noisy] = np.inf  # there is no other that could tell of it
+    else:
+        held = _held_out(known, rng, spacing)
+        del known  # while the memory is short
+        fewer = missing | held
+        other = solve(seen, fewer, None if noise is None else noise.sigma)
+        squares = np.zeros(np.count_nonzero(held))
+        for restored, plane in zip(other, seen, strict=True):
+            squares += (restored[held].astype(np.float64) - plane[held]) ** 2
+        squares /= len(x) * variance
+        features = np.concatenate(list(_Features(other, is_known(fewer), variance, spacing).by_bands(held)), axis=1)
+        noises = np.zeros(len(squares))
+        if noise is not None:
+            sound = ~noise.outliers(x, seen, held)
+            noises = noise.sigma[held].astype(np.float64) ** 2 / variance
+            if sound.any():
+                features, squares, noises = features[:, sound], squares[sound], noises[sound]
+        fitted = _fit(features, squares, noises)
+        del other, fewer, held, squares, noises
+        known = is_known(missing)
+        out.fill(0)  # not before: memory that nothing was written to is not there yet
+        features_of_unknown = _Features(x, known, variance, spacing, noisy).by_bands(unknown)
+        for some, features in zip(bands(known.shape), features_of_unknown, strict=True):
+            out[some][unknown[some]] = fitted(features)
+    if noise is not None:
+        told, itself = out[noisy].astype(np.float64), noise.squares(x, seen, noisy) / variance
+        with np.errstate(divide="ignore"):
+            out[noisy] = 1 / (1 / told + 1 / itself)
     return variance
 
 
@@ -144,14 +214,37 @@ def _held_out(known: Mask, rng: np.random.Generator, spacing: Spacing = ()) -> M
     return held
 
 
-def _nearest(known: Mask, spacing: Spacing = ()) -> NDArray[np.int32]:
-    """The place of the known pixel that is nearest to each, along each axis."""
+def _nearest(known: Mask, spacing: Spacing = (), noisy: Mask | None = None) -> NDArray[np.int32]:
+    """The place of the known pixel that is nearest to each, of noisy ones another than themselves, along each axis."""
     from scipy.ndimage import distance_transform_edt
 
     places: NDArray[np.int32] = distance_transform_edt(
         ~known, sampling=spacing or None, return_distances=False, return_indices=True
     )
+    if noisy is not None and np.count_nonzero(known) > 1:
+        _look_beside(places, known, spacing, noisy)
     return places
+
+
+def _look_beside(places: NDArray[np.int32], known: Mask, spacing: Spacing, noisy: Mask) -> None:
+    """Write the place of the nearest other known pixel to those of noisy ones."""
+    from scipy.spatial import KDTree
+
+    lone = noisy.copy()
+    # Most have a neighbour along an axis of which there is no nearer one: these need no tree.
+    for axis in np.flatnonzero(np.array(spacing or (1.0,) * known.ndim) == min(spacing, default=1.0)):
+        for step in (1, -1):
+            here, there = ([slice(None)] * known.ndim for _ in range(2))
+            here[axis], there[axis] = (slice(None, -1), slice(1, None))[::step]
+            beside = lone[tuple(here)] & known[tuple(there)]
+            places[axis][tuple(here)][beside] += step
+            lone[tuple(here)][beside] = False
+    if lone.any():
+        units = np.array(spacing or 1.0)
+        points = np.argwhere(known)
+        tree = KDTree(points * units, balanced_tree=False, compact_nodes=False)
+        found = np.asarray(tree.query(np.argwhere(lone) * units, 2)[1])[:, 1]
+        places[:, lone] = points[found].T
 
 
 def _length(differences: Iterable[NDArray[Any]], spacing: Spacing) -> NDArray[np.float64]:
@@ -161,9 +254,9 @@ def _length(differences: Iterable[NDArray[Any]], spacing: Spacing) -> NDArray[np
     return functools.reduce(np.hypot, differences)
 
 
-def _distance(known: Mask, spacing: Spacing = ()) -> NDArray[np.float32]:
-    """The distance of each pixel to the nearest known one."""
-    nearest, distance = _nearest(known, spacing), np.empty(known.shape, np.float32)
+def _distance(known: Mask, spacing: Spacing = (), noisy: Mask | None = None) -> NDArray[np.float32]:
+    """The distance of each pixel to the nearest known one, of noisy ones to the nearest other."""
+    nearest, distance = _nearest(known, spacing, noisy), np.empty(known.shape, np.float32)
     for some in bands(known.shape):
         own = np.ogrid[some, *(slice(side) for side in known.shape[1:])]
         distance[some] = _length((there[some] - here for there, here in zip(nearest, own, strict=True)), spacing)
@@ -176,7 +269,9 @@ class _Features:
     These are the contrasts at the nearest known pixel: the middle of a hole is smooth because nothing is known there.
     """
 
-    def __init__(self, x: NDArray[Any], known: Mask, variance: float, spacing: Spacing = ()) -> None:
+    def __init__(
+        self, x: NDArray[Any], known: Mask, variance: float, spacing: Spacing = (), noisy: Mask | None = None
+    ) -> None:
         from scipy.ndimage import gaussian_filter
 
         square = np.zeros(known.shape, np.float32)
@@ -190,7 +285,7 @@ class _Features:
                     square[some] += np.mean(gradients**2, axis=0) / variance
         self._contrasts = [gaussian_filter(square, [spread / h for h in spaced]) for spread in _SPREADS]
         del square
-        self._nearest, self._spacing = _nearest(known, spacing), spacing
+        self._nearest, self._spacing = _nearest(known, spacing, noisy), spacing
 
     def by_bands(self, wanted: Mask) -> Iterator[NDArray[np.float32]]:
         """The features of the pixels that are wanted, shape (4, pixels), for each band of rows."""
@@ -204,10 +299,13 @@ class _Features:
             yield np.stack([np.ones(len(distance)), *logarithms]).astype(np.float32)
 
 
-def _fit(features: NDArray[Any], squares: NDArray[np.float64]) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
-    """Return the expected square as a function of features, the likeliest for normal errors.
+def _fit(
+    features: NDArray[Any], squares: NDArray[np.float64], noises: NDArray[np.float64]
+) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """Return the expected square, less that of noise, as a function of features, the likeliest for normal errors.
 
-    Its logarithm is linear in the features, so that the likelihood has one maximum, which a few steps of Newton's find.
+    Its logarithm is linear in the features, so that without noise the likelihood has one maximum, which a few steps of
+    Newton's find.
     """
     means = features.mean(axis=1, keepdims=True, dtype=np.float64)
     means[0] = 0
@@ -219,27 +317,29 @@ def _fit(features: NDArray[Any], squares: NDArray[np.float64]) -> Callable[[NDAr
         clipped: NDArray[np.float64] = np.clip(theta @ centred, -_MOST_LOGARITHM, _MOST_LOGARITHM)
         return clipped
 
-    def evaluate(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def evaluate(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
         expected = logarithms(theta, centred)
-        ratios = squares * np.exp(-expected)
-        return float(np.mean(expected + ratios) + theta @ ridge @ theta), ratios
+        shares = 1 / (1 + noises * np.exp(-expected))  # of what is expected beside the noise in all that is expected
+        ratios = squares * np.exp(-expected) * shares
+        return float(np.mean(expected - np.log(shares) + ratios) + theta @ ridge @ theta), ratios, shares
 
     theta = np.zeros(len(features))
-    theta[0] = np.log(squares.mean())
-    value, ratios = evaluate(theta)
+    mean = squares.mean()
+    theta[0] = np.log(max(mean - noises.mean(), _LEAST_SHARE * mean))
+    value, ratios, shares = evaluate(theta)
     for _ in range(_NEWTON_STEPS):
-        gradient = centred @ (1 - ratios) / len(squares) + 2 * ridge @ theta
-        hessian = (centred * ratios) @ centred.T / len(squares) + 2 * ridge
+        gradient = centred @ ((1 - ratios) * shares) / len(squares) + 2 * ridge @ theta
+        hessian = (centred * (ratios * shares**2)) @ centred.T / len(squares) + 2 * ridge  # about, where noise is
         direction = -np.linalg.solve(hessian, gradient)
         slope = float(gradient @ direction)
         if slope > -_DECREASE:
             break
         for size in 0.5 ** np.arange(_HALVINGS):
             trial = theta + size * direction
-            new, new_ratios = evaluate(trial)
+            new, new_ratios, new_shares = evaluate(trial)
             if new <= value + 1e-4 * size * slope:
                 break
         else:
             break  # rounding hides what is left
-        theta, value, ratios = trial, new, new_ratios
+        theta, value, ratios, shares = trial, new, new_ratios, new_shares
     return lambda features: np.exp(logarithms(theta, features - means))

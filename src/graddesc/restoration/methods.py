@@ -18,7 +18,7 @@ from graddesc.restoration.problem import Problem, is_narrow
 from graddesc.restoration.quadratics import QuadraticSteps, Regions, RenewalSteps
 from graddesc.restoration.windows import Windows, WindowSteps
 
-NOISY = Differences  # the losses that are weighed against noisy data
+NOISY = Differences | TextureAdaptive  # the losses that are weighed against noisy data
 COMPILED = LineSmoothness | Differences | TextureAdaptive  # the losses that are not a caller's own
 
 Run: TypeAlias = Callable[[solver.Report | None], solver.Outcome]
@@ -29,7 +29,8 @@ def require_noisy(loss: Any, ignored: Any) -> None:
     if not isinstance(loss, NOISY):
         what = f"{loss!r}" if isinstance(loss, COMPILED) else "a callable loss"
         raise ValueError(
-            f"noise must not be given with {what}: the losses of local differences alone are weighed against it"
+            f"noise must not be given with {what}: the losses of local differences and 'texture' alone are weighed"
+            " against it"
         )
     if ignored is not None:
         raise ValueError("noise must not be given with ignore, whose solver keeps the known pixels as they are")
@@ -76,7 +77,7 @@ def begin(
         if step is not None:
             return steps, functools.partial(solver.follow, steps, step, limits, problem.units.loss_unit)
         return steps, functools.partial(solver.descend, steps, limits)
-    if problem.noise is not None:
+    if problem.noise is not None and isinstance(loss, Differences):
         steps = WindowSteps(loss, problem, Windows(problem.free))
         return steps, functools.partial(solver.descend, steps, limits)
     if step is not None:

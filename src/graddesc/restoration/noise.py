@@ -93,7 +93,7 @@ def as_huber(huber: Any) -> float:
     return require("huber", huber, "True, False or a positive number", lambda v: v > 0)
 
 
-def typical(deviations: NDArray[np.float64]) -> float:
+def typical(deviations: NDArray[Any]) -> float:
     """The root mean square of those that are finite; 0 where none is."""
     finite = deviations[np.isfinite(deviations)]
     most = float(finite.max(initial=0.0))

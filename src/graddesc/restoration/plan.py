@@ -323,7 +323,7 @@ class Plan:
         if confidence and own:
             raise ValueError("confidence must not be asked of a callable loss")
         if deviations is not None:
-            self._require_noise_fits(step, confidence)
+            self._require_noise_fits(step)
         prepared = self._prepared if missing is self._free else None
         start = _as_start(init, image, missing, channel_axis)
         exact = deviations is None and missing is self._free
@@ -410,7 +410,7 @@ class Plan:
             deviations = np.where(missing.view(bool), np.inf, deviations)
         return missing, deviations if typical(deviations) > 0 else None
 
-    def _require_noise_fits(self, step: Schedule | None, confidence: bool) -> None:
+    def _require_noise_fits(self, step: Schedule | None) -> None:
         """Raise if known pixels cannot be noisy here."""
         methods.require_noisy(self._loss, self._ignored)
         if step is not None:
@@ -418,8 +418,6 @@ class Plan:
         if self._spacing:
             what = "an image whose spacing differs from axis to axis" if self._flat else "a volume"
             raise ValueError(f"noise must not be given with {what}, whose solver keeps the known voxels as they are")
-        if confidence:
-            raise ValueError("confidence must not be asked for with noise, which it does not know of yet")
 
     def _planes(self, image: NDArray[Any]) -> NDArray[Any]:
         """The planes of an image, which must have the plan's shape."""

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from graddesc._kernels import kriging as _kriging
 from graddesc._kernels import patches as _patches
-from graddesc.losses.sweeps import Piece
+from graddesc.losses.sweeps import Descent, Piece
 from graddesc.losses.texture import TextureAdaptive, taper, window_places
 from graddesc.restoration import solver
+from graddesc.restoration.noise import Noise
+from graddesc.restoration.noise import typical as root_mean_square
 from graddesc.restoration.outliers import edge_steps
 from graddesc.restoration.problem import Problem
 from graddesc.restoration.windows import Windows as Places
+from graddesc.restoration.windows import WindowSteps
 
 Image: TypeAlias = NDArray[np.float32]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -64,6 +67,9 @@ _FULL = 3, (0, 1)
 _MORE = 3, (0, 1)
 
 _THRESHOLDS = 0.085, 0.005
+# Those where known pixels are noisy, at least, in standard deviations of the noise. Half of what is seen is put back.
+# Where all pixels are known, half of the noise is so cut off at 2.7 deviations of its own in the end.
+_NOISY_THRESHOLDS = 2.0, 1.35
 _ITERATIONS = 12
 _MATCHES = 8  # iterations between searches for similar patches
 _PATCH_STRIDES = 4, 6  # of what all known pixels tell, and of what only the gate looks at
@@ -102,22 +108,34 @@ class TextureSteps:
         if limits.max_iter == 0:
             return solver.ITERATIONS
         problem, k = self._problem, 0
-        together = len(problem.free) == 1
-        parts = [np.s_[:]] if together else [np.s_[c : c + 1] for c in range(len(problem.free))]
+        masks = len(problem.free)
+        parts = [np.s_[:]] if masks == 1 else [np.s_[c : c + 1] for c in range(masks)]
+        huber = math.inf if problem.noise is None else problem.noise.huber
+        deviations = [None] * masks if problem.noise is None else problem.noise.sigma
         try:
-            for part, free in zip(parts, problem.free, strict=True):
+            for part, missing, sigma in zip(parts, problem.missing, deviations, strict=True):
                 latest = None
-                x = np.ascontiguousarray(self._x[part], np.float32)
+                # A copy where known pixels change: what is seen of them is needed to the end.
+                x = np.array(self._x[part], np.float32, copy=None if sigma is None else True, order="C")
 
-                def restore_edge(free: NDArray[np.uint8], x: Image = x) -> Image:
-                    edge = problem.alike(x, free[np.newaxis])
-                    steps = edge_steps(self._loss.edge, edge, Places(edge.free))
-                    solver.descend(steps, limits.of_solver(self._loss.edge.default_tol), None)
+                def restore_edge(missing: NDArray[np.uint8], x: Image = x, sigma: Any = sigma) -> Image:
+                    free, noise = missing, None
+                    if sigma is not None:
+                        told = np.where(missing, np.inf, sigma).astype(sigma.dtype)
+                        free, noise = (told > 0).view(np.uint8), Noise(told[np.newaxis], huber)
+                    edge = problem.alike(x, free[np.newaxis], noise)
+                    steps: Descent
+                    if noise is None:
+                        steps = edge_steps(self._loss.edge, edge, Places(edge.free))
+                    else:
+                        steps = WindowSteps(self._loss.edge, edge, Places(edge.free))
+                    tol = self._loss.edge.default_tol if noise is None else solver.NOISY_TOL
+                    solver.descend(steps, limits.of_solver(tol), None)
                     return edge.restored(steps.pieces()).astype(np.float32, copy=False)
 
                 steps = restore_texture(
-                    x, free, restore_edge, *problem.units.bounds(), self._loss.noise,
-                    np.random.default_rng(self._loss.seed), problem.threads, pause,
+                    x, missing, restore_edge, *problem.units.bounds(), self._loss.noise,
+                    np.random.default_rng(self._loss.seed), problem.threads, pause, sigma, huber,
                 )  # fmt: skip
                 for image in steps:
                     if image is not latest:
@@ -144,14 +162,16 @@ class _OutOfTime(Exception):
 
 def restore_texture(
     x: Image,
-    free: NDArray[np.uint8],
+    missing: NDArray[np.uint8],
     solve: Solve,
     low: float,
     high: float,
-    noise: float,
+    floor: float,
     rng: np.random.Generator,
     threads: int,
     pause: Pause,
+    sigma: NDArray[Any] | None = None,
+    huber: float = math.inf,
 ) -> Iterator[Image]:
     """Restore an image by local spectra, held-out pixels and similar patches; a generator of the image step by step.
 
@@ -159,13 +179,14 @@ def restore_texture(
     ----------
     x : ndarray of float32, shape (channels, rows, cols)
         The image, about in [0, 1]; its known pixels are read.
-    free : ndarray of uint8, shape (rows, cols)
+    missing : ndarray of uint8, shape (rows, cols)
         1 where a pixel is unknown.
     solve : callable
-        ``solve(free)`` restores all channels of x by "edge" where another mask tells, and returns a new float32 array.
+        ``solve(missing)`` restores all channels of x by "edge" where another mask tells, and returns a new float32
+        array.
     low, high : float
-        The range of unknown pixels.
-    noise : float
+        The range of pixels that are not exact.
+    floor : float
         The standard deviation of what no spectrum explains.
     rng : numpy.random.Generator
         What the held-out pixels and the positions of patches are drawn from.
@@ -173,16 +194,26 @@ def restore_texture(
         Number of threads.
     pause : callable
         Called without arguments several times a second; ends the work by an exception.
+    sigma : ndarray of float, shape (rows, cols), optional
+        The standard deviation of the known pixels' noise, 0 where they are exact; by default all are.
+    huber : float, default infinity
+        The number of standard deviations of a pixel from "edge" beyond which its noise counts as larger.
 
     Yields
     ------
     ndarray of float32, shape (channels, rows, cols)
         The best image so far, not changed later.
     """
-    edge = solve(free)
+    edge = solve(missing)
     yield edge
-    known = free == 0
-    if min(free.shape) < _LEAST_SIDE or np.count_nonzero(known) < _LEAST_KNOWN:
+    known = missing == 0
+    exact = known if sigma is None else known & (sigma == 0)
+    variance = np.full(missing.shape, floor**2, np.float32)
+    typical = 0.0
+    if sigma is not None:
+        variance[known] += _variances(sigma[known], (edge - x)[:, known], huber)
+        typical = root_mean_square(sigma)
+    if min(missing.shape) < _LEAST_SIDE or np.count_nonzero(known) < _LEAST_KNOWN:
         return
     rest = known.copy()
     places = np.flatnonzero(known)
@@ -199,35 +230,58 @@ def restore_texture(
 
     def trust(image: Image, otherwise: Image, near: tuple[float, float]) -> Image:
         trusted = _trusted(known, rest, held, *near, pause)
-        return _fix(otherwise + trusted * (image - otherwise), x, known, low, high)
+        return _fix(otherwise + trusted * (image - otherwise), x, exact, low, high)
 
     kriged: list[Image] = []
     for sides in _sides(known):
         parts = []
         for start in range(0, len(x), _CHANNELS):
             some = np.s_[start : start + _CHANNELS]
-            work = _krige(sides, x[some], free, known, rest, [image[some] for image in edges], noise, threads, pause)
+            work = _krige(
+                sides, x[some], known, rest, exact, variance, floor, [image[some] for image in edges], threads, pause
+            )
             parts.append((yield from _while_showing(edge, work)))
         images = [np.concatenate(part) for part in zip(*parts, strict=True)]
         kriged = choose(kriged, images, *_SIZES_WEIGHT) if kriged else images
     chosen = choose(edges, kriged, *_EDGE_WEIGHT)
-    mixed = trust(chosen[0], edge, _NEAR_FOR_KRIGING), _fix(chosen[1], x, rest, low, high)
+    mixed = trust(chosen[0], edge, _NEAR_FOR_KRIGING), _fix(chosen[1], x, exact & rest, low, high)
     yield mixed[0]
     polished = []
+    thresholds = np.geomspace(
+        max(_THRESHOLDS[0], _NOISY_THRESHOLDS[0] * typical),
+        max(_THRESHOLDS[1], _NOISY_THRESHOLDS[1] * typical * math.sqrt(math.sqrt(known.mean()))),
+        _ITERATIONS,
+    )
     for image, where, stride, seed in zip(mixed, (known, rest), _PATCH_STRIDES, rng.spawn(2), strict=True):
+        # How much of what is seen is put back before each step: of exact pixels all, which they show, too.
+        weights = None
+        if sigma is not None:
+            weights = np.where(where, typical**2 / (typical**2 + variance - np.float32(floor**2)), 0).astype(np.float32)
 
         def fix(new: Image, where: Mask = where) -> Image:
-            return _fix(new, x, where, low, high)
+            return _fix(new, x, exact & where, low, high)
 
-        polishing = _polish(image, fix, stride, seed, threads, pause)
+        def put_back(new: Image, weights: Image | None = weights) -> Image:
+            return new if weights is None else new + weights * (x - new)
+
+        polishing = _polish(image, fix, put_back, thresholds, stride, seed, threads, pause)
         polished.append((yield from _while_showing(mixed[0], polishing)))
     gate = Gate(mixed[1], polished[1], x, held, *_UNPOLISHED_WEIGHT, pause)
     yield trust(gate(mixed[0], polished[0]), mixed[0], _NEAR_FOR_PATCHES)
 
 
-def _fix(image: NDArray[Any], x: Image, known: Mask, low: float, high: float) -> Image:
-    """An image within its range, with the known pixels of x."""
-    return np.where(known, x, np.clip(image, low, high)).astype(np.float32)
+def _variances(sigma: NDArray[Any], distance: NDArray[Any], huber: float) -> NDArray[Any]:
+    """The variances of noise, larger where known pixels, shape (channels, pixels), are far from what they should be."""
+    variances: NDArray[Any] = sigma**2
+    if huber < math.inf:
+        far = np.sqrt(np.mean(distance**2, axis=0))
+        variances = np.maximum(variances, sigma / huber * far)
+    return variances
+
+
+def _fix(image: NDArray[Any], x: Image, exact: Mask, low: float, high: float) -> Image:
+    """An image within its range, with the exact pixels of x."""
+    return np.where(exact, x, np.clip(image, low, high)).astype(np.float32)
 
 
 def _while_showing(image: Image, work: Iterable[Any]) -> Generator[Image, None, Any]:
@@ -277,18 +331,19 @@ def _sides(known: Mask) -> list[tuple[int, ...]]:
 def _krige(
     sides: Iterable[int],
     x: Image,
-    free: NDArray[np.uint8],
     known: Mask,
     rest: Mask,
+    exact: Mask,
+    variance: Image,
+    floor: float,
     edges: Sequence[Image],
-    noise: float,
     threads: int,
     pause: Pause,
 ) -> Iterator[list[Image] | None]:
     """Yield now and then, at last the pair of images that is kriged from all known pixels and from the rest."""
     merged = [Merged(edge) for edge in edges]
     for side in sides:
-        windows = Windows(side, free, len(x), noise, threads, pause)
+        windows = Windows(side, ~exact, len(x), variance, floor, threads, pause)
         windows.know(x, rest)
         windows.begin(edges[1])
         estimates = windows.estimates()
@@ -299,7 +354,7 @@ def _krige(
         yield from windows.learn(windows.order[windows.textured[windows.order]], *_MORE, estimates)
         merged[0].add(windows, estimates)
     pair = []
-    for image, where in zip(merged, (known, rest), strict=True):
+    for image, where in zip(merged, (exact, exact & rest), strict=True):
         pause()
         pair.append(image.mean(x, where))
     yield pair
@@ -316,11 +371,11 @@ class Merged:
         """Add the estimates of windows."""
         windows.merge(estimates, self._sums, self._weights)
 
-    def mean(self, x: Image, known: Mask) -> Image:
-        """Return the mean, the other image where there is no window, and x where it is known."""
+    def mean(self, x: Image, exact: Mask) -> Image:
+        """Return the mean, the other image where there is no window, and x where it is exact."""
         image = self._otherwise.copy()
         np.divide(self._sums, self._weights, out=image, where=self._weights > 0)
-        return np.where(known, x, image)
+        return np.where(exact, x, image)
 
 
 def _power_law(side: int, exponent: float) -> NDArray[np.float64]:
@@ -345,9 +400,9 @@ class Windows:
     """
 
     def __init__(
-        self, side: int, free: NDArray[np.uint8], channels: int, noise: float, threads: int, pause: Pause
+        self, side: int, free: Mask, channels: int, variance: Image, floor: float, threads: int, pause: Pause
     ) -> None:
-        self._side, self._channels, self._variance = side, channels, noise**2
+        self._side, self._channels, self._variance, self._least = side, channels, variance, floor**2
         self._threads, self._pause = threads, pause
         self._size = min(3 * self._side // 4, *free.shape)
         tops, lefts = (window_places(extent, self._size, self._size // 3) for extent in free.shape)
@@ -404,9 +459,9 @@ class Windows:
         exponents = np.zeros(len(self._corners), np.uint8)
         for order in self._chunks(self.order):
             _kriging.begin(
-                self._x, self._known, pilot, self._corners, order, self._taper, self._roots, laws.astype(np.float32),
-                tables, np.array(_SHARES, np.float32), self._variance, self._capacity, self._threads, self._workspace,
-                self._spectra, exponents,
+                self._x, self._known, self._variance, pilot, self._corners, order, self._taper, self._roots,
+                laws.astype(np.float32), tables, np.array(_SHARES, np.float32), self._least, self._capacity,
+                self._threads, self._workspace, self._spectra, exponents,
             )  # fmt: skip
         self.textured = exponents < 2
         # Windows that will have enough known pixels only when none is held out.
@@ -424,9 +479,9 @@ class Windows:
         for k in range(steps):
             for chunk in self._chunks(order):
                 _kriging.step(
-                    self._x, self._known, self._corners, chunk, self._taper, self._roots, law, self._variance, _MIX,
-                    k == steps - 1, self._capacity, self._threads, self._workspace, self._spectra, self._errors,
-                    estimates,
+                    self._x, self._known, self._variance, self._corners, chunk, self._taper, self._roots, law,
+                    self._least, _MIX, k == steps - 1, self._capacity, self._threads, self._workspace, self._spectra,
+                    self._errors, estimates,
                 )  # fmt: skip
             if k in ties:
                 for chunk in self._chunks(order):
@@ -535,17 +590,19 @@ class Gate:
 def _polish(
     image: Image,
     fix: Callable[[Image], Image],
+    put_back: Callable[[Image], Image],
+    thresholds: Iterable[float],
     stride: int,
     rng: np.random.Generator,
     threads: int,
     pause: Pause,
 ) -> Iterator[Image]:
-    """Shrink groups of similar patches, again and again by a lower threshold; yield the image after each time."""
+    """Shrink groups of similar patches by one threshold after the other; yield the image after each time."""
     side, group, floats = _patches.layout()
     _, rows, cols = image.shape
     workspace = np.empty((threads, max(floats, 2 * cols)), np.float32)
     rows_at_once = _BAND * max(_BANDS, _PIXELS // (_BAND * stride * cols))
-    for k, threshold in enumerate(np.geomspace(*_THRESHOLDS, _ITERATIONS)):
+    for k, threshold in enumerate(thresholds):
         if k % _MATCHES == 0:
             # The grid lies elsewhere each time; its first and last patches are flush with the border.
             tops, lefts = (
@@ -559,7 +616,7 @@ def _polish(
                 some = np.s_[start : start + _BAND]
                 _patches.match(image, tops[some], lefts, _REACH, threads, workspace, distances[some], places[some])
         shrunken = np.empty_like(image)
-        for plane, out in zip(image, shrunken, strict=True):
+        for plane, out in zip(put_back(image), shrunken, strict=True):
             sums, weights = np.zeros_like(plane), np.zeros_like(plane)
             for start in range(0, len(tops), rows_at_once):
                 pause()
