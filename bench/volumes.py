@@ -92,10 +92,10 @@ def layers(side, rng):
     """Wavy layers, each with a grey of its own."""
     z, y, x = grid(side)
     height = z + 0.08 * np.sin(2 * np.pi * (1.3 * x + 0.2)) + 0.06 * np.sin(2 * np.pi * (1.1 * y + 0.7 * x))
-    edges = np.sort(rng.uniform(-0.1, 1.1, 9))
+    edges = np.sort(rng.uniform(-0.1, 1.1, 12))
     volume = np.full((side,) * 3, rng.random())
     for edge in edges:
-        volume += (rng.random() - volume) / (1 + np.exp((edge - height) * 9 * side))
+        volume += (rng.random() - volume) / (1 + np.exp((edge - height) * 3 * side))
     return volume
 
 
