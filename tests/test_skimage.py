@@ -81,7 +81,7 @@ def test_the_same_signature():
         (np.ma.masked_array(LEAF), INNER, {}, TypeError, "image must be a plain array, got a masked array"),
         (LEAF, INNER[1:], {}, ValueError, r"mask must have the image's shape \(128, 128\), got \(127, 128\)"),
         (LEAF.astype(complex), INNER, {}, TypeError, "image must be of bool, integers or floats, got complex128"),
-        (np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), {}, ValueError, "one or two axes of space .*, got 3"),
+        (np.zeros((2, 2, 2, 2)), np.zeros((2, 2, 2, 2)), {}, ValueError, "one to three axes of space, got 4"),
         (LEAF, INNER | True, {}, ValueError, "mask must leave at least one pixel known"),
         (np.where(INNER[::-1], np.nan, 1.0), INNER, {}, ValueError, "image must be finite where it is known"),
         (LEAF, INNER, {"channel_axis": 2}, ValueError, "channel_axis must be an axis of image"),
@@ -90,6 +90,17 @@ def test_the_same_signature():
 def test_bad_input(image, mask, settings, error, message):
     with pytest.raises(error, match=message):
         inpaint_biharmonic(image, mask, **settings)
+
+
+def test_volumes():
+    rng = np.random.default_rng(1)
+    z, y, x = np.mgrid[:9, :10, :11] / 10
+    volume = np.sin(2 * z + y) * np.cos(3 * x)
+    mask = rng.random(volume.shape) < 0.3
+    for channels, axis in ((volume, None), (np.stack([volume, 1 - volume], axis=-1), -1)):
+        restored = inpaint_biharmonic(channels, mask, channel_axis=axis)
+        np.testing.assert_array_equal(restored[~mask], channels[~mask])
+        assert np.abs(restored - channels)[mask].mean() < 0.003
 
 
 def test_scikit_image_is_not_imported():

@@ -25,7 +25,7 @@ def inpaint_biharmonic(
 
     Parameters
     ----------
-    image : ndarray, shape (cols,) or (rows, cols), or with channels
+    image : ndarray, shape (cols,), (rows, cols) or (planes, rows, cols), or with channels
         The image: bool, integers, or floats. Not changed.
     mask : ndarray, shape of the image but for its channels
         Not zero where a pixel is to be inpainted.
@@ -45,7 +45,7 @@ def inpaint_biharmonic(
     TypeError
         If the image is a masked array, or of another kind of values.
     ValueError
-        If shapes do not fit, the image has more axes of space than two, no pixel is known, or a known one is not
+        If shapes do not fit, the image has more axes of space than three, no pixel is known, or a known one is not
         finite.
 
     Notes
@@ -81,7 +81,7 @@ def inpaint_harmonic(
 
     Parameters
     ----------
-    image : ndarray, shape (cols,) or (rows, cols), or with channels
+    image : ndarray, shape (cols,), (rows, cols) or (planes, rows, cols), or with channels
         As for `inpaint_biharmonic`.
     mask : ndarray, shape of the image but for its channels
         Not zero where a pixel is to be inpainted.
@@ -121,11 +121,11 @@ def _inpaint(loss: Any, image: Any, mask: Any, channel_axis: int | None) -> NDAr
     flags = as_flags("mask", mask)
     if flags.shape != planes.shape[1:]:
         raise ValueError(f"mask must have the image's shape {planes.shape[1:]}, got {flags.shape}")
-    if flags.ndim not in (1, 2):
-        raise ValueError(f"image must have one or two axes of space (volumes are not restored yet), got {flags.ndim}")
+    if flags.ndim not in (1, 2, 3):
+        raise ValueError(f"image must have one to three axes of space, got {flags.ndim}")
     if not flags.any():
         return out
-    plan = Plan(np.atleast_2d(flags), loss=loss)
+    plan = Plan(np.atleast_2d(flags), loss=loss, spacing=(1, 1, 1) if flags.ndim == 3 else None)
     for plane in planes:
         known = plane[~flags]
         bounds = (float(known.min()), float(known.max())) if known.size and np.isfinite(known).all() else None

@@ -32,6 +32,7 @@ from graddesc.restoration.solver import WORK_AT_ONCE
 _COARSE_GRIDS = 4  # that are descended; those above are averaged only
 _LEAST_SIDE = 3  # of a grid that is descended
 _COARSE_RENEWALS, _COARSE_PERIOD = 4, 8  # of the weights on coarse grids, and the sweeps after each
+_LOOKED_AT = 2**20  # voxels, about, that tell the contrast and how much is known
 _PERIOD = 12  # sweeps after a renewal on the finest grid, at most
 _LEAST_PERIOD = 2
 _SOLVED = 0.15  # of the greatest change since a renewal: a sweep that changes less ends its period
@@ -78,6 +79,9 @@ class _Run:
         sectors = occupied(grid.free)
         self._tiles = tiles_of(sectors, shape[2])
         self._around = spans_of(widened(sectors, 1, 1, 1), shape[2])
+        rows = max(int(np.sum(self._around[:, 3] - self._around[:, 2], dtype=np.int64) // _LOOKED_AT), 1)
+        # An odd step is in step with no pattern of rows or planes that is likely.
+        self._looked_at = self._around[:: rows | 1].copy() if rows > 1 else self._around
         density = max(self._known_around(), _LEAST_DENSITY)
         spread = min(max(SPREAD * (0.1 / density) ** 0.4, _LEAST_SPREAD), _MOST_SPREAD)
         self._weights = EdgeWeights(
@@ -98,17 +102,17 @@ class _Run:
         """The share of the known voxels among those around the free ones."""
         total, count = 0.0, 0
         for free in self._grid.free:
-            for some in in_parts(self._around):
+            for some in in_parts(self._looked_at):
                 sums, found = volume.known_around(free, some, self._threads, *scratch_of(some))
                 total, count = total + sums, count + found
         return total / max(count, 1)
 
     def measure_contrast(self) -> Iterator[int]:
-        """Find the root mean square difference of neighbours of which one is free."""
+        """Find the root mean square difference of neighbours of which one is free; in large volumes, of some rows'."""
         most = min(1.0, _OUTSTANDING * self.contrast)
         for _ in range(2 if self.contrast == 1 else 1):
             total, pairs = 0.0, 0
-            for some in in_parts(self._around):
+            for some in in_parts(self._looked_at):
                 sums, count = volume.contrast(self.x, self._grid.free, most, some, self._threads, *scratch_of(some))
                 total, pairs = total + sums, pairs + count
                 yield int(np.sum(some[:, 3] - some[:, 2]))
