@@ -1,11 +1,13 @@
 """The solvers of volumes, and of images whose pixels are not squares, for sums of squares and total variations.
 
 A volume is one problem, however many voxels of it are corrupt: the compiled solver goes where some are. Where these are
-few, only what lies around them is converted, too.
+few, those that are alone are taken out, packed, and restored as a smaller volume; and only what lies around the others
+is converted.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -34,195 +36,293 @@ _PASS_WORK = 3.0  # passes of the solver over a voxel, which a sweep of a pixel 
 _MIDDLE = 0.5  # of the units that contrasts are measured in
 
 
-class _Volume:
-    """The channels of a volume under way, in units of the run, and which voxels of them are corrupt."""
+class _Part:
+    """A part of a volume that is solved by itself: its channels under way, in units of the run, and what is corrupt.
 
-    def __init__(self, problem: Problem, kind: int, weights: bool) -> None:
-        self.problem, self._kind, self._weights = problem, kind, weights
-        self.free = np.ascontiguousarray(problem.free)
-        self.few = problem.begins_with_pyramid and np.count_nonzero(self.free.view(bool)) <= _FEW * self.free.size
-        self._places = [np.flatnonzero(free.view(bool)) if self.few else None for free in self.free]
-        self.x = self._around_places() if self.few else problem.filled(np.float64)
+    `places` are the flat indices of its corrupt voxels in the volume, for each of its masks, or None for a volume as a
+    whole.
+    """
 
-    def _around_places(self) -> NDArray[np.float64]:
-        """What is known around the corrupt voxels, and there what is known beside; elsewhere 0, in memory not yet used.
+    def __init__(
+        self,
+        x: NDArray[np.float64],
+        free: NDArray[np.uint8],
+        places: list[NDArray[np.intp]] | None,
+        sparse: bool,
+    ) -> None:
+        self.x, self.free, self._places, self._sparse = x, free, places, sparse
+        self.runs: list[Any] = []
 
-        Weights depend on all channels around.
-        """
-        problem, shape = self.problem, self.free.shape[1:]
-        x = np.zeros(problem.planes.shape)
-        corrupt = np.flatnonzero(np.bitwise_or.reduce(self.free).view(bool))
-        offsets = np.arange(-_REACH, _REACH + 1)[:, np.newaxis]
-        planes, rows, cols = (
-            np.clip(offsets + places, 0, side - 1)
-            for places, side in zip(np.unravel_index(corrupt, shape), shape, strict=True)
-        )
-        around = np.ravel_multi_index((planes[:, np.newaxis, np.newaxis], rows[:, np.newaxis], cols), shape)
-        around = around.reshape(-1, len(corrupt))
-        for channel, volume in enumerate(x):
-            values = np.empty(around.shape)
-            problem.units.to_run(taken(problem.planes[channel], around), values)
-            known = self.mask(channel).reshape(-1)[around] == 0
-            means = np.sum(values, axis=0, where=known) / np.maximum(known.sum(axis=0), 1)
-            flat = volume.reshape(-1)
-            flat[around] = values
-            mine = self.mask(channel).reshape(-1)[corrupt] == 1
-            flat[corrupt[mine]] = np.where(known.any(axis=0), means, _MIDDLE)[mine]
-        return x
+    def copy_room(self) -> NDArray[np.float64]:
+        """An array of the shape of x, of which little will be used where little is corrupt."""
+        return np.zeros(self.x.shape) if self._sparse else np.empty(self.x.shape)
 
-    def mask(self, channel: int) -> NDArray[np.uint8]:
-        """The corrupt voxels of a channel, as uint8."""
-        free: NDArray[np.uint8] = self.free[channel % len(self.free)]
-        return free
-
-    def run(self, mask: int) -> Any:
+    def prepare(self, kind: int, weights: bool, mask: int, problem: Problem) -> Any:
         """A run of the compiled solver for a mask."""
-        free, spacing = self.free[mask], self.problem.spacing
-        size = compiled.workspace_size(self._kind, spacing, free.shape, self._weights)
-        if self.few:
+        free = self.free[mask]
+        size = compiled.workspace_size(kind, problem.spacing, free.shape, weights)
+        if self._sparse:
             workspace = np.zeros(size, np.uint8)  # memory that is there where it is used
         else:
             workspace = np.empty(size, np.uint8)  # of large pages
             workspace.fill(0)
-        return compiled.prepare(self._kind, spacing, free, self._weights, workspace, self.problem.threads)
+        return compiled.prepare(kind, problem.spacing, free, weights, workspace, problem.threads)
 
     def pieces(self) -> Iterator[Piece]:
         """The corrupt voxels as they stand."""
         for channel, volume in enumerate(self.x):
-            places = self._places[channel % len(self._places)]
-            yield channel, places, volume if places is None else volume.reshape(-1)[places]
+            if self._places is None:
+                yield channel, None, volume
+            else:
+                mask = channel % len(self.free)
+                yield channel, self._places[mask], volume[self.free[mask].view(bool)]
 
 
-class VolumeQuadraticSteps:
-    """The solution of a sum of squares: see `graddesc.losses.sweeps.Descent`."""
+def _parts_of(problem: Problem) -> Iterator[_Part]:
+    """The parts of a volume: it as a whole, or where few of its voxels are corrupt the lone ones and the rest."""
+    free = np.ascontiguousarray(problem.free)
+    corrupt = np.count_nonzero(free.view(bool))
+    if not problem.begins_with_pyramid or corrupt > _FEW * free.size:
+        yield _Part(problem.filled(np.float64), free, None, sparse=False)
+        return
+    rest = free
+    if len(free) == 1:
+        rest = free.copy()
+        for sources in _boxes_of_lone_voxels(free[0]):
+            packed = free[0].reshape(-1)[sources]
+            places = sources[packed.view(bool)]
+            rest.reshape(-1)[places] = 0
+            x = np.empty((len(problem.planes), *sources.shape))
+            lone = np.flatnonzero(packed.view(bool))
+            first_of_row = lone % sources.shape[2] == 0 if sources.shape[2] > 1 else lone == 0
+            beside = np.where(first_of_row, lone + 1, lone - 1)
+            for channel, volume in enumerate(x):
+                problem.units.to_run(taken(problem.planes[channel], sources), volume)
+                volume[packed.view(bool)] = volume.reshape(-1)[beside]
+            yield _Part(x, packed[np.newaxis], [places], sparse=False)
+    if rest.any():
+        places_of_rest = [np.flatnonzero(mask.view(bool)) for mask in rest]
+        yield _Part(_around_corrupt(problem, free, rest), rest, places_of_rest, sparse=True)
+
+
+def _boxes_of_lone_voxels(free: NDArray[np.uint8]) -> Iterator[NDArray[np.intp]]:
+    """The flat indices of boxes around free voxels that have no other near them, packed into volumes.
+
+    A box reaches as far as differences look, or to the volume's border. No difference that a lone voxel has a part in
+    goes beyond, so boxes that are cut alike stand side by side along an axis along which they are not.
+    """
+    corrupt = np.flatnonzero(free.view(bool))
+    places = np.stack(np.unravel_index(corrupt, free.shape))
+    sides = np.array(free.shape)[:, np.newaxis]
+    steps = np.arange(-_REACH, _REACH + 1)
+    around = places[:, :, np.newaxis] + steps  # along each axis
+    within = (around >= 0) & (around < sides[:, :, np.newaxis])
+    around = np.clip(around, 0, sides[:, :, np.newaxis] - 1)
+    planes, rows, cols = around
+    inside = within[0][:, :, None, None] & within[1][:, None, :, None] & within[2][:, None, None, :]
+    near = free[planes[:, :, None, None], rows[:, None, :, None], cols[:, None, None, :]] * inside
+    lone = near.reshape(len(corrupt), -1).sum(axis=1) == 1
+    starts, stops = np.maximum(places - _REACH, 0), np.minimum(places + _REACH + 1, sides)
+    cuts = np.concatenate([places - starts, stops - starts])[:, lone]
+    kinds, kind_of = np.unique(cuts, axis=1, return_inverse=True)
+    for number, kind in enumerate(kinds.T):
+        first = starts[:, lone][:, kind_of.reshape(-1) == number]
+        planes, rows, cols = (
+            begin[:, np.newaxis] + np.arange(side) for begin, side in zip(first, kind[3:], strict=True)
+        )
+        at = planes[:, :, None, None], rows[:, None, :, None], cols[:, None, None]
+        boxes = np.ravel_multi_index(at, free.shape)
+        whole = [axis for axis in range(3) if kind[axis] == _REACH and kind[3 + axis] == 2 * _REACH + 1]
+        if whole:
+            shape = boxes.shape[1:]
+            packed = [len(boxes) * side if axis == whole[-1] else side for axis, side in enumerate(shape)]
+            yield np.moveaxis(boxes, 0, whole[-1]).reshape(packed)
+        else:
+            yield from boxes
+
+
+def _around_corrupt(problem: Problem, free: NDArray[np.uint8], some: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What is known around some corrupt voxels, and there the mean of that; elsewhere 0, in memory not used yet.
+
+    Weights depend on all channels around.
+    """
+    shape = free.shape[1:]
+    x = np.zeros(problem.planes.shape)
+    corrupt = np.flatnonzero(np.bitwise_or.reduce(some).view(bool))
+    offsets = np.arange(-_REACH, _REACH + 1)[:, np.newaxis]
+    planes, rows, cols = (
+        np.clip(offsets + places, 0, side - 1)
+        for places, side in zip(np.unravel_index(corrupt, shape), shape, strict=True)
+    )
+    around = np.ravel_multi_index((planes[:, np.newaxis, np.newaxis], rows[:, np.newaxis], cols), shape)
+    around = around.reshape(-1, len(corrupt))
+    for channel, volume in enumerate(x):
+        values = np.empty(around.shape)
+        problem.units.to_run(taken(problem.planes[channel], around), values)
+        unknown = free[channel % len(free)].reshape(-1)
+        known = unknown[around] == 0
+        means = np.sum(values, axis=0, where=known) / np.maximum(known.sum(axis=0), 1)
+        flat = volume.reshape(-1)
+        flat[around] = values
+        mine = unknown[corrupt] == 1
+        flat[corrupt[mine]] = np.where(known.any(axis=0), means, _MIDDLE)[mine]
+    return x
+
+
+class _VolumeSteps:
+    """What the two descents have in common."""
 
     failed = False
     settled_message = SETTLED
 
-    def __init__(self, loss: SumOfSquares, problem: Problem) -> None:
+    def __init__(self, loss: SumOfSquares | Reweighted, problem: Problem) -> None:
         self._loss, self._problem = loss, problem
-        self._volume: _Volume | None = None
-        self._runs: list[Any] = []
+        self._parts: list[_Part] = []
+        self._coming: Iterator[None] | None = self._begin()  # what is left to do before the first iteration
         self.settled = self.stalled = False
         self.iterations = 0
+
+    def _begin(self) -> Iterator[None]:
+        """Make the parts and what they need, in parts."""
+        raise NotImplementedError
+
+    def _has_begun(self) -> bool:
+        """Whether all is there; if not, a part of it is made now."""
+        if self._coming is None:
+            return True
+        for _ in self._coming:
+            return False
+        self._coming = None
+        return True
+
+    def pieces(self) -> Iterator[Piece]:
+        """The corrupt voxels as they stand."""
+        if self._coming is not None:
+            yield from self._problem.start_pieces(np.float64)
+            return
+        for part in self._parts:
+            yield from part.pieces()
+
+    def loss(self) -> float:
+        """The loss of the volume as it stands, clamped, as the loss sees it."""
+        problem = self._problem
+        return self._loss.volume_energy(problem.restored(self.pieces()), problem.spacing, problem.threads)
+
+
+class VolumeQuadraticSteps(_VolumeSteps):
+    """The solution of a sum of squares: see `graddesc.losses.sweeps.Descent`."""
 
     @property
     def stalled_message(self) -> str:
         """Why the corrupt voxels come no nearer."""
-        return STALLED if all(run.unique for run in self._runs) else _NOT_UNIQUE
+        return STALLED if all(run.unique for part in self._parts for run in part.runs) else _NOT_UNIQUE
+
+    def _begin(self) -> Iterator[None]:
+        for part in _parts_of(self._problem):
+            for channel, volume in enumerate(part.x):
+                yield
+                run = part.prepare(self._loss.operator.kind, False, channel % len(part.free), self._problem)
+                run.begin(volume)
+                part.runs.append(run)
+            self._parts.append(part)
 
     def advance(self, until: int, tol: float) -> None:
         """Go on for some tenths of a second."""
-        if self._volume is None:
-            self._volume = _Volume(self._problem, self._loss.operator.kind, weights=False)
+        if not self._has_begun():
             return
-        if len(self._runs) < len(self._volume.x):
-            channel = len(self._runs)
-            run = self._volume.run(channel % len(self._volume.free))
-            run.begin(self._volume.x[channel])
-            self._runs.append(run)
-            return
+        runs = [run for part in self._parts for run in part.runs]
         work = WORK_AT_ONCE * _PASS_WORK
-        for run in self._going():
+        for run in runs:
+            if run.settled or run.stalled:
+                continue
             if run.iterations < until:
                 work -= run.advance(until - run.iterations, tol, LEAST_CONTRAST, work)
             if run.settled or run.stalled:
                 run.finish()  # its levels take as much memory as three of x
             if work <= 0:
                 break
-        going = self._going()
-        done = [run.iterations for run in going or self._runs]
+        going = [run for run in runs if not (run.settled or run.stalled)]
+        done = [run.iterations for run in going or runs]
         self.iterations = min(done) if going else max(max(done), 1)
         if not going:
-            self.settled = all(run.settled for run in self._runs)
+            self.settled = all(run.settled for run in runs)
             self.stalled = not self.settled
 
-    def _going(self) -> list[Any]:
-        return [run for run in self._runs if not (run.settled or run.stalled)]
 
-    def pieces(self) -> Iterator[Piece]:
-        """The corrupt voxels as they stand."""
-        return self._problem.start_pieces(np.float64) if self._volume is None else self._volume.pieces()
-
-    def loss(self) -> float:
-        """The loss of the volume as it stands, clamped, as the loss sees it."""
-        return _measured(self._loss, self._problem, self.pieces())
-
-
-class VolumeRenewalSteps:
+class VolumeRenewalSteps(_VolumeSteps):
     """Sums of squares whose weights are renewed, which an iteration does once: see `graddesc.losses.sweeps.Descent`."""
 
-    failed = False
-    settled_message, stalled_message = SETTLED, _NOT_UNIQUE
+    stalled_message = _NOT_UNIQUE
 
-    def __init__(self, loss: Reweighted, problem: Problem) -> None:
-        self._loss, self._problem = loss, problem
-        self._volume: _Volume | None = None
-        self._runs: list[Any] = []  # one for each mask
+    def _begin(self) -> Iterator[None]:
+        self._renewals: list[_Renewals] = []
         self._renewal: Iterator[None] | None = None  # what is left of an iteration
-        self._brought: list[float] = []
-        self._contrast, self._within = 0.0, 0
-        self.settled = self.stalled = False
-        self.iterations = 0
+        for part in _parts_of(self._problem):
+            for mask in range(len(part.free)):
+                yield
+                part.runs.append(part.prepare(self._loss.operator.kind, True, mask, self._problem))
+            self._parts.append(part)
+            self._renewals.append(_Renewals(part, self._loss.operator.epsilon))
 
     def advance(self, until: int, tol: float) -> None:
         """Renew the weights and solve for them, for some tenths of a second."""
-        if self._volume is None:
-            self._volume = _Volume(self._problem, self._loss.operator.kind, weights=True)
-            x = self._volume.x
-            self._before = np.zeros(x.shape) if self._volume.few else np.empty(x.shape)
-            return
-        if len(self._runs) < len(self._volume.free):
-            self._runs.append(self._volume.run(len(self._runs)))
+        if not self._has_begun():
             return
         if self._renewal is None:
-            self._renewal = self._renew(self._volume, tol)
+            going = [renewals for renewals in self._renewals if not renewals.settled]
+            self._renewal = itertools.chain.from_iterable(renewals.renew(tol) for renewals in going)
         for _ in self._renewal:
             return
         self._renewal = None
         self.iterations += 1
-        # Twice in a row: three renewals alone may fall by chance as if no more were to come.
-        self._within = self._within + 1 if to_come(self._brought) <= tol * self._contrast else 0
-        if self._within > 1:
-            self.settled = all(run.unique for run in self._runs)
+        if all(renewals.settled for renewals in self._renewals):
+            self.settled = all(run.unique for part in self._parts for run in part.runs)
             self.stalled = not self.settled
 
-    def _renew(self, volume: _Volume, tol: float) -> Iterator[None]:
+
+class _Renewals:
+    """The renewals of the weights of a part, which has a run for each mask."""
+
+    def __init__(self, part: _Part, epsilon: float) -> None:
+        self._part, self._epsilon = part, epsilon
+        self._before = part.copy_room()
+        self._brought: list[float] = []
+        self._contrast, self._within = 0.0, 0
+        self.settled = False
+
+    def _channels(self) -> Iterator[tuple[Any, int]]:
+        """Each channel, after the run of its mask."""
+        part = self._part
+        for mask, run in enumerate(part.runs):
+            for channel in range(mask, len(part.x), len(part.runs)):
+                yield run, channel
+
+    def renew(self, tol: float) -> Iterator[None]:
         """Renew the weights and solve for them, in parts."""
-        epsilon = self._loss.operator.epsilon
-        contrast = 0.0
-        x = volume.x
-        for mask, run in enumerate(self._runs):
-            for channel in range(mask, len(x), len(self._runs)):
-                run.remember(x[channel], self._before[channel])
+        x, contrast, corrupt = self._part.x, 0.0, 0
+        for run, channel in self._channels():
+            run.remember(x[channel], self._before[channel])
         # All weights are those of the volume as it was, though a channel's come when those before it have moved.
-        for run in self._runs:
-            run.weigh(x, epsilon)
+        for run in self._part.runs:
+            run.weigh(x, self._epsilon)
             yield
-        for mask, run in enumerate(self._runs):
-            for channel in range(mask, len(x), len(self._runs)):
-                run.begin(x[channel])
-                yield from _advanced(run, ITERATIONS_BY_WEIGHTS, 0.0)
-                if not run.estimate <= self._contrast:
-                    # The solution is still far, as beside what stands out by much more than the volume's range.
-                    yield from _advanced(run, MORE_ITERATIONS, tol)
-                contrast += run.contrast**2
+        for run, channel in self._channels():
+            run.begin(x[channel])
+            yield from _advanced(run, ITERATIONS_BY_WEIGHTS, 0.0)
+            if not run.estimate <= self._contrast:
+                # The solution is still far, as beside what stands out by much more than the volume's range.
+                yield from _advanced(run, MORE_ITERATIONS, tol)
+            contrast += run.contrast**2
+            corrupt += run.unknown
         self._contrast = contrast = max(math.sqrt(contrast / len(x)), LEAST_CONTRAST)
         # What stands out by many contrasts must not decide when all else has settled.
         total = math.fsum(
-            run.changed(x[channel], self._before[channel], MOST_BROUGHT * contrast)
-            for mask, run in enumerate(self._runs)
-            for channel in range(mask, len(x), len(self._runs))
+            run.changed(x[channel], self._before[channel], MOST_BROUGHT * contrast) for run, channel in self._channels()
         )
-        self._brought.append(math.sqrt(total / max(self._problem.corrupt, 1)))
-
-    def pieces(self) -> Iterator[Piece]:
-        """The corrupt voxels as they stand."""
-        return self._problem.start_pieces(np.float64) if self._volume is None else self._volume.pieces()
-
-    def loss(self) -> float:
-        """The loss of the volume as it stands, clamped, as the loss sees it."""
-        return _measured(self._loss, self._problem, self.pieces())
+        self._brought.append(math.sqrt(total / max(corrupt, 1)))
+        # Twice in a row: three renewals alone may fall by chance as if no more were to come.
+        self._within = self._within + 1 if to_come(self._brought) <= tol * contrast else 0
+        self.settled = self._within > 1
 
 
 def _advanced(run: Any, iterations: int, tol: float) -> Iterator[None]:
@@ -231,7 +331,3 @@ def _advanced(run: Any, iterations: int, tol: float) -> Iterator[None]:
     while run.iterations < until and not (run.settled or run.stalled):
         run.advance(until - run.iterations, tol, LEAST_CONTRAST, WORK_AT_ONCE * _PASS_WORK)
         yield
-
-
-def _measured(loss: SumOfSquares | Reweighted, problem: Problem, pieces: Iterator[Piece]) -> float:
-    return loss.volume_energy(problem.restored(pieces), problem.spacing, problem.threads)
