@@ -51,6 +51,11 @@ class TextureAdaptive:
     is to be preferred to "edge". Then groups of similar patches are shrunk [2]_, and what they give is taken where it
     is better still. It is the work of a few seconds for 512 x 512 pixels.
 
+    Known pixels that `restore` is told to be noisy have the variance of their noise on the diagonal of the windows'
+    covariances, beside that of what no spectrum explains. They take what is kriged, and before each shrinkage half of
+    what is seen of a typical one is put back, less of noisier ones. What it is worth (`value`) is that of the image
+    alone, without the distance to what is seen.
+
     Transforms, logarithms and factorisations are NumPy's and SciPy's: the last bits differ between processors or builds
     for which these round otherwise. The number of threads and the instruction set of our kernels change none.
 

@@ -163,7 +163,8 @@ def restore(
         it is, infinite where it is corrupt, as if `mask` told so. All other pixels change: the loss is weighed against
         their squared distances to what was measured, in variances. Of the image's shape only with `channel_axis`, and
         with or without frames where there is `frame_axis`. With the losses of local differences ("harmonic",
-        "biharmonic", "tv", "hessian-tv", "edge"), without `step` and `ignore`.
+        "biharmonic", "tv", "hessian-tv", "edge") and "texture", without `step` and `ignore`. If it is not known,
+        `graddesc.masks.estimate_noise` guesses it.
     huber : bool or float, default False
         Beyond how many standard deviations a noisy pixel's distance counts by its amount and no longer by its square
         [5]_, so that outliers among the known pixels pull less; True is 2, False is never. It costs .1 to .3 dB where
@@ -217,7 +218,8 @@ def restore(
         Whether to return the second result as well; measuring its losses costs the solver a pass for each iteration.
     confidence : bool, default False
         With `full_output`, whether to estimate how far each pixel can be trusted: a fifth of the known pixels is held
-        out for a second restoration, in the time that is left, and their errors tell. Not for a callable loss.
+        out for a second restoration, in the time that is left, and their errors tell, less what `noise` says that
+        these have themselves. Not for a callable loss.
 
     Returns
     -------
@@ -229,9 +231,10 @@ def restore(
         ``status`` (0 settled, 1 not settled, by iterations, rounding or for lack of one minimum, 3 not finite, 5 time,
         99 callback; with a callable loss also those of `minimize`), ``message`` and ``history`` (the loss after each
         iteration; its unit: see Notes). With `confidence` also ``confidence``: float32, shape
-        (rows, cols), or that of the image where channels have masks of their own; 1 where a pixel is known, towards 0
+        (rows, cols), or that of the image where channels have masks of their own; 1 where a pixel is exact, towards 0
         the larger its expected squared error is beside the variance of the known pixels, at which it is 1/2; and
-        ``error``, of the same dtype and shape: the root of that expected square, in units of the image. With
+        ``error``, of the same dtype and shape: the root of that expected square, in units of the image, of noisy
+        pixels, too: of how far they are from what would be seen without noise. With
         `frame_axis` also ``frames``, the result of each; ``fun`` and ``history`` are then sums over them, ``nit`` is
         the greatest, and ``success``, ``status`` and ``message`` are those of the first that failed, if one did.
 
