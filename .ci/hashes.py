@@ -31,6 +31,14 @@ def picture(dtype, channels):
     return (image if channels > 1 else image[..., 0]).astype(dtype)
 
 
+def volume():
+    """Two halves with a slanted sheet between them, in float32, and which voxels are missing."""
+    rng = np.random.default_rng(7)
+    planes, rows, cols = np.mgrid[:17, :23, :41]
+    grey = 40.0 + 90.0 * (5 * planes + 3 * rows + cols > 100) + 0.3 * cols - 0.01 * rows * planes
+    return ((grey + rng.integers(-6, 7, grey.shape)) / 256).astype(np.float32), rng.random(grey.shape) < 0.8
+
+
 def masks():
     """Scattered pixels, most of them missing, a hole with scratches, and windows that touch the border."""
     rng = np.random.default_rng(6)
@@ -69,6 +77,8 @@ def main(losses):
         told(f"{loss} recipe", graddesc.restore(image, mask, loss=loss, **recipe))
         larger = np.tile(image, (4, 4)), np.tile(mask, (4, 4))
         told(f"{loss} threads", graddesc.restore(*larger, loss=loss, threads=2))
+    for loss, spacing in itertools.product([loss for loss in losses if loss != "line"], ((1, 1, 1), (3, 1, 1))):
+        told(f"{loss} volume {spacing[0]}", graddesc.restore(*volume(), loss=loss, spacing=spacing))
 
 
 if __name__ == "__main__":

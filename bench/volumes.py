@@ -217,8 +217,8 @@ def tried(method, *given):
 # ---- tables ----
 
 
-def listed(title, columns, rows):
-    yield from table(title, "", *columns)
+def listed(title, note, columns, rows):
+    yield from table(title, note, *columns)
     for cells in rows:
         yield row(*cells)
 
@@ -239,14 +239,15 @@ def quality(options):
         for name in methods
         if (name, "50 %", kinds[0]) in found
     ]
-    yield from listed(f"Mean over {len(kinds)} volumes of {SIDE}^3, dB over the missing voxels", ["", *MASKS], rows)
+    note = "PSNR in dB over the missing voxels."
+    yield from listed(f"Mean over {len(kinds)} volumes of {SIDE}^3", note, ["", *MASKS], rows)
     for label in MASKS:
         rows = [
             [name] + [f"{found[name, label, kind]:.1f}" for kind in kinds]
             for name in methods
             if (name, label, kinds[0]) in found
         ]
-        yield from listed(label, ["", *(kind.__name__ for kind in kinds)], rows)
+        yield from listed(f"Each volume, {label}", note, ["", *(kind.__name__ for kind in kinds)], rows)
 
 
 def peers(options):
@@ -266,7 +267,7 @@ def peers(options):
             cells.append("-" if restored is None else f"{decibels(restored, truth, mask):.1f}")
         rows.append([name, *cells, f"{1e6 * np.mean(spent) / CROP**3:.2g}"])
     columns = ["", *(f"{kind.__name__}, dB" for kind in kinds), "us a voxel"]
-    yield from listed(f"A crop of {CROP}^3, 80 % missing", columns, rows)
+    yield from listed(f"A crop of {CROP}^3, 80 % missing", "PSNR over the missing voxels, and time.", columns, rows)
 
 
 def measure(loss, side):
@@ -296,7 +297,8 @@ def speed(options):
             continue
         seconds, memory = (float(number) for number in done.stdout.split())
         rows.append([loss, f"{1e9 * seconds / side**3:.0f}", f"{memory / (4 * side**3):.1f}"])
-    yield from listed(f"A volume of {side}^3, 90 % missing, one core", ["", "ns a voxel", "arrays"], rows)
+    note = "The time of the processor, and the peak memory in arrays of the volume's size."
+    yield from listed(f"A volume of {side}^3, 90 % missing, one core", note, ["", "ns a voxel", "arrays"], rows)
 
 
 SECTIONS = {"quality": quality, "peers": peers, "time": speed}

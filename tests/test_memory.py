@@ -30,6 +30,8 @@ image = (ramp + rng.integers(0, 20, ramp.shape)).astype(np.uint8)
 mask = rng.integers(0, 10, image.shape, np.uint8) > 0
 del ramp
 settings = dict(loss=sys.argv[1], full_output="full" in sys.argv, confidence="confidence" in sys.argv)
+if "volume" in sys.argv:
+    image, mask = (array.reshape(100, 70, 70) for array in (image, mask))
 graddesc.restore(image[:64, :64], mask[:64, :64], **settings)
 before = memory("VmRSS")
 graddesc.restore(image, mask, **settings)
@@ -67,6 +69,7 @@ def run(script, *arguments):
         (14, ["harmonic"]),
         (17, ["biharmonic", "full", "confidence"]),
         (18, ["hessian-tv"]),
+        (14, ["edge", "volume"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
 )

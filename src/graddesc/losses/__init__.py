@@ -1,7 +1,7 @@
 """Smoothness losses: what restore() descends.
 
 Each loss is a small frozen dataclass with ``value(x)``, ``gradient(x, out=None)`` and ``value_and_gradient(x,
-out=None)`` on 2-D arrays of float32 or float64.
+out=None)`` on 2-D arrays of float32 or float64; those of local differences on 3-D arrays too, with a ``spacing``.
 """
 
 import functools
