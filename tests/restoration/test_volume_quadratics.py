@@ -13,6 +13,7 @@ import graddesc
 from graddesc import _kernels, losses
 from graddesc.losses.sweeps import SETTLED
 from graddesc.restoration import volume_quadratics
+from graddesc.restoration.quadratics import NOT_UNIQUE
 
 NAMES = ["harmonic", "biharmonic", "tv", "hessian-tv"]
 KINDS = {"harmonic": 0, "biharmonic": 1, "tv": 0, "hessian-tv": 1}
@@ -104,6 +105,11 @@ def test_what_is_not_unique_is_told(name):
     assert info.status == 1
     assert info.message == "The corrupt pixels are at one of many minima: all that is known lies in one plane."
     assert np.isfinite(restored).all()
+    # An image that is restored as a volume says what images say.
+    mask[2] = True
+    mask[2, 2] = False
+    _, info = graddesc.restore(x[2], mask[2], loss=name, spacing=(2, 1), tol=1e-3, full_output=True)
+    assert info.message == NOT_UNIQUE
 
 
 @each("name", NAMES)

@@ -35,7 +35,7 @@ MOST_BROUGHT = 4.0  # contrasts that what a renewal brings to a pixel counts as,
 _SLOWEST = 0.97  # the greatest ratio of the series of what renewals bring
 _DOUBT = 2.0  # how much more that series may hold than it shows
 
-_NOT_UNIQUE = "The corrupt pixels are at one of many minima: all that is known lies on one line."
+NOT_UNIQUE = "The corrupt pixels are at one of many minima: all that is known lies on one line."
 
 
 class Window:
@@ -123,7 +123,7 @@ class QuadraticSteps:
     @property
     def stalled_message(self) -> str:
         """Why the corrupt pixels come no nearer."""
-        return STALLED if all(one.run.unique for one in self._runs) else _NOT_UNIQUE
+        return STALLED if all(one.run.unique for one in self._runs) else NOT_UNIQUE
 
     def _regions(self, channel: int) -> Regions:
         return self._masks[channel if len(self._masks) > 1 else 0]
@@ -195,7 +195,7 @@ class QuadraticSteps:
 class RenewalSteps:
     """Sums of squares whose weights are renewed, which an iteration does once: see `graddesc.losses.sweeps.Descent`."""
 
-    settled_message, stalled_message = SETTLED, _NOT_UNIQUE
+    settled_message, stalled_message = SETTLED, NOT_UNIQUE
     failed = False
 
     def __init__(self, loss: Reweighted, problem: Problem) -> None:

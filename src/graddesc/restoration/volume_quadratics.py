@@ -24,12 +24,13 @@ from graddesc.restoration.quadratics import (
     LEAST_CONTRAST,
     MORE_ITERATIONS,
     MOST_BROUGHT,
+    NOT_UNIQUE,
     to_come,
 )
 from graddesc.restoration.solver import WORK_AT_ONCE
 from graddesc.restoration.windows import taken
 
-_NOT_UNIQUE = "The corrupt pixels are at one of many minima: all that is known lies in one plane."
+_NOT_UNIQUE_IN_SPACE = "The corrupt pixels are at one of many minima: all that is known lies in one plane."
 _REACH = 2  # voxels beyond which no weighted difference looks
 _FEW = 1e-3  # of the voxels: where no more are corrupt, only those around are converted
 _PASS_WORK = 3.0  # passes of the solver over a voxel, which a sweep of a pixel takes as long as
@@ -179,6 +180,7 @@ class _VolumeSteps:
         self._loss, self._problem = loss, problem
         self._parts: list[_Part] = []
         self._coming: Iterator[None] | None = self._begin()  # what is left to do before the first iteration
+        self._not_unique = NOT_UNIQUE if 1 in problem.free.shape[1:] else _NOT_UNIQUE_IN_SPACE
         self.settled = self.stalled = False
         self.iterations = 0
 
@@ -215,7 +217,7 @@ class VolumeQuadraticSteps(_VolumeSteps):
     @property
     def stalled_message(self) -> str:
         """Why the corrupt voxels come no nearer."""
-        return STALLED if all(run.unique for part in self._parts for run in part.runs) else _NOT_UNIQUE
+        return STALLED if all(run.unique for part in self._parts for run in part.runs) else self._not_unique
 
     def _begin(self) -> Iterator[None]:
         for part in _parts_of(self._problem):
@@ -252,7 +254,10 @@ class VolumeQuadraticSteps(_VolumeSteps):
 class VolumeRenewalSteps(_VolumeSteps):
     """Sums of squares whose weights are renewed, which an iteration does once: see `graddesc.losses.sweeps.Descent`."""
 
-    stalled_message = _NOT_UNIQUE
+    @property
+    def stalled_message(self) -> str:
+        """Why the corrupt voxels come no nearer."""
+        return self._not_unique
 
     def _begin(self) -> Iterator[None]:
         self._renewals: list[_Renewals] = []
