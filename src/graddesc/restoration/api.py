@@ -270,8 +270,9 @@ def restore(
 
     The parameters of the losses of local differences are contrasts in units of the image's own range: 1.5 times the
     range that 99 % of the known pixels (of some of them, if they are many) lie in. So ``restore(a x + b)`` is
-    ``a restore(x) + b`` up to rounding, for every dtype, and a hot pixel changes nothing far away. Steps of a schedule
-    and losses that are told are those of the image in these units. "line" and callables take floats in their own units,
+    ``a restore(x) + b`` up to rounding, for every dtype, and a hot pixel changes nothing far away: "edge", where most
+    is corrupt, shows known pixels that are more than 32 units off to what is near them alone. Steps of a schedule and
+    losses that are told are those of the image in these units. "line" and callables take floats in their own units,
     integers scaled to [0, 1].
 
     Noisy pixels are weighed by sigma alone. What is descended is ``E(x) + sum L (x - y)^2 / 2`` over the known pixels,
