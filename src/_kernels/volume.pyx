@@ -153,6 +153,25 @@ cdef inline void squares_row(
         )
 
 
+cdef void fields_at(
+    const real *up_above, const real *up, const real *up_below, const real *above, const real *here, const real *below,
+    const real *down_above, const real *down, const real *down_below, const real *m, Py_ssize_t apart,
+    real z, real y, Py_ssize_t j, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx,
+) noexcept nogil:
+    # Of a column at the border: a function of its own, or every loop would be compiled three times.
+    fields_row(
+        up_above, up, up_below, above, here, below, down_above, down, down_below, m, apart, z, y, 0, j, j + 1,
+        fzz, fyy, fxx, fzy, fzx, fyx,
+    )
+
+
+cdef void squares_at(
+    const real *m, Py_ssize_t apart, real z, real y, Py_ssize_t j,
+    real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
+) noexcept nogil:
+    squares_row(m, apart, z, y, 0, j, j + 1, fzz, fyy, fxx, fzy, fzx, fyx, own)
+
+
 cdef inline void scatter_row(
     const real *fzz, const real *fxx, const real *fyy, const real *fyy_above, const real *fyy_below,
     const real *fzx, const real *fzy_above, const real *fzy_below, const real *fyx_above, const real *fyx_below,
@@ -310,14 +329,14 @@ cdef void walk_tile(
                         f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD, f[OWN][slot] + PAD,
                     )
                     if at_left:
-                        squares_row(
-                            m, weights.apart, z, y, zero, 0, 1, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
+                        squares_at(
+                            m, weights.apart, z, y, 0, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
                             f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
                             f[OWN][slot] + PAD,
                         )
                     if at_right:
-                        squares_row(
-                            m, weights.apart, z, y, zero, width - 1, width, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
+                        squares_at(
+                            m, weights.apart, z, y, width - 1, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
                             f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
                             f[OWN][slot] + PAD,
                         )
@@ -333,15 +352,15 @@ cdef void walk_tile(
                         f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
                     )
                     if at_left:
-                        fields_row(
+                        fields_at(
                             up + above, up, up + below, here + above, here, here + below, down + above, down,
-                            down + below, m, weights.apart, z, y, zero, 0, 1, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
+                            down + below, m, weights.apart, z, y, 0, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
                             f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
                         )
                     if at_right:
-                        fields_row(
+                        fields_at(
                             up + above, up, up + below, here + above, here, here + below, down + above, down,
-                            down + below, m, weights.apart, z, y, zero, width - 1, width, f[ZZ][slot] + PAD,
+                            down + below, m, weights.apart, z, y, width - 1, f[ZZ][slot] + PAD,
                             f[YY][slot] + PAD, f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD,
                             f[YX][slot] + PAD,
                         )

@@ -653,7 +653,9 @@ class _Source:
             raise TypeError(f"{wanted}, got {self.dtype}")
         ndim = 2 if channel_axis is None else 3
         if len(self.shape) != ndim or 0 in self.shape:
-            raise ValueError(f"image must be {'2-D' if ndim == 2 else '3-D with channel_axis'}, got shape {self.shape}")
+            wanted = "2-D" if ndim == 2 else "3-D with channel_axis"
+            wanted += " (volumes are not restored in tiles)" if len(self.shape) == ndim + 1 else ""
+            raise ValueError(f"image must be {wanted}, got shape {self.shape}")
         self.channel_axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, ndim)
         rows, cols = (side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
         self.plane = rows, cols
