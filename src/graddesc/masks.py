@@ -279,7 +279,7 @@ def estimate_noise(
     0.01      4.99 (1.34-11.4) 2.36 (1.15-8.09) 1.61 (1.18-4.34)
     ========= ================ ================ ================
 
-    Noise that is off by a fifth costs 0.1 to 0.5 dB, by a factor of two 1 to 3 dB. So the estimate is of use where the
+    Noise that is off by a fifth costs up to 0.5 dB, by a factor of two up to 5 dB. So the estimate is of use where the
     noise is a tenth of the image's range, or a twentieth of a range of which all is known. `restore` never makes it
     unasked.
 

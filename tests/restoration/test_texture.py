@@ -537,6 +537,17 @@ class TestRestore:
         assert (info.status, info.nit, looks) == (5, done, most + 1)
         assert_array_equal(restored, image)
 
+    @pytest.mark.parametrize("seconds", [-1.0, 1e3])
+    def test_a_loss_that_there_is_no_time_to_measure_is_not_told(self, seconds, monkeypatch):
+        monkeypatch.setattr(texture, "_MEASURING", seconds)
+        truth = stripes()
+        settings = {"mask": corrupt(truth.shape), "loss": "texture", "full_output": True}
+        _, info = graddesc.restore(truth, max_time=0, **settings)
+        assert info.status == 5
+        assert np.isnan(info.fun) == (seconds < 0)
+        _, info = graddesc.restore(truth, max_iter=2, **settings)
+        assert np.isfinite(info.history).all()
+
     def test_looks_at_the_clock_between_any_two_pieces_of_work(self, monkeypatch):
         x = np.stack([stripes(150, 100)] * 2).astype(np.float32)
         free = corrupt(x.shape[1:]).astype(np.uint8)

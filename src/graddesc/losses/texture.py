@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ class TextureAdaptive:
 
     def value(self, x: _Plane[_Float]) -> float:
         """Return the loss of an image; parameters and errors as in `LineSmoothness.value`."""
-        return _complexity(as_plane(x), self.noise)
+        return complexity(as_plane(x), self.noise)
 
     def gradient(self, x: _Plane[_Float], out: NDArray[_Float] | None = None) -> NDArray[_Float]:
         """Return the gradient of the loss at an image; parameters and errors as in `LineSmoothness.gradient`."""
@@ -95,13 +96,21 @@ class TextureAdaptive:
         x = as_plane(x)
         out, _ = as_out(out, x)
         gradient = np.zeros(x.shape)
-        value = _complexity(x, self.noise, gradient)
+        value = complexity(x, self.noise, gradient)
         out[...] = gradient
         return value, out
 
 
-def _complexity(x: NDArray[Any], noise: float, gradient: NDArray[np.float64] | None = None) -> float:
-    """The complexity of the spectra of x; adds its gradient to an array of zeros, shape (rows, cols), float64."""
+def complexity(
+    x: NDArray[Any],
+    noise: float,
+    gradient: NDArray[np.float64] | None = None,
+    pause: Callable[[], object] = lambda: None,
+) -> float:
+    """The complexity of the spectra of x; adds its gradient to an array of zeros, shape (rows, cols), float64.
+
+    `pause` is called several times a second; ends the work by an exception.
+    """
     size = min(_SIZE, *x.shape)
     window = taper(size)
     root, total = np.sqrt(window), window.sum()
@@ -111,6 +120,7 @@ def _complexity(x: NDArray[Any], noise: float, gradient: NDArray[np.float64] | N
     value = 0.0
     windows = np.lib.stride_tricks.sliding_window_view(x, (size, size))
     for start in range(0, len(tops), _ROWS_AT_ONCE):
+        pause()
         some = tops[start : start + _ROWS_AT_ONCE]
         pixels = windows[np.ix_(some, lefts)].astype(np.float64)
         pixels -= pixels.mean(axis=(2, 3), keepdims=True)

@@ -227,7 +227,8 @@ def restore(
         The restored image; `out` itself if it was given.
     info : graddesc.result.Result
         Only with `full_output`: ``x`` (the restored image), ``fun`` (its loss; with `noise` and that of the data: see
-        Notes), ``nit`` (iterations), ``success``,
+        Notes; NaN where `max_time` was over before that of "texture" was measured, which takes a second for some
+        millions of pixels), ``nit`` (iterations), ``success``,
         ``status`` (0 settled, 1 not settled, by iterations, rounding or for lack of one minimum, 3 not finite, 5 time,
         99 callback; with a callable loss also those of `minimize`), ``message`` and ``history`` (the loss after each
         iteration; its unit: see Notes). With `confidence` also ``confidence``: float32, shape

@@ -8,6 +8,7 @@ is to be preferred to another; and similar patches are shrunk together.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from graddesc._kernels import kriging as _kriging
 from graddesc._kernels import patches as _patches
 from graddesc.losses.sweeps import Descent, Piece
-from graddesc.losses.texture import TextureAdaptive, taper, window_places
+from graddesc.losses.texture import TextureAdaptive, complexity, taper, window_places
 from graddesc.restoration import solver
 from graddesc.restoration.noise import Noise
 from graddesc.restoration.noise import typical as root_mean_square
@@ -52,8 +53,9 @@ _SIDES = (12, 16, 24, 32)
 _KNOWN_IN_WINDOW = 60
 _CAPACITY = 128
 _LEAST_IN_WINDOW = 4
-_CHUNK = 1024  # windows between looks at the clock
+_CHUNK = 512  # windows between looks at the clock
 _CHANNELS = 4  # that share spectra, at most
+_MEASURING = 0.3  # seconds that the loss is measured in the end, at most, if the time is over
 
 _MIX = 0.005  # of the prior, in each step
 _EXPONENTS = (1.5, 2.0, 2.5, 3.0)  # of the power laws to begin with; up to the second a window is taken for texture
@@ -86,6 +88,7 @@ class TextureSteps:
         self._loss, self._problem = loss, problem
         self._x = problem.filled()
         self._value: float | None = None  # of the image as it stands, once it was measured
+        self._limits: solver.Limits | None = None
 
     def pieces(self) -> Iterator[Piece]:
         """The channels as they stand."""
@@ -93,13 +96,24 @@ class TextureSteps:
             yield channel, None, plane
 
     def loss(self) -> float:
-        """The loss of the image as it stands, scaled as it sees it."""
+        """The loss of the image as it stands, scaled as it sees it; NaN if there was no time to measure it."""
         if self._value is None:
-            self._value = math.fsum(self._loss.value(x) for x in self._x)
+            left = None if self._limits is None else self._limits.remaining()
+            last = math.inf if left is None else time.perf_counter() + max(left, _MEASURING)
+
+            def pause() -> None:
+                if last < math.inf and time.perf_counter() > last:
+                    raise _OutOfTime
+
+            try:
+                self._value = math.fsum(complexity(x, self._loss.noise, pause=pause) for x in self._x)
+            except _OutOfTime:
+                self._value = math.nan
         return self._value
 
     def run(self, limits: solver.Limits, report: solver.Report | None) -> solver.Outcome:
         """Take all steps; return the status and its message."""
+        self._limits = limits
 
         def pause() -> None:
             if limits.expired():
