@@ -12,7 +12,7 @@ from scipy.sparse.linalg import splu
 import graddesc
 from graddesc import _kernels, losses
 from graddesc.losses.sweeps import SETTLED
-from graddesc.restoration import volume_quadratics
+from graddesc.restoration import problem, volume_quadratics
 from graddesc.restoration.quadratics import NOT_UNIQUE
 
 NAMES = ["harmonic", "biharmonic", "tv", "hessian-tv"]
@@ -286,3 +286,18 @@ def test_an_iteration_is_done_in_parts(monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(volume_quadratics, "WORK_AT_ONCE", 1.0)
             assert_array_equal(graddesc.restore(x, mask, loss=name), expected)
+
+
+def test_the_range_of_what_is_known_is_found_in_bands(monkeypatch):
+    rng = np.random.default_rng(0)
+    for shape in ((1, 5, 6), (3, 200, 70), (2, 9, 80, 90), (1, 700, 1)):
+        for missing in (0.01, 0.5, 0.99):
+            for masks_of in {1, shape[0]}:
+                free = (rng.random((masks_of, *shape[1:])) < missing).astype(np.uint8)
+                free.reshape(-1)[0], free.reshape(-1)[1] = 0, 1
+                everywhere = np.broadcast_to(free, shape)
+                planes = np.where(everywhere, np.nan, rng.standard_normal(shape)).astype(">f4")
+                known = planes[everywhere == 0]
+                with monkeypatch.context() as patched:
+                    patched.setattr(problem, "_IN_BANDS", 0)
+                    assert problem._known_range(planes, free) == (known.min(), known.max())
