@@ -588,7 +588,7 @@ class NoisyDescent(Descent):
 
     SOLVED, PERIOD = 0.3, 5
     NEXT_TOL, COARSE_TOL, COARSE_LEAST_TOL = 3, 1, 0.1
-    BALANCES, EXACT = 6, 1e6
+    BALANCES, EXACT, TRUSTED = 6, 1e6, 1e4
 
     def __init__(self, operator, x, free, precision, huber, *limits, **settings):
         self.huber, self.data = huber, [(np.where(precision > 0, x, 0.0), precision)]
@@ -617,7 +617,7 @@ class NoisyDescent(Descent):
         super()._open()
         self.found = 0
         precision = self.data[self.level][1]
-        roots = np.sqrt(np.minimum(precision, self.EXACT)).mean(axis=0)
+        roots = np.sqrt(np.minimum(precision, self.TRUSTED)).mean(axis=0)
         self.trusted, self.trust = roots.sum(), blurred(_block_means(roots), 1.25)
 
     def _tensor_spread(self):

@@ -59,7 +59,8 @@ cdef enum:
     REACH = 3  # pixels on either side of one that are its neighbourhood
     LANES = 16
     ONE_SHARE = 128  # of a step of one over the diagonal
-    EXACT = 1000000  # the greatest precision that counts beside others: of a thousandth of the unit
+    EXACT = 1000000  # the greatest precision that counts beside others in means: of a thousandth of the unit
+    TRUSTED = 10000  # and in what the balance is found by: of a hundredth, which no loss tells an image to
 
 cdef double LEAST_TRUST = 0.05  # of the average, that counts where nothing is known
 
@@ -956,7 +957,7 @@ cdef double trust_row(
 ) noexcept nogil:
     # The same of the roots of the precision, over the masks.
     cdef real[CHUNK] sums
-    cdef real one = 1, share = one / masks, half = <real> 0.5, most = EXACT, value
+    cdef real one = 1, share = one / masks, half = <real> 0.5, most = TRUSTED, value
     cdef double total = 0
     cdef Py_ssize_t first = 2 * start, end = min(2 * stop, cols), last, i, j, c
     cdef const real *row

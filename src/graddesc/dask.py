@@ -498,7 +498,7 @@ def _survey(pixels: NDArray[Any], *rest: Any) -> Survey:
 
 
 def _overview(surveys: list[list[Survey]], cell: int, settings: Settings, bounds: Any) -> Overview:
-    return Overview(together(surveys), cell, settings.loss, bounds, settings.threads)
+    return Overview(together(surveys), cell, settings.loss, bounds, settings.threads, settings.huber)
 
 
 def _restore_tile(pixels: NDArray[Any], *rest: Any) -> NDArray[Any]:

@@ -90,6 +90,111 @@ def test_units_do_not_matter(loss):
         assert_allclose((restored - offset) / scale, expected, atol=1e-7)
 
 
+@each("loss", LOSSES)
+@pytest.mark.once
+def test_turning_and_the_dtype_do_not_matter(loss):
+    image, mask = noisy(0.1)
+    expected = restore(image, mask, loss=loss, noise=0.1)
+    assert_allclose(restore(image.T, mask.T, loss=loss, noise=0.1).T, expected, atol=1e-12)
+    single = restore(image.astype(np.float32), mask, loss=loss, noise=0.1)
+    assert_allclose(single, expected, atol=1e-4)
+    integers = np.rint(1e4 * image).astype(">i4")
+    restored = restore(integers, mask, loss=loss, noise=1e3)
+    assert restored.dtype == integers.dtype
+    assert_allclose(restored / 1e4, expected, atol=1e-3)
+    for threads in (2, 3):
+        assert_array_equal(restore(image, mask, loss=loss, noise=0.1, threads=threads), expected)
+
+
+@each("loss", LOSSES)
+@pytest.mark.once
+def test_little_noise_is_nearly_none_and_much_leaves_something_smooth(loss):
+    image, mask = noisy(0.05)
+    exact = restore(image, mask, loss=loss)
+    for dtype in (np.float32, np.float64):
+        given = image.astype(dtype)
+        for noise in (1e-30, 1e-8, 1e-5):
+            restored = restore(given, mask, loss=loss, noise=noise)
+            assert_allclose(restored[~mask], given[~mask], rtol=0, atol=max(noise, 1e-6))
+            assert np.sqrt(np.mean((restored - exact)[mask] ** 2)) < 0.01
+        for noise in (3.0, 1e3, 1e30):
+            restored, info = restore(given, mask, loss=loss, noise=noise, full_output=True)
+            assert np.isfinite(restored).all()
+            assert info.success
+            assert np.abs(np.diff(restored, axis=0)).max() < 0.05
+
+
+@each("loss", LOSSES)
+@pytest.mark.once
+def test_small_images_and_few_known_pixels(loss):
+    rng = np.random.default_rng(7)
+    for shape in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (1, 40), (40, 1), (5, 200)]:
+        image = rng.random(shape)
+        assert np.isfinite(restore(image, noise=0.1, loss=loss)).all()
+        mask = np.arange(image.size).reshape(shape) > 0
+        if mask.any():
+            restored = restore(np.where(mask, np.nan, image), noise=0.1, loss=loss)
+            assert_allclose(restored, np.full(shape, image[0, 0]), atol=1e-9)
+    flat = np.full((30, 31), 0.25)
+    assert_allclose(restore(flat, noise=0.1, loss=loss), flat, atol=1e-12)
+    grains = restore(0.5 + 0.1 * rng.standard_normal((80, 80)), noise=0.1, loss=loss)
+    assert np.std(grains) < 0.015
+
+
+@each("loss", ["biharmonic", "edge"])
+@pytest.mark.once
+def test_outliers_pull_less_with_huber(loss):
+    image, mask = noisy(0.05, 0.8)
+    hit = np.random.default_rng(8).random(SHAPE) < 0.01
+    clean = rms(restore(image, mask, loss=loss, noise=0.05, huber=True))
+    for far in (1.5, 50.0, -1e6):
+        image[hit] = far
+        squares, robust, same = (rms(restore(image, mask, loss=loss, noise=0.05, huber=h)) for h in (False, True, 2))
+        assert robust == same
+        assert robust < min(1.8 * clean, 0.7 * squares)
+
+
+def test_the_run_can_be_watched_and_stopped():
+    image, mask = noisy(0.1)
+    seen = []
+
+    def callback(intermediate_result):
+        seen.append(intermediate_result)
+        if len(seen) == 7:
+            raise StopIteration
+
+    restored, info = restore(image, mask, noise=0.1, callback=callback, full_output=True)
+    assert (info.status, info.nit, len(info.history)) == (99, 7, 7)
+    assert_array_equal(seen[-1].x, restored)
+    assert info.history[-1] == info.fun == seen[-1].fun
+    assert restore(image, mask, noise=0.1, max_iter=3, full_output=True)[1].status == 1
+    assert restore(image, mask, noise=0.1, max_time=0.0, full_output=True)[1].status == 5
+    out = np.empty_like(image)
+    assert restore(image, mask, noise=0.1, out=out) is out
+    assert_array_equal(out, restore(image, mask, noise=0.1))
+    # The start of missing pixels may be given; known ones start from what was measured.
+    for init in ("nearest", "image", np.zeros(SHAPE)):
+        assert rms(restore(image, mask, noise=0.1, init=init, tol=0.05)) < 0.05
+
+
+def test_bounds_hold_for_all_that_moves():
+    image, mask = noisy(0.1)
+    noise = np.full(SHAPE, 0.1)
+    noise[:, :5] = 0
+    restored = restore(image, mask, noise=noise, bounds=(0.4, 0.6))
+    moved = mask | (noise > 0)
+    assert restored[moved].min() >= 0.4
+    assert restored[moved].max() <= 0.6
+    assert_array_equal(restored[~moved], image[~moved])
+
+
+def test_integers_without_a_mask_are_noisy_and_not_corrupt():
+    image = np.clip(np.rint(255 * noisy(0.1)[0]), 0, 255).astype(np.uint8)
+    image[3, 4:9] = 0, 255, 0, 255, 0
+    restored = restore(image, noise=25.5)  # without a warning
+    assert rms(restored / 255) < 0.05
+
+
 @pytest.mark.parametrize(
     ("noise", "error", "message"),
     [

@@ -167,8 +167,10 @@ def restore(
         `graddesc.masks.estimate_noise` guesses it.
     huber : bool or float, default False
         Beyond how many standard deviations a noisy pixel's distance counts by its amount and no longer by its square
-        [5]_, so that outliers among the known pixels pull less; True is 2, False is never. It costs .1 to .3 dB where
-        there are no outliers. Channels that share a mask and a deviation are judged together, by the root mean square.
+        [5]_, so that outliers among the known pixels pull less; True is 2, False is never. The range of the image is
+        then that of nine in ten known pixels, and what is further out than once more that range counts as if it were
+        there. It costs .1 to .4 dB where there are no outliers. Channels that share a mask and a deviation are judged
+        together, by the root mean square.
     step : callable ``k -> float``, optional
         A schedule of step sizes, such as `InverseTime`: runs the plain recipe
         ``x <- clip(x - step(k) * gradient(x))``, k = 0, 1, .... By default the solver of the loss runs until the

@@ -336,7 +336,10 @@ class Plan:
         contrasts = isinstance(loss, Differences | TextureAdaptive)
         unknown = missing if self._ignored is None else missing | self._ignored
         deviation = 0.0 if deviations is None else typical(deviations)
-        units = Units.of(planes, unknown, bounds, as_is=own, contrasts=contrasts, deviation=deviation)
+        outliers = deviations is not None and outlying < math.inf
+        units = Units.of(
+            planes, unknown, bounds, as_is=own, contrasts=contrasts, deviation=deviation, outliers=outliers
+        )
         problem = Problem(
             self._in_space(planes), self._in_space(missing), units,
             start if isinstance(start, str) else self._in_space(start), self._threads, self._ignored,

@@ -171,6 +171,8 @@ def noisy(problem: Problem, deviations: NDArray[np.float64], huber: float) -> Pr
 
 
 _QUANTILE = 0.005  # of the known pixels, on either side, that may be anything
+# The same where outliers are told of, and how much wider the range of all but one in two hundred is, about.
+_OUTLYING_QUANTILE, _WIDER = 0.05, 1.25
 _WITHIN = 1.5  # of the range between these quantiles is the unit, so that they lie at a sixth and five sixths of it
 _SAMPLE = 4096  # known pixels, about, that tell the range
 _MOST_KNOWN = 1e15  # units that a known pixel may be from all others: one that is farther counts as so far
@@ -222,9 +224,10 @@ class Units:
         as_is: bool,
         contrasts: bool,
         deviation: float = 0.0,
+        outliers: bool = False,
         known: KnownRange | None = None,
     ) -> Units:
-        """Measure the known pixels, the standard deviation of whose noise is told.
+        """Measure the known pixels, of which it is told how noisy they are, and whether many may be anything.
 
         If there is none, it may be known already what `KnownRange` tells.
         """
@@ -244,7 +247,7 @@ class Units:
             if contrasts and top > 0 and not 1e-100 < top < 1e100:
                 exponent = math.frexp(top)[1]
         if contrasts and (known is None or exponent):
-            offset, factor = _contrast_range(planes, free, exponent, math.ldexp(deviation, -exponent))
+            offset, factor = _contrast_range(planes, free, exponent, math.ldexp(deviation, -exponent), outliers)
         elif contrasts and known is not None:
             offset, factor = _unit_between(known.low, known.high)
         low, high = _check_bounds(bounds, planes.dtype, least, greatest)
@@ -366,12 +369,13 @@ class KnownRange(NamedTuple):
 
 
 def _contrast_range(
-    planes: NDArray[Any], free: NDArray[np.uint8], exponent: int, deviation: float
+    planes: NDArray[Any], free: NDArray[np.uint8], exponent: int, deviation: float, outliers: bool
 ) -> tuple[float, float]:
     """What is to be 0 and how much is to be 1, by the order statistics of the known pixels, or of some of them."""
+    quantile = _OUTLYING_QUANTILE if outliers else _QUANTILE
     places = _sample_size(free)
     # If a sample is nearly all alike, all known pixels may yet differ; if these are nearly all alike, the others count.
-    for sample, share in [(places, _QUANTILE)] * (places is not None) + [(None, _QUANTILE), (None, 0.0)]:
+    for sample, share in [(places, quantile)] * (places is not None) + [(None, quantile), (None, 0.0)]:
         values = _known_values(planes, free, sample)
         if exponent:
             values = np.ldexp(values.astype(np.float64), -exponent)
@@ -382,6 +386,9 @@ def _contrast_range(
         low, high = (float(values[end]) for end in ends)
         if deviation > 0:
             low, high = _without_noise(low, high, deviation, (ends[0] + 0.5) / len(values))
+        if outliers and share:
+            more = (_WIDER - 1) / 2 * (high - low)
+            low, high = low - more, high + more
         if high > low:
             return _unit_between(low, high)
     # All are alike: so will be what is restored, whatever counts as a contrast.

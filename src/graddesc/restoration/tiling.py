@@ -228,9 +228,11 @@ class Overview:
         As for `restore`.
     threads : int
         How many threads may restore the image of the cells.
+    huber : float
+        Standard deviations of the noise beyond which a pixel is an outlier; infinite where none is.
     """
 
-    def __init__(self, found: Survey, cell: int, loss: Any, bounds: Any, threads: int) -> None:
+    def __init__(self, found: Survey, cell: int, loss: Any, bounds: Any, threads: int, huber: float) -> None:
         if not found.counts.reshape(len(found.counts), -1).any(axis=1).all():
             channel = int(np.flatnonzero(~found.counts.reshape(len(found.counts), -1).any(axis=1))[0])
             where = f" in channel {channel}" if len(found.counts) > 1 else ""
@@ -241,7 +243,13 @@ class Overview:
         sample = np.concatenate([found.ends[:1], sample, found.ends[1:]])[np.newaxis, np.newaxis]
         deviation = math.sqrt(found.variance / found.counts.sum())
         self.units = Units.of(
-            sample, np.zeros(sample.shape, np.uint8), bounds, as_is=False, contrasts=True, deviation=deviation
+            sample,
+            np.zeros(sample.shape, np.uint8),
+            bounds,
+            as_is=False,
+            contrasts=True,
+            deviation=deviation,
+            outliers=deviation > 0 and huber < math.inf,
         )
         self._cell, self._walls = cell, found.walls
         self._near_wall = _beside(found.walls)
@@ -568,7 +576,7 @@ def restore(
     found = together(parts)
     if not found.variance:
         settings = settings_of(loss, source.channel_axis, max_iter, tol, threads, False, huber)
-    overview = Overview(found, cell, settings.loss, bounds, settings.threads)
+    overview = Overview(found, cell, settings.loss, bounds, settings.threads, settings.huber)
     if mask is None and known is None and not (overview.corrupt or source.is_noisy):
         raise ValueError("no pixel is NaN: give mask=...")
     reach = depth_for(overview.widest, tile) if depth == "auto" else require_count("depth", depth, least=_RIM)
