@@ -458,6 +458,7 @@ def _told(
         "corrupt": int(np.count_nonzero(flags)),
         "extremes": extremes,
         "loss": options.loss,
+        "noise": options.noise,
         "fun": info.fun if math.isfinite(info.fun) else None,
         "nit": info.nit,
         "status": info.status,
@@ -474,6 +475,7 @@ def _line(told: _Told) -> str:
     count, total, extremes = told["corrupt"], told["pixels"], told["extremes"]
     work = f"{told['nit']} iterations" if told["tiles"] is None else f"{told['tiles']} tiles"
     marked = f" that were {extremes[0]} or {extremes[1]}" if extremes else ""
+    marked += f", noise of {told['noise']:g} off the others" if told["noise"] else ""
     return (
         f"{told['output']}: filled {count} of {total} pixels ({percent(count, total)}){marked},"
         f" {work}, {told['seconds']:.2f} s{' with the confidence' * told['with_confidence']}"

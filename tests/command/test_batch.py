@@ -355,6 +355,7 @@ def test_json(folder, run):
         "corrupt": int(mask.sum()),
         "extremes": [0, 255],
         "loss": "harmonic",
+        "noise": 0.0,
         "fun": info.fun,
         "nit": info.nit,
         "status": 0,

@@ -79,6 +79,22 @@ class TestRestore:
         expected = graddesc.restore(pixels("corrupt.png"), pixels("mask.png"), channel_axis=-1)
         np.testing.assert_array_equal(pixels("out.png"), expected)
 
+    def test_noise_reaches_the_solver(self, folder, here):
+        process = here("restore", "corrupt.png", "out.png", "--mask", "mask.png", "--noise", "12.5", "--huber")
+        assert process.returncode == 0
+        assert "noise of 12.5 off the others, " in process.stdout
+        given, mask = pixels("corrupt.png"), pixels("mask.png")
+        expected = graddesc.restore(given, mask, channel_axis=-1, noise=12.5, huber=True)
+        np.testing.assert_array_equal(pixels("out.png"), expected)
+        assert (expected != given)[mask == 0].mean() > 0.5
+        # Without a mask all pixels are noisy, and none is corrupt.
+        process = here("restore", "truth.png", "all.png", "--noise", "3")
+        assert (process.returncode, process.stderr) == (0, "")
+        assert process.stdout.startswith("all.png: filled 0 of 2304 pixels (0.0%), noise of 3 off the others, ")
+        np.testing.assert_array_equal(pixels("all.png"), graddesc.restore(TRUTH, channel_axis=-1, noise=3))
+        tiled = here("restore", "truth.png", "tiled.png", "--noise", "3", "--max-memory", "7M", "--overwrite")
+        assert tiled.returncode == 0
+
     def test_options_reach_the_solver(self, folder, here):
         process = here("restore", "corrupt.png", "out.png", "--max-iter", "3", "--tol", "0")
         assert process.returncode == 3
@@ -398,6 +414,13 @@ class TestRefused:
             (("restore", "corrupt.png", "out.png", "--mask", "absent.png"), 1, "absent.png: No such file"),
             (("restore", "corrupt.png", "out.png", "--mask", "small.png"), 1, "48 x 48 rows and columns, got 3 x 4"),
             (("restore", "corrupt.png", "out.png", "--loss", "nonsense"), 2, "must be one of edge, texture, line"),
+            (("restore", "corrupt.png", "out.png", "--noise", "-1"), 2, "must be a non-negative number, got '-1'"),
+            (("restore", "corrupt.png", "out.png", "--huber"), 2, "--huber goes with --noise"),
+            (
+                ("restore", "corrupt.png", "out.png", "--noise", "1", "--loss", "line"),
+                1,
+                "noise must not be given with",
+            ),
             (("restore", "corrupt.png"), 2, "the following arguments are required: OUT"),
             (
                 ("restore", "corrupt.png", "a.png", "--history", "a.png"),
