@@ -111,6 +111,20 @@ def losses(photographs, seed, names=("edge",)):
         yield row(f"{sigma:g}", *cells)
 
 
+def differences(photographs, seed):
+    """All losses of differences, beside known pixels that are kept as they are."""
+    cases = (0.01, 1), (0.03, 1), (0.1, 1), (0.2, 1), (0.03, 0.1), (0.1, 0.1), (0.1, 0.5), (0.1, 0.02)
+    yield from heading("PSNR in dB; in brackets with noise = 0", "", *(level(*case) for case in cases), "mean")
+    for loss in ("harmonic", "biharmonic", "tv", "hessian-tv", "edge"):
+        told = [mean_psnr(photographs, seed, *case, functools.partial(ours, loss=loss)) for case in cases]
+        kept = [
+            mean_psnr(photographs, seed, *case, lambda image, known, _, loss=loss: ours(image, known, 0.0, loss))
+            for case in cases
+        ]
+        cells = [f"{given:.2f} ({as_is:.2f})" for given, as_is in zip(told, kept, strict=True)]
+        yield row(loss, *cells, f"{np.mean(told):.2f} ({np.mean(kept):.2f})")
+
+
 def texture(photographs, seed):
     """What "texture" adds."""
     cases = (0.03, 0.1), (0.1, 0.1), (0.05, 0.5), (0.1, 0.5), (0.03, 1), (0.1, 1), (0.2, 1)
@@ -380,6 +394,7 @@ def speed(photographs, seed):
 
 SECTIONS = {
     "losses": losses,
+    "differences": differences,
     "texture": texture,
     "peers": peers_at_their_best,
     "rbf": rbf,
