@@ -390,7 +390,7 @@ class Plan:
     ) -> list[int] | None:
         """Restore images, shape (n, rows, cols), at once; return the numbers of those that must be restored alone.
 
-        None if all must be. The settings are those of `restore_array`, which has checked them.
+        None if all must be. The settings are those of `restore`, and have been checked.
         """
         shape = self._shape or self._free.shape[1:]
         if self._stack is None or images.shape[1:] != shape or not self._stack.takes(images, out):
