@@ -71,6 +71,11 @@ def main(losses):
         for name, mask in every.items():
             restored, info = graddesc.restore(image, mask, loss=loss, channel_axis=axis, full_output=True)
             told(f"{loss} {dtype} {channels} {name}", restored, np.float64([info.fun, info.nit]))
+    for loss, bands in itertools.product(losses, (3, 6)):
+        image = picture(np.dtype("float32"), bands)
+        mask = np.random.default_rng(bands).random(image.shape) < 0.6
+        restored, info = graddesc.restore(image, mask, loss=loss, channel_axis=-1, full_output=True)
+        told(f"{loss} {bands} bands", restored, np.float64([info.fun, info.nit]))
     image, mask = picture(np.dtype("float32"), 1), every["most"]
     for loss in losses:
         recipe = {"step": graddesc.InverseTime(1.5, floor=0.015), "init": "image", "max_iter": 60}

@@ -488,7 +488,7 @@ class Descent:
             sigma = self._tensor_spread() / 2
             planes = orientation(blurred(structure_tensor(self.x, operator.contrast), sigma), shape, operator.strength)
         square = np.mean([stencil_square(operator.kind, plane, *planes) for plane in self.x], axis=0)
-        omega = (
+        self.omega = omega = (
             operator.scale / np.sqrt(operator.epsilon**2 + np.maximum(square, 0))
             if operator.epsilon
             else square * 0 + 2
@@ -553,7 +553,9 @@ class Descent:
             return
         self.neighbour_difference = self.contrast()
         moving = self._last_that_moves(tol)
-        self.settled, self.active = moving == 0, moving or self.active
+        self.settled = moving == 0
+        if len(self.free) == 1:
+            self.active = moving or self.active
 
     def _last_that_moves(self, tol):
         limit = tol * self.neighbour_difference
@@ -660,6 +662,127 @@ class NoisyDescent(Descent):
         distance = np.sqrt(squares * precision)
         terms = np.where(distance > self.huber, self.huber * (2 * distance - self.huber), distance**2)
         return len(self.x) / len(precision) * np.sum(np.where(self.free, terms, 0) / self.balance) / 2
+
+
+class CoupledDescent(Descent):
+    """The slow twin of a window of `stencil.BandDescent`: a dense system for each pixel of the finest grid."""
+
+    COVARIANCES, FEW, FACTORS, POWERS = 10, 4, 8, 16
+
+    def __init__(self, *arguments, bounds, ridge, least, pull, slopes, **settings):
+        self.bounds, self.ridge, self.least, self.pull, self.slopes = bounds, ridge, least, pull, slopes
+        self.renewals = 0
+        super().__init__(*arguments, **settings)
+
+    def _open(self):
+        super()._open()
+        if self.level > 0:
+            return
+        self.low, self.high = self.bounds.T[:, :, np.newaxis, np.newaxis]
+        any_free = self.free.any(axis=0)
+        couplings = coupling(any_free)
+        mean = couplings[any_free].mean() / 20 if any_free.any() else 0.0
+        self.t = self.start = self.DENSE_START if mean > self.LONELY else 1.0
+        self.alone = mean <= self.ALONE
+        divisors = np.minimum(1 + self.MARGIN * couplings / 20, self.operator.safety)
+        self.shares = np.floor(128 / divisors) / 128 * self.free
+
+    def derivatives(self):
+        """Five of each band at each pixel, shape (5, bands, rows, cols), weighted; 0 where they do not fit."""
+        x, (bands, rows, cols) = self.x, self.x.shape
+        h = np.zeros((5, bands, rows, cols))
+        inner, root = np.s_[:, 1:-1, 1:-1], np.sqrt(self.omega)[1:-1, 1:-1]
+        if min(rows, cols) > 2:
+            h[0][inner] = root * np.diff(x, 2, axis=2)[:, 1:-1]
+            h[1][inner] = root * np.diff(x, 2, axis=1)[:, :, 1:-1]
+            corners = x[:, :-2, :-2] + x[:, 2:, 2:] - x[:, :-2, 2:] - x[:, 2:, :-2]
+            h[2][inner] = np.sqrt(2) / 4 * root * corners
+        h[3][:, :, :-1] = np.sqrt(self.slopes) * np.diff(x, axis=2)
+        h[4][:, :-1] = np.sqrt(self.slopes) * np.diff(x, axis=1)
+        return h
+
+    def cells(self):
+        """The pixels in cells of 16 x 32 near enough to what is free, over which means are taken."""
+        any_free = self.free.any(axis=0)
+        rows, cols = any_free.shape
+        wanted = np.zeros(any_free.shape, bool)
+        for top in range(0, rows, 16):
+            columns = any_free[max(top - 14, 0) : top + 30].any(axis=0)
+            sectors = np.array([columns[left : left + 16].any() for left in range(0, cols, 16)])
+            sectors = ndimage.binary_dilation(sectors, np.ones(3, bool))
+            for left in range(0, cols, 32):
+                wanted[top : top + 16, left : left + 32] = sectors[left // 16 : left // 16 + 2].any()
+        return wanted
+
+    def covariances(self):
+        """The covariance of the bands at each pixel, shape (rows, cols, bands, bands)."""
+        bands, shape = len(self.x), self.x.shape[1:]
+        h = self.derivatives()
+        products = np.einsum("kaij,kbij->abij", h, h)
+        if bands > self.FEW:
+            mean = products[:, :, self.cells()].mean(axis=2)
+            kept = min(bands, self.FACTORS)
+            v = np.cos(np.pi / bands * np.arange(kept) * (np.arange(bands)[:, np.newaxis] + 0.5))
+            for _ in range(self.POWERS):
+                v = mean @ np.linalg.qr(v)[0]
+            v = np.linalg.qr(v)[0]
+            small = v.T @ mean @ v
+            rest = max(np.trace(mean) - np.trace(small), 0.0)
+            diagonal = self.ridge * np.trace(mean) / bands + self.least + rest / max(bands - kept, 1)
+            one = v @ small @ v.T + diagonal * np.eye(bands)
+            return np.broadcast_to(one, (*shape, bands, bands))
+        taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+        blocks = np.array([[_block_means(plane) for plane in row] for row in products])
+        everywhere = blocks[:, :, self.cells()[::2, ::2]].sum(axis=2)
+        trace = np.trace(everywhere)
+        everywhere = everywhere * bands / trace if trace > 0 else 0 * everywhere
+        for axis in (2, 3):
+            blocks = ndimage.correlate1d(blocks, taps / taps.sum(), axis=axis, mode="reflect")
+        local = np.array([[push(plane, np.zeros(shape), np.ones(shape, bool)) for plane in row] for row in blocks])
+        mean = np.trace(local) / bands
+        local = local + self.pull * mean * everywhere[:, :, np.newaxis, np.newaxis]
+        local += (self.ridge * mean + self.least) * np.eye(bands)[:, :, np.newaxis, np.newaxis]
+        return np.moveaxis(local, (0, 1), (2, 3))
+
+    def _renew(self):
+        super()._renew()
+        if self.level > 0:
+            return
+        self.renewals += 1
+        if self.renewals > self.COVARIANCES:
+            return
+        covariances = self.covariances()
+        self.told = np.zeros_like(covariances)  # by which a known band tells of an unknown one
+        for i, j in np.ndindex(self.x.shape[1:]):
+            unknown, known = np.flatnonzero(self.free[:, i, j]), np.flatnonzero(~self.free[:, i, j])
+            s = covariances[i, j]
+            self.told[i, j][np.ix_(unknown, known)] = np.linalg.solve(
+                s[np.ix_(known, known)], s[np.ix_(known, unknown)]
+            ).T
+
+    def _gradient(self, v):
+        gradient = super()._gradient(v)
+        return gradient if self.level > 0 else gradient - np.einsum("ijab,bij->aij", self.told, gradient)
+
+    def sweep(self, tol):
+        if self.level > 0:
+            super().sweep(tol)
+            return
+        super().sweep(-1.0)
+        solved = self.in_period >= self.LEAST_PERIOD and self.courses_change() <= self.SOLVED * self.greatest
+        self.due = self.alone or solved or self.in_period >= self.PERIOD
+        if self.due:
+            contrast = self.contrast()
+            to_come = [course.renewed() for course in self.courses]
+            self.settled = all(series is not None and series <= tol * contrast for series in to_come)
+
+    def courses_change(self):
+        """The change of the last sweep."""
+        return float(np.sqrt(sum(course.changes[-1] ** 2 for course in self.courses)))
+
+    def _judge(self, tol):
+        if self.level > 0:
+            super()._judge(tol)
 
 
 class _Course:

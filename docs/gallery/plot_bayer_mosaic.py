@@ -31,14 +31,26 @@ print(
 )
 
 # %%
-# :func:`graddesc.restore` takes a mask of the image's whole shape. Each channel has its own holes then.
+# :func:`graddesc.restore` takes a mask of the image's whole shape. Each channel has its own holes then, and the channels
+# tell each other what is missing: their edges go up and down together, and how, the image itself tells.
 
 whole = graddesc.restore(mosaic, mask, channel_axis=-1)
 
 # %%
-# Colours change more slowly than brightness. A classic recipe of the field makes use of that: fill green, which is
-# known best; then fill the differences red - green and blue - green, and add green again. Differences are floats of
-# both signs, so they have no bounds.
+# Each channel by itself knows nothing of that.
+
+apart = np.stack(
+    [
+        graddesc.restore(mosaic[..., channel], mask[..., channel])
+        for channel in (RED, GREEN, BLUE)
+    ],
+    axis=-1,
+)
+
+# %%
+# A classic recipe of the field takes it that colours change more slowly than brightness: fill green, which is known
+# best; then fill the differences red - green and blue - green, and add green again. Differences are floats of both
+# signs, so they have no bounds.
 
 green = graddesc.restore(
     mosaic[..., GREEN].astype(np.float32), mask[..., GREEN], bounds=(0, 255)
@@ -82,8 +94,9 @@ results = {
     "bilinear": np.stack(
         [bilinear(channel) for channel in (RED, GREEN, BLUE)], axis=-1
     ),
-    "restore(mosaic, mask)": whole,
+    "each channel by itself": apart,
     "green, then differences": by_differences,
+    "restore(mosaic, mask)": whole,
 }
 
 
@@ -106,7 +119,7 @@ pictures = {
     "the truth": truth,
 }
 crop = np.s_[40:80, 92:132]
-figure, axes = plt.subplots(2, 5, figsize=(13, 5.8), layout="compressed")
+figure, axes = plt.subplots(2, 6, figsize=(15, 5.6), layout="compressed")
 for (above, below), (title, picture) in zip(
     axes.T, pictures.items(), strict=True
 ):

@@ -754,9 +754,6 @@ cdef void sweep(Window *w, const Parameters *p, double tol) noexcept nogil:
     # One iteration on the grid that is run; `settled` where what is yet to come is within the tolerance.
     cdef Grid *grid = &w.grids[w.level]
     cdef Job job
-    cdef Course *course
-    cdef Py_ssize_t c, k, moving = max(grid.unknown * (p.channels // p.masks), 1)
-    cdef double total = 0
     cdef bint restarted = w.slope > 0
     if w.due:
         renew(w, p)
@@ -769,6 +766,21 @@ cdef void sweep(Window *w, const Parameters *p, double tol) noexcept nogil:
     job.momentum, job.low, job.high, job.most = next_momentum(w, p), p.low, p.high, MOST_MOVE * w.contrast
     job.out, job.tiles, job.sums_out = w.next, w.tiles, w.totals
     run_tiles(&job, STEP, w.tile_count * w.active, p.threads)
+    note_sweep(w, p, restarted)
+    w.due = w.alone or (
+        w.in_period >= LEAST_PERIOD and w.change <= (NOISY_SOLVED if p.noisy else SOLVED) * w.greatest
+    ) or (
+        w.in_period >= max(NOISY_PERIOD if p.noisy else PERIOD, <int> (PERIOD_SHARE * w.iterations))
+    )
+    if not w.failed and not (p.noisy and w.balances < BALANCES):
+        judge(w, p, tol)
+
+
+cdef void note_sweep(Window *w, const Parameters *p, bint restarted) noexcept nogil:
+    # Let the three arrays change places, and add up what the tiles have told.
+    cdef Course *course
+    cdef Py_ssize_t c, k, moving = max(w.grids[w.level].unknown * (p.channels // p.masks), 1)
+    cdef double total = 0
     w.x, w.previous, w.next = w.next, w.x, w.previous
     w.iterations += 1
     w.in_period += 1
@@ -787,13 +799,6 @@ cdef void sweep(Window *w, const Parameters *p, double tol) noexcept nogil:
     w.change = sqrt(total / moving)
     w.failed = not w.change < INFINITY
     w.greatest = max(w.greatest, w.change)
-    w.due = w.alone or (
-        w.in_period >= LEAST_PERIOD and w.change <= (NOISY_SOLVED if p.noisy else SOLVED) * w.greatest
-    ) or (
-        w.in_period >= max(NOISY_PERIOD if p.noisy else PERIOD, <int> (PERIOD_SHARE * w.iterations))
-    )
-    if not w.failed and not (p.noisy and w.balances < BALANCES):
-        judge(w, p, tol)
 
 
 cdef Py_ssize_t moving_channels(const Window *w, double limit) noexcept nogil:
@@ -808,7 +813,7 @@ cdef Py_ssize_t moving_channels(const Window *w, double limit) noexcept nogil:
 
 
 cdef void judge(Window *w, const Parameters *p, double tol) noexcept nogil:
-    # What has settled is left alone: channels from the last one on, at last all.
+    # What has settled is left alone: channels that share a mask from the last one on, at last all.
     cdef Grid *grid = &w.grids[w.level]
     cdef Py_ssize_t c, moving
     for c in range(min(w.active, COURSES)):
@@ -819,7 +824,7 @@ cdef void judge(Window *w, const Parameters *p, double tol) noexcept nogil:
     measure_contrast(w, p)
     moving = moving_channels(w, tol * w.contrast)
     w.settled = moving == 0
-    if 0 < moving < w.active:
+    if 0 < moving < w.active and p.masks == 1:
         copy_around(w, grid, moving, w.active, item(p), <const char *> w.x, <char *> w.previous)
         copy_around(w, grid, moving, w.active, item(p), <const char *> w.x, <char *> w.next)
         w.active = moving

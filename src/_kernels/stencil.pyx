@@ -28,7 +28,7 @@ Not checked: that the arrays of one call do not overlap.
 """
 
 from libc.limits cimport INT_MAX
-from libc.math cimport INFINITY, exp, pow, sqrt
+from libc.math cimport INFINITY, cos, exp, pow, sqrt
 from libc.stdlib cimport calloc, free as release
 from libc.string cimport memcpy, memset
 
@@ -1613,3 +1613,4 @@ def orient(
 
 
 include "descent.pxi"
+include "bands.pxi"

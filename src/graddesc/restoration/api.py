@@ -198,7 +198,8 @@ def restore(
         pixels, noise and all.
     channel_axis : int, optional
         The axis that holds the channels of an image. "line" restores each by itself; the losses of local
-        differences weigh them together, so that an edge of one is an edge of all.
+        differences weigh them together, so that an edge of one is an edge of all. Where channels have masks of their
+        own, related ones tell each other what is missing, and others are restored as if alone: see Notes.
     frame_axis : int, optional
         The axis that holds independent images. Each is restored as if it were alone, to the bit; `mask`, `known` and
         `ignore` are those of all, or have this axis too. Threads share the frames, unless there is a callback.
@@ -286,6 +287,17 @@ def restore(
     minimum is promised. The unit of contrast is that of the image without its noise: from the squared range of the
     known pixels that is taken off which sigma adds to normal values.
 
+    Channels that have masks of their own are measured each by itself, for its unit and its bounds, and restored in
+    groups. Two are related if the differences of their neighbouring pixels, each channel interpolated by itself, have a
+    correlation of .12 or more, and more than three times what chance makes of so many known pixels; a group is what is
+    related directly or by way of others, and comes out, to the bit, as if it were an image by itself. With "edge" the
+    derivatives of a group are weighed by the inverse of their covariance: a step takes from the residuals of the
+    unknown channels of a pixel what those of the known ones predict. The covariance is a local one of up to four
+    channels, and that of the whole image, of up to eight principal directions [6]_, of more. With "tv" and "hessian-tv"
+    an edge of one channel of a group is an edge of all; with the others each channel is restored alone. With `noise` or
+    `step`, all channels are one group, of one unit, with "edge", too, as that of the total variations; so are related
+    channels with `ignore`.
+
     With "edge" at most ten arrays of the image's size are held, in float32 (in float64 for float64 images), and four
     with "line"; fourteen with "harmonic" and "biharmonic", eighteen with total variations, in float32 for every image.
     To watch a run or to ask for the confidence takes one to six more. Where few pixels are corrupt it is the image and
@@ -303,6 +315,8 @@ def restore(
        :doi:`10.1145/237170.237200`
     .. [5] P. J. Huber, "Robust estimation of a location parameter", The Annals of Mathematical Statistics 35, 73-101,
        1964. :doi:`10.1214/aoms/1177703732`
+    .. [6] M. E. Tipping, C. M. Bishop, "Probabilistic principal component analysis", Journal of the Royal Statistical
+       Society B 61, 611-622, 1999. :doi:`10.1111/1467-9868.00196`
 
     Examples
     --------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -97,10 +97,30 @@ def estimate(
         else [_SharedNoise(plane, problem.noise.huber) for plane in problem.noise.sigma]
     )
     shares = np.empty(problem.free.shape, np.float32)
-    variances = [
-        _estimate_shares(x[part], seen[part], missing, ignored, problem.spacing, noise, solve, rng, out)
+    runs = [
+        _estimate_shares(x[part], seen[part], missing, ignored, problem.spacing, noise, rng, out)
         for part, missing, noise, out in zip(parts, problem.missing, noises, shares, strict=True)
     ]
+    variances, asked = [0.0] * masks, {}
+    for k, run in enumerate(runs):
+        try:
+            asked[k] = next(run)
+        except StopIteration as end:
+            variances[k] = end.value
+    others: dict[int, NDArray[Any]] = {}
+    if masks > 1 and problem.noise is None and asked:
+        # At once: bands tell of each other.
+        all_missing = problem.missing.copy()
+        for k, fewer in asked.items():
+            all_missing[k] = fewer
+        other = methods.solve(loss, problem.alike(x, all_missing), step, limits)
+        others = {k: other[k : k + 1] for k in asked}
+    for k, fewer in asked.items():
+        noise = noises[k]
+        try:
+            runs[k].send(others[k] if others else solve(seen[parts[k]], fewer, None if noise is None else noise.sigma))
+        except StopIteration as end:
+            variances[k] = end.value
     return shares, variances
 
 
@@ -139,13 +159,13 @@ def _estimate_shares(
     ignored: Mask | None,
     spacing: Spacing,
     noise: _SharedNoise | None,
-    solve: Callable[[NDArray[Any], NDArray[np.uint8], NDArray[Any] | None], NDArray[Any]],
     rng: np.random.Generator,
     out: NDArray[np.float32],
-) -> float:
+) -> Generator[NDArray[np.uint8], NDArray[Any], float]:
     """Write what is expected of channels that share a mask to out; return the variance of their known pixels.
 
-    x is restored from `seen`; the two differ where known pixels are noisy.
+    x is restored from `seen`; the two differ where known pixels are noisy. Yields a mask of more missing pixels, and is
+    to be sent what is restored of the others.
     """
 
     def is_known(missing: NDArray[np.uint8]) -> Mask:
@@ -172,7 +192,7 @@ def _estimate_shares(
         held = _held_out(known, rng, spacing)
         del known  # while the memory is short
         fewer = missing | held
-        other = solve(seen, fewer, None if noise is None else noise.sigma)
+        other = yield fewer
         squares = np.zeros(np.count_nonzero(held))
         for restored, plane in zip(other, seen, strict=True):
             squares += (restored[held].astype(np.float64) - plane[held]) ** 2

@@ -412,7 +412,7 @@ class DomainSteps:
             self._domains = [_Domain(loss, problem, start, group) for group in groups]
         self._direct = isinstance(loss, SumOfSquares)
         clamped = isinstance(loss, LineSmoothness | EdgeAligned)
-        self._bounds = problem.units.bounds() if clamped else (-math.inf, math.inf)
+        self._bounds = problem.bounds() if clamped else (-math.inf, math.inf)
         self._brought: list[float] = []
         self.iterations = 0
         self.settled = self.stalled = self.failed = False

@@ -48,6 +48,15 @@ class Steps(Protocol):
 
 def prepare(loss: Any, free: NDArray[Any], threads: int) -> Any:
     """What can be told of masks before an image is known: None for losses that need the image."""
+    if len(free) > 1 and isinstance(loss, Differences):
+        from graddesc.restoration.bands import Prepared  # which few images need
+
+        return Prepared(functools.partial(_prepare, loss, threads), free, isinstance(loss, SumOfSquares))
+    return _prepare(loss, threads, free)
+
+
+def _prepare(loss: Any, threads: int, free: NDArray[Any]) -> Any:
+    """The same, of channels that are descended together."""
     if isinstance(loss, SumOfSquares):
         return [Regions(loss.operator.kind, plane, threads) for plane in free]
     if isinstance(loss, EdgeAligned):
@@ -70,6 +79,13 @@ def begin(
     if problem.spacing and isinstance(loss, Differences) and step is None:
         steps: Any = _volume_descent(loss, problem)
         return steps, functools.partial(solver.descend, steps, limits)
+    if step is None and len(problem.free) > 1 and isinstance(loss, Differences) and problem.noise is None:
+        from graddesc.restoration.bands import BandSteps
+
+        bands = BandSteps(
+            loss, problem, functools.partial(_descent, loss), prepared or prepare(loss, problem.free, problem.threads)
+        )
+        return bands, functools.partial(solver.descend, bands, limits)
     if problem.ignored is not None:
         from graddesc.restoration.domains import DomainSteps  # with sparse matrices, which the others do not need
 
@@ -99,12 +115,8 @@ def begin(
         _, rows, cols = problem.planes.shape
         turned = is_narrow(rows, cols)
         descent: Descent = loss.sweeps(problem.filled(), problem.free, *problem.units.bounds(), problem.threads, turned)
-    elif isinstance(loss, SumOfSquares):
-        descent = QuadraticSteps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
-    elif isinstance(loss, Reweighted):
-        descent = RenewalSteps(loss, problem)
-    elif isinstance(loss, EdgeAligned):
-        descent = edge_steps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
+    elif isinstance(loss, Differences):
+        descent = _descent(loss, problem, prepared)
     else:
         from graddesc.restoration.callables import CallableSteps
 
@@ -130,6 +142,24 @@ def _volume_descent(loss: Differences, problem: Problem) -> Descent:
         return VolumeQuadraticSteps(loss, problem)
     assert isinstance(loss, Reweighted)
     return VolumeRenewalSteps(loss, problem)
+
+
+def _descent(loss: Differences, problem: Problem, prepared: Any) -> Descent:
+    """The solver of a loss of local differences at its start."""
+    if problem.ignored is not None:
+        from graddesc.restoration.domains import DomainSteps
+
+        return DomainSteps(loss, problem)
+    if isinstance(loss, SumOfSquares):
+        return QuadraticSteps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
+    if isinstance(loss, Reweighted):
+        return RenewalSteps(loss, problem)
+    assert isinstance(loss, EdgeAligned)
+    if len(problem.free) > 1:
+        from graddesc.restoration.bands import CoupledSteps
+
+        return edge_steps(loss, problem, prepared or prepare(loss, problem.free, problem.threads), CoupledSteps)
+    return edge_steps(loss, problem, prepared or prepare(loss, problem.free, problem.threads))
 
 
 def solve(loss: Any, problem: Problem, step: solver.Schedule | None, limits: solver.Limits) -> NDArray[Any]:

@@ -6,6 +6,7 @@ many ranges, a line of its height costs less than a peak, however far it runs.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,18 +22,20 @@ _OUTLYING = 32.0  # units, which are one and a half ranges, from those that near
 _NEAR = 16.0  # pixels
 
 
-def edge_steps(loss: EdgeAligned, problem: Problem, windows: Windows) -> WindowSteps | OutlierSteps:
+def edge_steps(
+    loss: EdgeAligned, problem: Problem, windows: Windows, descend: type[WindowSteps] = WindowSteps
+) -> WindowSteps | OutlierSteps:
     """The descent of "edge": of all corrupt pixels together, unless there are outliers.
 
     Where few pixels are corrupt no line runs far, and windows around them hold all that there is to see.
     """
     outliers = _outlying(problem) if windows.index is None else None
-    return WindowSteps(loss, problem, windows) if outliers is None else OutlierSteps(loss, problem, outliers)
+    return descend(loss, problem, windows) if outliers is None else OutlierSteps(loss, problem, outliers, descend)
 
 
 def _outlying(problem: Problem) -> NDArray[np.bool_] | None:
     """The known pixels that are far from all others, shape of the masks; None if there are none."""
-    if problem.units.farthest <= _OUTLYING:
+    if max(problem.units_of(channel).farthest for channel in range(len(problem.planes))) <= _OUTLYING:
         return None
     x = problem.converted()
     far = np.zeros(problem.free.shape, bool)
@@ -63,11 +66,12 @@ class OutlierSteps:
     stalled, stalled_message = False, STALLED
     settled_message = WindowSteps.settled_message
 
-    def __init__(self, loss: EdgeAligned, problem: Problem, outliers: NDArray[np.bool_]) -> None:
-        self._loss, self._problem, self._outliers = loss, problem, outliers
+    def __init__(
+        self, loss: EdgeAligned, problem: Problem, outliers: NDArray[np.bool_], descend: type[WindowSteps]
+    ) -> None:
+        self._loss, self._problem, self._outliers, self._descend = loss, problem, outliers, descend
         free = problem.free | outliers
-        apart = Problem(problem.planes, free, problem.units, problem.start, problem.threads)
-        self._steps = WindowSteps(loss, apart, Windows(free))
+        self._steps = descend(loss, dataclasses.replace(problem, free=free), Windows(free))
         self._whole: NDArray[Any] | None = None  # what has settled, where what is near the outliers is descended
         self._done = 0  # iterations of that
 
@@ -94,9 +98,10 @@ class OutlierSteps:
             self._whole = self._restored()
             problem = self._problem
             free = _near(self._outliers, problem.free)
-            start: Any = "pyramid" if problem.begins_with_pyramid else problem.filled()
-            near = Problem(self._whole, free, problem.units.own(), start, problem.threads)
-            self._steps = WindowSteps(self._loss, near, Windows(free))
+            near = problem.alike(self._whole, free)
+            if not problem.begins_with_pyramid:
+                near.start = problem.filled()
+            self._steps = self._descend(self._loss, near, Windows(free))
 
     def _restored(self) -> NDArray[Any]:
         """The image as it stands, in units of the run."""

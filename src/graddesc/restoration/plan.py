@@ -362,8 +362,8 @@ class Plan:
 
             shares, variances = trust.estimate(loss, problem, x, limits, step)
             errors = np.sqrt(shares)
-            for plane, variance in zip(errors, variances, strict=True):
-                deviation = math.sqrt(variance) * units.unit
+            for channel, (plane, variance) in enumerate(zip(errors, variances, strict=True)):
+                deviation = math.sqrt(variance) * problem.units_of(channel).unit
                 np.multiply(plane, deviation, out=plane, dtype=np.float64, casting="same_kind")
             shares += 1
             shape = (-1, *planes.shape[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
@@ -65,6 +65,10 @@ class Problem:
         That of the known pixels, which then change as well; None where they are exact.
     spacing : tuple of float
         Of a volume the distances of neighbours along its axes, the least of them 1; empty for an image.
+    each : list of Units, or None
+        Those of each channel, where they differ: of bands that have masks of their own.
+    groups : list of tuple of int, or None
+        Which channels are related, where that is known.
     """
 
     planes: NDArray[Any]
@@ -75,6 +79,40 @@ class Problem:
     ignored: NDArray[np.bool_] | None = None
     noise: Noise | None = None
     spacing: tuple[float, ...] = ()
+    each: list[Units] | None = None
+    groups: list[tuple[int, ...]] | None = None
+
+    def units_of(self, channel: int) -> Units:
+        """The units in which a channel is descended."""
+        return self.units if self.each is None else self.each[channel]
+
+    def bounds(self) -> tuple[float, float]:
+        """The range of all channels in units of the run."""
+        lows, highs = zip(*(self.units_of(channel).bounds() for channel in range(len(self.planes))), strict=True)
+        return min(lows), max(highs)
+
+    def measure_apart(self) -> None:
+        """Give each channel the units that it has by itself, unless all have theirs."""
+        if self.each is None:
+            self.each = [
+                self._measured([channel], self.free[channel : channel + 1]) for channel in range(len(self.free))
+            ]
+
+    def _measured(self, channels: Sequence[int], free: NDArray[np.uint8]) -> Units:
+        unknown = free if self.ignored is None else free | self.ignored
+        return Units.of(some_of(self.planes, channels), unknown, self.units.asked, as_is=False, contrasts=True)
+
+    def part(self, channels: Sequence[int], free: NDArray[np.uint8], together: bool = False) -> Problem:
+        """The problem of some channels, whose masks are given again; together they are measured as one image."""
+        assert self.each is not None
+        if together:
+            units = self._measured(channels, free)
+            for channel in channels:
+                self.each[channel] = units
+        each = [self.each[channel] for channel in channels]
+        start = self.start if isinstance(self.start, str) else some_of(self.start, channels)
+        own = None if len({*map(id, each)}) == 1 else each
+        return Problem(some_of(self.planes, channels), free, each[0], start, self.threads, self.ignored, each=own)
 
     @property
     def missing(self) -> NDArray[np.uint8]:
@@ -99,7 +137,11 @@ class Problem:
     def converted(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
         """A copy of the planes in units of the run; free pixels hold anything."""
         x = np.empty(self.planes.shape, self.units.dtype if dtype is None else dtype)
-        self.units.to_run(self.planes, x)
+        if self.each is None:
+            self.units.to_run(self.planes, x)
+        else:
+            for units, plane, out in zip(self.each, self.planes, x, strict=True):
+                units.to_run(plane, out)
         return x
 
     def filled(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
@@ -118,9 +160,9 @@ class Problem:
                     fill_pyramid(plane, unknown, self.threads)
             else:
                 begin = np.empty_like(plane)
-                self.units.to_run(self.start[channel], begin)
+                self.units_of(channel).to_run(self.start[channel], begin)
                 np.copyto(plane, begin, where=free.view(bool))
-            low, high = self.units.bounds()
+            low, high = self.units_of(channel).bounds()
             np.clip(plane, max(low, -_MOST_START), min(high, _MOST_START), out=plane, where=free.view(bool))
         return x
 
@@ -131,8 +173,11 @@ class Problem:
 
     def alike(self, x: NDArray[Any], free: NDArray[np.uint8], noise: Noise | None = None) -> Problem:
         """The problem of another image, given in units of the run, and another mask, with the default start."""
+        each = None if self.each is None else [units.own() for units in self.each]
         own = self.units.own()
-        return Problem(x, free, own, "pyramid", self.threads, self.ignored, noise, self.spacing)
+        return Problem(
+            x, free, own, "pyramid", self.threads, self.ignored, noise, self.spacing, each=each, groups=self.groups
+        )
 
     def write(self, pieces: Iterable[Piece], out: NDArray[Any]) -> None:
         """Write what is restored to planes in units of the image.
@@ -141,9 +186,9 @@ class Problem:
         and their values in units of the run.
         """
         for channel, pixels, values in pieces:
-            plane = out[channel]
+            plane, units = out[channel], self.units_of(channel)
             if pixels is not None:
-                restored = self.units.to_image(values)
+                restored = units.to_image(values)
                 if plane.flags.c_contiguous:
                     plane.reshape(-1)[pixels] = restored
                 else:
@@ -151,7 +196,7 @@ class Problem:
                 continue
             corrupt = self.mask(channel).view(bool)
             for some in bands(plane.shape):
-                np.copyto(plane[some], self.units.to_image(values[some]), where=corrupt[some], casting="unsafe")
+                np.copyto(plane[some], units.to_image(values[some]), where=corrupt[some], casting="unsafe")
 
     def restored(self, pieces: Iterable[Piece]) -> NDArray[Any]:
         """The restored planes in units of the run, the known pixels as they are converted."""
@@ -175,6 +220,14 @@ _QUANTILE = 0.005  # of the known pixels, on either side, that may be anything
 _OUTLYING_QUANTILE, _WIDER = 0.05, 1.25
 _WITHIN = 1.5  # of the range between these quantiles is the unit, so that they lie at a sixth and five sixths of it
 _SAMPLE = 4096  # known pixels, about, that tell the range
+
+
+def some_of(planes: NDArray[Any], channels: Sequence[int]) -> NDArray[Any]:
+    """Some of the planes, a view where they follow each other."""
+    first, last = channels[0], channels[-1]
+    return planes[first : last + 1] if last - first + 1 == len(channels) else planes[list(channels)]
+
+
 _MOST_KNOWN = 1e15  # units that a known pixel may be from all others: one that is farther counts as so far
 
 
@@ -207,6 +260,7 @@ class Units:
         self.integer, self.contrasts, self.dtype, self.given = integer, contrasts, dtype, given
         self._exponent, self._offset, self._factor = exponent, offset, factor
         self.low, self.high = low, high
+        self.asked: Any = None  # the bounds that a caller gave
         self._clipped = False  # whether a known pixel is farther than any may be
         self.farthest = 0.0  # units from 0, of the known pixels, or of integers of the dtype
         # The least and the greatest integer that a pixel may become; where floats are coarse, the one below.
@@ -256,6 +310,7 @@ class Units:
         farthest = max(abs(math.ldexp(end, -exponent) - offset) for end in (least, greatest))
         units._clipped = contrasts and farthest > _MOST_KNOWN * factor
         units.farthest = farthest / factor
+        units.asked = bounds
         return units
 
     def own(self) -> Units:

@@ -217,8 +217,8 @@ class RenewalSteps:
             free = np.ascontiguousarray(problem.free[:, box[0], box[1]])
             x = np.empty((len(problem.planes), bottom - top, right - left))
             if filled is None:
-                problem.units.to_run(problem.planes[:, box[0], box[1]], x)
                 for channel, plane in enumerate(x):
+                    problem.units_of(channel).to_run(problem.planes[channel, *box], plane)
                     fill_pyramid(plane, free[channel % len(free)], problem.threads)
             else:
                 x[...] = filled[:, box[0], box[1]]

@@ -86,6 +86,8 @@ class TextureSteps:
 
     def __init__(self, loss: TextureAdaptive, problem: Problem) -> None:
         self._loss, self._problem = loss, problem
+        if len(problem.free) > 1 and problem.noise is None:
+            problem.measure_apart()
         self._x = problem.filled()
         self._value: float | None = None  # of the image as it stands, once it was measured
         self._limits: solver.Limits | None = None
@@ -121,23 +123,26 @@ class TextureSteps:
 
         if limits.max_iter == 0:
             return solver.ITERATIONS
-        problem, k = self._problem, 0
+        problem, done = self._problem, 0
         masks = len(problem.free)
         parts = [np.s_[:]] if masks == 1 else [np.s_[c : c + 1] for c in range(masks)]
         huber = math.inf if problem.noise is None else problem.noise.huber
         deviations = [None] * masks if problem.noise is None else problem.noise.sigma
         try:
-            for part, missing, sigma in zip(parts, problem.missing, deviations, strict=True):
+            for k, (part, missing, sigma) in enumerate(zip(parts, problem.missing, deviations, strict=True)):
                 latest = None
+                own = problem if problem.each is None else problem.part([k], missing[np.newaxis])
                 # A copy where known pixels change: what is seen of them is needed to the end.
                 x = np.array(self._x[part], np.float32, copy=None if sigma is None else True, order="C")
 
-                def restore_edge(missing: NDArray[np.uint8], x: Image = x, sigma: Any = sigma) -> Image:
+                def restore_edge(
+                    missing: NDArray[np.uint8], x: Image = x, sigma: Any = sigma, own: Problem = own
+                ) -> Image:
                     free, noise = missing, None
                     if sigma is not None:
                         told = np.where(missing, np.inf, sigma).astype(sigma.dtype)
                         free, noise = (told > 0).view(np.uint8), Noise(told[np.newaxis], huber)
-                    edge = problem.alike(x, free[np.newaxis], noise)
+                    edge = own.alike(x, free[np.newaxis], noise)
                     steps: Descent
                     if noise is None:
                         steps = edge_steps(self._loss.edge, edge, Places(edge.free))
@@ -148,22 +153,22 @@ class TextureSteps:
                     return edge.restored(steps.pieces()).astype(np.float32, copy=False)
 
                 steps = restore_texture(
-                    x, missing, restore_edge, *problem.units.bounds(), self._loss.noise,
+                    x, missing, restore_edge, *own.units.bounds(), self._loss.noise,
                     np.random.default_rng(self._loss.seed), problem.threads, pause, sigma, huber,
                 )  # fmt: skip
                 for image in steps:
                     if image is not latest:
                         latest = image
                         self._x[part], self._value = image, None
-                    k += 1
+                    done += 1
                     try:
                         if report is not None:
-                            report(k, None)
+                            report(done, None)
                     except StopIteration:
                         return solver.CALLBACK
                     if limits.expired():
                         return solver.TIME
-                    if k >= limits.max_iter:
+                    if done >= limits.max_iter:
                         return solver.ITERATIONS
         except _OutOfTime:
             return solver.TIME

@@ -117,10 +117,13 @@ class Survey(NamedTuple):
         The sum of the known pixels of each cell, and how many there are.
     walls : ndarray of bool, shape (rows, cols) of the cells
         True where a cell has an ignored pixel: its mean may be of two sides of a wall.
-    ends : ndarray of the image's dtype, shape (2,)
-        The least and the greatest known pixel; empty if none is known.
-    sample : ndarray of the image's dtype, shape (n,)
-        Some thousands of the known pixels.
+    ends : list of ndarray of the image's dtype, shape (2,)
+        The least and the greatest known pixel; empty if none is known: of all channels, and of each if there is a
+        mask for each.
+    samples : list of ndarray of the image's dtype, shape (n,)
+        Some thousands of the known pixels, of the same channels.
+    apart : bool
+        Whether the masks of channels differ.
     corrupt : int
         The number of corrupt pixels of all channels.
     widest : int
@@ -132,8 +135,9 @@ class Survey(NamedTuple):
     sums: NDArray[np.float64]
     counts: NDArray[np.float64]
     walls: NDArray[np.bool_]
-    ends: NDArray[Any]
-    sample: NDArray[Any]
+    ends: list[NDArray[Any]]
+    samples: list[NDArray[Any]]
+    apart: bool
     corrupt: int
     widest: int
     variance: float
@@ -142,7 +146,7 @@ class Survey(NamedTuple):
         """What tells two images apart."""
         import hashlib  # which journals alone need
 
-        values = (self.sums, self.counts, self.ends, self.sample, np.array(self.variance))
+        values = (self.sums, self.counts, *self.ends, *self.samples, np.array(self.variance))
         return hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in values)).hexdigest()[:16]
 
 
@@ -188,25 +192,32 @@ def survey(
         np.add(sums[at], values, out=sums[at], where=there)
         counts[at] += there
         walls[at[1:]] |= ignored[some[1:]]
-    values = planes[known]
-    ends = np.array([values.min(), values.max()], values.dtype) if len(values) else values
-    sample = values[:: len(values) // _SAMPLE_OF_PART | 1]  # an odd number, in step with few patterns
+    told = [planes[known]]
+    if len(free) > 1:
+        told += [plane[there] for plane, there in zip(planes, known, strict=True)]
+    ends = [_ends(values) for values in told]
+    samples = [values[:: len(values) // _SAMPLE_OF_PART | 1] for values in told]  # odd, in step with few patterns
     corrupt = int(np.count_nonzero(free)) * (channels // len(free))
     variance = 0.0 if deviations is None else float(np.sum(np.square(np.broadcast_to(deviations, known.shape)[known])))
     widest = max(widest_hole(plane.view(bool)) for plane in free)
-    return Survey(sums, counts, walls, ends, sample, corrupt, widest, variance)
+    apart = bool((free != free[0]).any())
+    return Survey(sums, counts, walls, ends, samples, apart, corrupt, widest, variance)
+
+
+def _ends(values: NDArray[Any]) -> NDArray[Any]:
+    return np.array([values.min(), values.max()], values.dtype) if len(values) else values
 
 
 def together(parts: list[list[Survey]]) -> Survey:
     """The survey of a whole from those of its parts, row by row."""
     flat = [part for row in parts for part in row]
-    ends = np.concatenate([part.ends for part in flat])
     return Survey(
         np.concatenate([np.concatenate([part.sums for part in row], axis=2) for row in parts], axis=1),
         np.concatenate([np.concatenate([part.counts for part in row], axis=2) for row in parts], axis=1),
         np.concatenate([np.concatenate([part.walls for part in row], axis=1) for row in parts]),
-        np.array([ends.min(), ends.max()], ends.dtype) if len(ends) else ends,
-        np.sort(np.concatenate([part.sample for part in flat])),
+        [_ends(np.concatenate(ends)) for ends in zip(*(part.ends for part in flat), strict=True)],
+        [np.sort(np.concatenate(samples)) for samples in zip(*(part.samples for part in flat), strict=True)],
+        any(part.apart for part in flat),
         sum(part.corrupt for part in flat),
         max(part.widest for part in flat),
         sum(part.variance for part in flat),
@@ -214,7 +225,7 @@ def together(parts: list[list[Survey]]) -> Survey:
 
 
 class Overview:
-    """What every tile knows of the whole image: its units, and what it looks like from afar.
+    """What every tile knows of the whole image: its units, which bands are related, and what it looks like from afar.
 
     Parameters
     ----------
@@ -238,25 +249,47 @@ class Overview:
             where = f" in channel {channel}" if len(found.counts) > 1 else ""
             raise ValueError(f"mask must leave at least one pixel known, got none{where}")
         self.corrupt, self.widest = found.corrupt, found.widest
-        # The sample is sorted: every so many of it are a sample again.
-        sample = found.sample[:: max(len(found.sample) // _SAMPLE, 1)]
-        sample = np.concatenate([found.ends[:1], sample, found.ends[1:]])[np.newaxis, np.newaxis]
         deviation = math.sqrt(found.variance / found.counts.sum())
-        self.units = Units.of(
-            sample,
-            np.zeros(sample.shape, np.uint8),
-            bounds,
-            as_is=False,
-            contrasts=True,
-            deviation=deviation,
-            outliers=deviation > 0 and huber < math.inf,
-        )
+        # Channels with masks of their own are measured apart, unless there is noise.
+        some = slice(1, None) if found.apart and deviation == 0 else slice(1)
+        told = list(zip(found.samples, found.ends, strict=True))[some]
+        outliers = deviation > 0 and huber < math.inf
+        self._each = [_units(sample, ends, bounds, deviation, outliers) for sample, ends in told]
         self._cell, self._walls = cell, found.walls
         self._near_wall = _beside(found.walls)
         unknown = found.counts == 0
         self._means: NDArray[Any] = np.divide(found.sums, found.counts, out=np.zeros_like(found.sums), where=~unknown)
         if unknown.any():
             self._restore_means(unknown, loss, threads)
+        self._groups = self._related(unknown) if len(self._each) > 1 else None
+
+    def problem(
+        self, planes: NDArray[Any], free: NDArray[np.uint8], ignored: NDArray[np.bool_] | None, threads: int
+    ) -> Problem:
+        """That of a tile: the units of bands and which of them are related are those of the whole image."""
+        problem = Problem(planes, free, self._each[0], "pyramid", threads, ignored)
+        if len(free) > 1:
+            problem.each = [self.units_of(channel) for channel in range(len(free))]
+            problem.groups = self._groups or [tuple(range(len(free)))]
+        return problem
+
+    def units_of(self, channel: int) -> Units:
+        """The units of a channel."""
+        return self._each[channel if len(self._each) > 1 else 0]
+
+    def _related(self, unknown: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+        """The groups of bands whose known cells go up and down together."""
+        from graddesc.restoration.bands import groups_of  # which few images need
+
+        x = np.empty(self._means.shape)
+        for units, plane, out in zip(self._each, self._means, x, strict=True):
+            units.to_run(plane, out)
+        differences, known = [], np.count_nonzero(~unknown, axis=(1, 2)).astype(np.float64)
+        for axis in (1, 2):
+            d = np.diff(x, axis=axis)
+            d[np.diff(unknown, axis=axis) | np.delete(unknown, 0, axis)] = 0
+            differences.append(d.reshape(len(x), -1))
+        return groups_of([(np.concatenate(differences, axis=1), known)])
 
     def _restore_means(self, unknown: NDArray[np.bool_], loss: Any, threads: int) -> None:
         """Restore the image of the cells, across no wall unless nothing would be known then."""
@@ -291,6 +324,14 @@ class Overview:
             lower = plane[below, left] * (1 - along) + plane[below, right] * along
             values.append(upper * (1 - down) + lower * down)
         return np.stack(values)
+
+
+def _units(sample: NDArray[Any], ends: NDArray[Any], bounds: Any, deviation: float, outliers: bool) -> Units:
+    """The units of an image of which a sorted sample is known, and the least and the greatest pixel."""
+    sample = sample[:: max(len(sample) // _SAMPLE, 1)]  # every so many are a sample again
+    sample = np.concatenate([ends[:1], sample, ends[1:]])[np.newaxis, np.newaxis]
+    nothing = np.zeros(sample.shape, np.uint8)
+    return Units.of(sample, nothing, bounds, as_is=False, contrasts=True, deviation=deviation, outliers=outliers)
 
 
 def _beside(walls: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -394,7 +435,7 @@ def restore_tile(
     if blind.any():
         # Only ignored pixels are at the rim, or the image is one tile: nothing of these channels is known.
         _pin(planes, free, free.view(bool) & blind, tile, overview)
-    problem = Problem(planes, free, overview.units, "pyramid", settings.threads, ignored)
+    problem = overview.problem(planes, free, ignored, settings.threads)
     outcome = solver.NOTHING
     if deviations is not None:
         pinned = corrupt & ~free.view(bool)
@@ -440,12 +481,11 @@ def _pin(
     planes: NDArray[Any], free: NDArray[np.uint8], pinned: NDArray[np.bool_], tile: Tile, overview: Overview
 ) -> None:
     """Give pixels what the overview tells, and make them known."""
-    units = overview.units
     for channel, plane in enumerate(planes):
         mask = channel if len(free) > 1 else 0
         rows, cols = np.nonzero(pinned[mask])
         values = overview.at(rows + tile.outer[0].start, cols + tile.outer[1].start)[channel]
-        plane[rows, cols] = units.within(values)
+        plane[rows, cols] = overview.units_of(channel).within(values)
     free[pinned] = 0
 
 

@@ -112,8 +112,8 @@ class Windows:
             x = problem.converted()
             return np.ascontiguousarray(x.swapaxes(1, 2) if self.turned else x).reshape(len(x), -1)
         x = np.empty((len(problem.planes), len(self.index)), problem.units.dtype)
-        for plane, out in zip(problem.planes, x, strict=True):
-            problem.units.to_run(taken(plane, self.index), out)
+        for channel, (plane, out) in enumerate(zip(problem.planes, x, strict=True)):
+            problem.units_of(channel).to_run(taken(plane, self.index), out)
         return x
 
 
@@ -167,7 +167,7 @@ class WindowSteps:
             loss.operator, windows.shapes, windows.free, channels, len(problem.free), units.dtype == np.float32,
             _MOST_MOMENTUM, least, problem.threads, None if noise is None else noise.huber, self._allocate,
         )  # fmt: skip
-        low, high = units.bounds() if self._mixing is None else (-math.inf, math.inf)
+        low, high = problem.bounds() if self._mixing is None else (-math.inf, math.inf)
         compact = np.zeros(len(windows.shapes), np.uint8)
         if coarse and noise is None:
             compact = np.array(self._descent.compact(), np.uint8)
