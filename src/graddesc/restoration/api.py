@@ -298,10 +298,10 @@ def restore(
     `step`, all channels are one group, of one unit, with "edge", too, as that of the total variations; so are related
     channels with `ignore`.
 
-    With "edge" at most ten arrays of the image's size are held, in float32 (in float64 for float64 images), and four
-    with "line"; fourteen with "harmonic" and "biharmonic", eighteen with total variations, in float32 for every image.
-    To watch a run or to ask for the confidence takes one to six more. Where few pixels are corrupt it is the image and
-    what is around them.
+    With "edge" at most ten arrays of the image's size are held, twelve of channels with masks of their own, in float32
+    (in float64 for float64 images), and four with "line"; fourteen with "harmonic" and "biharmonic", eighteen with
+    total variations, in float32 for every image. To watch a run or to ask for the confidence takes one to six more.
+    Where few pixels are corrupt it is the image and what is around them.
 
     References
     ----------

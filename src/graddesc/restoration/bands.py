@@ -32,6 +32,7 @@ _BLOCK, _BLOCKS_ALONG = 64, 8
 _LEAST_CORRELATION = 0.12
 _DEVIATIONS = 3.0  # of the correlation of unrelated numbers, which is no sign either
 _OUTLYING = 0.05  # units: what a difference counts as at most
+_AT_ONCE = 2**13  # differences of each band that are multiplied
 
 
 def related(problem: Problem) -> list[Group]:
@@ -39,13 +40,18 @@ def related(problem: Problem) -> list[Group]:
 
     Each band is interpolated from its own known pixels alone.
     """
-    found = []
+    return groups_of(_differences(problem))
+
+
+def _differences(problem: Problem) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+    """What tells of groups: see `groups_of`."""
     for rows, cols in _blocks(problem.planes.shape[1:]):
         planes = [_interpolated(problem, channel, rows, cols) for channel in range(len(problem.planes))]
         x = np.stack([plane for plane, _ in planes])
-        differences = [np.diff(x, axis=axis).reshape(len(x), -1) for axis in (1, 2)]
-        found.append((np.concatenate(differences, axis=1), np.array([known for _, known in planes], np.float64)))
-    return groups_of(found)
+        known = np.array([known for _, known in planes], np.float64)
+        del planes
+        yield np.diff(x, axis=1).reshape(len(x), -1), known
+        yield np.diff(x, axis=2).reshape(len(x), -1), 0 * known
 
 
 def groups_of(found: Iterable[tuple[NDArray[Any], NDArray[np.float64]]]) -> list[Group]:
@@ -57,10 +63,12 @@ def groups_of(found: Iterable[tuple[NDArray[Any], NDArray[np.float64]]]) -> list
     products: Any = 0.0
     known: Any = 0.0
     for differences, count in found:
-        d = differences.astype(np.float64)
-        d /= np.sqrt(1 + (d / _OUTLYING) ** 2)
-        products = products + d @ d.T
         known = known + count
+        products = products + np.zeros((len(differences), len(differences)))
+        for start in range(0, differences.shape[1], _AT_ONCE):
+            d = differences[:, start : start + _AT_ONCE].astype(np.float64)
+            d /= np.sqrt(1 + (d / _OUTLYING) ** 2)
+            products += d @ d.T
     variances = np.diag(products)
     scale = np.sqrt(np.outer(variances, variances))
     correlation = np.divide(np.abs(products), scale, out=np.zeros_like(products), where=scale > 0)
