@@ -736,6 +736,12 @@ class TestNoise:
         for noise in (0, np.where(mask, 1.0, 0), np.where(mask, np.inf, 0)):
             assert_array_equal(graddesc.restore(truth, mask, loss="texture", noise=noise, huber=True), expected)
 
+    def test_next_to_none_changes_next_to_nothing(self):
+        truth = stripes()
+        mask = corrupt(truth.shape, 0.5)
+        restored = graddesc.restore(truth, mask, loss="texture", noise=1e-9)
+        assert_allclose(restored[~mask], truth[~mask], atol=1e-6)
+
     def test_infinite_noise_is_corrupt(self):
         truth = stripes() + 0.05 * np.random.default_rng(1).standard_normal(stripes().shape)
         mask = corrupt(truth.shape, 0.6)

@@ -228,10 +228,23 @@ def restore_texture(
     known = missing == 0
     exact = known if sigma is None else known & (sigma == 0)
     variance = np.full(missing.shape, floor**2, np.float32)
-    typical = 0.0
+    typical, shares, kept = 0.0, None, None
     if sigma is not None:
-        variance[known] += _variances(sigma[known], (edge - x)[:, known], huber)
         typical = root_mean_square(sigma)
+        noise = _variances(sigma[known].astype(np.float64), (edge - x)[:, known], huber)
+        variance[known] += noise
+        # How much of what is seen is put back before patches are shrunk: all of exact pixels, half of typical ones.
+        shares = np.zeros(missing.shape, np.float32)
+        shares[known] = typical**2 / (typical**2 + noise)
+        # Pixels whose noise is far below what no spectrum explains keep what they are.
+        kept = np.zeros(missing.shape, np.float32)
+        kept[known] = floor**4 / (floor**4 + noise**2)
+
+    def fixed(image: Image, where: Mask) -> Image:
+        if kept is not None:
+            image = image + kept * where * (x - image)
+        return _fix(image, x, exact & where, low, high)
+
     if min(missing.shape) < _LEAST_SIDE or np.count_nonzero(known) < _LEAST_KNOWN:
         return
     rest = known.copy()
@@ -249,7 +262,7 @@ def restore_texture(
 
     def trust(image: Image, otherwise: Image, near: tuple[float, float]) -> Image:
         trusted = _trusted(known, rest, held, *near, pause)
-        return _fix(otherwise + trusted * (image - otherwise), x, exact, low, high)
+        return fixed(otherwise + trusted * (image - otherwise), known)
 
     kriged: list[Image] = []
     for sides in _sides(known):
@@ -263,7 +276,7 @@ def restore_texture(
         images = [np.concatenate(part) for part in zip(*parts, strict=True)]
         kriged = choose(kriged, images, *_SIZES_WEIGHT) if kriged else images
     chosen = choose(edges, kriged, *_EDGE_WEIGHT)
-    mixed = trust(chosen[0], edge, _NEAR_FOR_KRIGING), _fix(chosen[1], x, exact & rest, low, high)
+    mixed = trust(chosen[0], edge, _NEAR_FOR_KRIGING), fixed(chosen[1], rest)
     yield mixed[0]
     polished = []
     thresholds = np.geomspace(
@@ -272,10 +285,7 @@ def restore_texture(
         _ITERATIONS,
     )
     for image, where, stride, seed in zip(mixed, (known, rest), _PATCH_STRIDES, rng.spawn(2), strict=True):
-        # How much of what is seen is put back before each step: of exact pixels all, which they show, too.
-        weights = None
-        if sigma is not None:
-            weights = np.where(where, typical**2 / (typical**2 + variance - np.float32(floor**2)), 0).astype(np.float32)
+        weights = None if shares is None else shares * where
 
         def fix(new: Image, where: Mask = where) -> Image:
             return _fix(new, x, exact & where, low, high)
