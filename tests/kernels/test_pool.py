@@ -212,6 +212,7 @@ def test_kernels_need_little_stack():
     code = """
 threading.stack_size(128 * 1024)
 import numpy as np
+import graddesc
 from graddesc._kernels import line, stencil
 x = np.random.default_rng(0).random((1, 150, 2000))
 shape, edges = x.shape[1:], [*range(0, 2000, 400), 2000]
@@ -227,9 +228,13 @@ for kind in range(3):
         stencil.accelerate(operator, x, x, weights[:1] * 0.1, 0.5, 0.0, 1.0, weights, tiles, 2, *moments)
     sizes, free = np.array([shape], np.intp), np.ones(x.size, np.uint8)
     free[:9] = 0
-    descent = stencil.prepare(operator, sizes, free, 1, 1, False, 0.97, 1e-9, 2, lambda n: np.empty(n, np.uint8))
-    descent.begin(x.copy().ravel(), 0.0, 1.0, True, np.zeros(1, np.uint8))
-    descent.advance(3, 0.1, 1e9)
+    for huber in (None, 2.0):
+        descent = stencil.prepare(
+            operator, sizes, free, 1, 1, False, 0.97, 1e-9, 2, huber, lambda n: np.empty(n, np.uint8)
+        )
+        precision = None if huber is None else np.ones(x.size)
+        descent.begin(x.copy().ravel(), 0.0, 1.0, True, np.zeros(1, np.uint8), precision)
+        descent.advance(3, 0.1, 1e9)
 strips = line.count_strips(2000)
 sums = np.empty((strips, 150, 3)), np.empty((3, 2000))
 space = np.ones((150, 3)), np.ones((3, 2000)), np.zeros((strips, 150, 4))
@@ -237,7 +242,13 @@ free = np.ones(shape, np.uint8)
 for _ in range(20):
     line.measure(x[0], 2, *space, *sums)
     line.descend(x[0], free, 0.1, 0.0, 1.0, True, 2, *space, np.zeros((strips, 150, 4)), *sums, np.empty((strips, 2)))
+x = np.random.default_rng(1).random(16 * 64 * 64)
+volume, bands = x.reshape(16, 64, 64), x[: 120 * 120 * 3].reshape(120, 120, 3)
+for loss in ("edge", "harmonic", "biharmonic", "tv", "hessian-tv"):
+    graddesc.restore(volume, volume < 0.7, loss=loss, threads=2, max_iter=9, max_time=2.0)
+for loss in ("edge", "texture"):
+    graddesc.restore(bands, bands < 0.5, loss=loss, channel_axis=-1, threads=2, max_time=2.0)
 print(pool.helpers() > 0)
 """
     process = in_a_process(code)
-    assert (process.returncode, process.stdout) == (0, "True\n")
+    assert (process.returncode, process.stdout) == (0, "True\n"), process.stderr

@@ -533,7 +533,7 @@ def test_the_range_is_told_by_as_many_known_pixels_however_few_are_known(monkeyp
     x = np.random.default_rng(0).random(free.shape)
     for missing in (0.0, 0.5, 0.9):
         free[0] = scenes.at_random(700, missing)[:600]
-        low, size = problem._contrast_range(x, free, 0, 0.0)
+        low, size = problem._contrast_range(x, free, 0, 0.0, False)
         known = np.count_nonzero(free[0][drawn[-1]] == 0)
         assert known == pytest.approx(problem._SAMPLE, rel=0.1)
         # The unit is half as wide again as the range of these, about its middle.
