@@ -1043,3 +1043,15 @@ def volume_hessian(kind, shape, spacing, omega=None):
     for taps, voxels in _volume_differences(kind, tuple(shape), tuple(spacing)):
         total = total + taps.T @ sparse.diags_array(voxels.T @ omega) @ taps
     return total.tocsr()
+
+
+def cycle_matrix(run, free):
+    """What the cycle of a multigrid run is at the free pixels, one column after the other."""
+    columns = []
+    for place in np.flatnonzero(free):
+        residual, out = np.zeros(free.shape), np.full(free.shape, np.nan)
+        residual.flat[place] = 1
+        run.precondition(residual, out)
+        assert not out[~free].any()
+        columns.append(out[free])
+    return np.array(columns)

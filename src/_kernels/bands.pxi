@@ -526,7 +526,7 @@ cdef void step_pixels(
                 factor = loadings[c * FACTORS + a]
                 for j in range(count):
                     told[j] -= factor * z[a * NARROW + j]
-        load_row(x + c * plane, previous + c * plane, <real> job.momentum, 0, count, v)
+        load_extrapolated(x + c * plane, previous + c * plane, <real> job.momentum, 0, count, v)
         step_off(
             v, told + c * own, steps + c * plane, NULL, NULL, x + c * plane, <real> coupling.bounds[2 * c],
             <real> coupling.bounds[2 * c + 1], <real> job.most, count, False, out + c * plane, slope + c * own,

@@ -114,6 +114,44 @@ cdef inline double total(const Job *job, int which) noexcept nogil:
     return out
 
 
+cdef inline Py_ssize_t part_start(const Job *job, Py_ssize_t part) noexcept nogil:
+    return job.level.spans * part // job.parts
+
+
+# ---- the smoother, and the coarsest level ----
+
+cdef void choose_steps(Solver *solver, int kind) noexcept nogil:
+    # The inverses of the roots of Chebyshev's polynomial on [1/4, 1], of degree 1 and 2.
+    solver.smoothing = 1 if kind == FIRST else 2
+    if solver.smoothing == 1:
+        solver.relaxation[0] = <float> (1 / 0.625)
+    else:
+        solver.relaxation[0] = <float> (1 / (0.625 + 0.375 * sqrt(0.5)))
+        solver.relaxation[1] = <float> (1 / (0.625 - 0.375 * sqrt(0.5)))
+
+
+cdef void solve(Solver *solver) noexcept nogil:
+    # By the factors that `factorise` has left.
+    cdef Level *level = &solver.level[solver.levels - 1]
+    cdef Py_ssize_t[DIRECT] places
+    cdef double[DIRECT] y
+    cdef Py_ssize_t n = list_unknown(level, places), i, j
+    cdef const double *row
+    cdef double rest
+    for i in range(n):
+        row = solver.factor + i * DIRECT
+        rest = level.r[places[i]]
+        for j in range(i):
+            rest -= row[j] * y[j]
+        y[i] = rest * row[i]
+    for i in range(n - 1, -1, -1):
+        row = solver.factor + i * DIRECT
+        y[i] *= row[i]
+        for j in range(i):
+            y[j] -= row[j] * y[i]
+        level.z[places[i]] = <float> y[i]
+
+
 # ---- conjugate gradients ----
 
 cdef double least_eigenvalue(const double *diagonal, const double *squared, int n, double above) noexcept nogil:

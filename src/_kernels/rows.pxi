@@ -38,3 +38,20 @@ cdef int require(bint holds, str what) except -1:
 
 cdef inline Py_ssize_t rows_of_a_part(Py_ssize_t cols) noexcept nogil:
     return max(1, PIXELS_OF_A_PART // max(1, cols))
+
+
+cdef inline void load_extrapolated(
+    const real *x, const real *previous, real momentum, Py_ssize_t first, Py_ssize_t last, real *out
+) noexcept nogil:
+    # The point from which a step is taken: beyond x, as x lies beyond the iterate before.
+    cdef Py_ssize_t j
+    for j in range(first, last):
+        out[j] = x[j] + momentum * (x[j] - previous[j])
+
+
+cdef inline Py_ssize_t reflect(Py_ssize_t i, Py_ssize_t n) noexcept nogil:
+    # Symmetric about the outer border of the first and the last element, however far outside.
+    i = i % (2 * n)
+    if i < 0:
+        i += 2 * n
+    return i if i < n else 2 * n - 1 - i

@@ -447,15 +447,6 @@ cdef inline void steps_row(
 
 # ---- a tile ----
 
-cdef inline void load_row(
-    const real *x, const real *previous, real momentum, Py_ssize_t first, Py_ssize_t last, real *out
-) noexcept nogil:
-    # The point from which a step is taken: beyond x, as x lies beyond the iterate before.
-    cdef Py_ssize_t j
-    for j in range(first, last):
-        out[j] = x[j] + momentum * (x[j] - previous[j])
-
-
 cdef inline void step_off(
     const real *v, const real *gradient, const real *steps, const real *pull, const real *data, const real *x,
     real low, real high, real most, Py_ssize_t width, bint noisy, real *out, real *slope, real *change,
@@ -558,7 +549,7 @@ cdef void walk_tile(
         at_bottom = i + 1 >= rows
         while what != DIAGONAL and loaded < min(i + 2, rows):
             at = loaded * cols + start
-            load_row(
+            load_extrapolated(
                 x + at, previous + at, momentum, 0 if at_left else -2 * beside,
                 width if at_right else width + 2 * beside,
                 &old[loaded % 3][PAD],
@@ -722,14 +713,6 @@ cdef void tensor_row(
         join_pairs(damped_xy, first, last, share, jxy)
         join_pairs(damped_yy, first, last, share, jyy)
         first = last
-
-
-cdef inline Py_ssize_t reflect(Py_ssize_t i, Py_ssize_t n) noexcept nogil:
-    # Symmetric about the outer border of the first and the last element, however far outside.
-    i = i % (2 * n)
-    if i < 0:
-        i += 2 * n
-    return i if i < n else 2 * n - 1 - i
 
 
 cdef void blur_columns_row(

@@ -212,15 +212,6 @@ cdef inline void scatter_squares(
         lower[j] = beside
 
 
-cdef inline void load_row(
-    const real *x, const real *previous, real momentum, Py_ssize_t first, Py_ssize_t last, real *out
-) noexcept nogil:
-    # The point from which a step is taken: beyond x, as x lies beyond the iterate before.
-    cdef Py_ssize_t j
-    for j in range(first, last):
-        out[j] = x[j] + momentum * (x[j] - previous[j])
-
-
 cdef inline void step_off(
     const real *v, const real *gradient, const real *steps, const real *x, real low, real high, real most,
     Py_ssize_t width, real *out, real *slope, real *change,
@@ -302,7 +293,7 @@ cdef void walk_tile(
             for r in range(above_all, below_all):
                 at = (loaded * rows + r) * cols + start
                 point = points[loaded % 3] + (r - above_all) * ROOM + PAD
-                load_row(
+                load_extrapolated(
                     x + at, previous + at, momentum, 0 if at_left else -2 * beside,
                     width if at_right else width + 2 * beside, point,
                 )
@@ -514,14 +505,6 @@ cdef void tensor_row(
         for number in range(6):
             join(damped[number], first, last, halved, share, out + number * apart + at)
         first = last
-
-
-cdef inline Py_ssize_t reflect(Py_ssize_t i, Py_ssize_t n) noexcept nogil:
-    # Symmetric about the outer border of the first and the last element, however far outside.
-    i = i % (2 * n)
-    if i < 0:
-        i += 2 * n
-    return i if i < n else 2 * n - 1 - i
 
 
 cdef void blur_row(

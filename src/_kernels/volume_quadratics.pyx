@@ -615,10 +615,6 @@ cdef inline void covered(
 
 # ---- the passes ----
 
-cdef inline Py_ssize_t part_start(const Job *job, Py_ssize_t part) noexcept nogil:
-    return job.level.spans * part // job.parts
-
-
 cdef inline void run_pass(part_function function, Job *job) noexcept nogil:
     # In parts of about GRAIN voxels.
     job.parts = min(<Py_ssize_t> PARTS, max(<Py_ssize_t> 1, job.level.voxels // GRAIN))
@@ -1229,27 +1225,6 @@ cdef void factorise(Solver *solver) noexcept nogil:
                 row[j] = 1 / sqrt(rest) if rest > 0 else 0
 
 
-cdef void solve(Solver *solver) noexcept nogil:
-    cdef Level *level = &solver.level[solver.levels - 1]
-    cdef Py_ssize_t[DIRECT] places
-    cdef double[DIRECT] y
-    cdef Py_ssize_t n = list_unknown(level, places), i, j
-    cdef const double *row
-    cdef double rest
-    for i in range(n):
-        row = solver.factor + i * DIRECT
-        rest = level.r[places[i]]
-        for j in range(i):
-            rest -= row[j] * y[j]
-        y[i] = rest * row[i]
-    for i in range(n - 1, -1, -1):
-        row = solver.factor + i * DIRECT
-        y[i] *= row[i]
-        for j in range(i):
-            y[j] -= row[j] * y[i]
-        level.z[places[i]] = <float> y[i]
-
-
 # ---- the cycle ----
 
 cdef inline void start_job(Solver *solver, int level, Job *job) noexcept nogil:
@@ -1734,16 +1709,6 @@ cdef size_t lay_out(Solver *solver, char *memory) noexcept nogil:
     return used
 
 
-cdef void choose_steps(Solver *solver) noexcept nogil:
-    # The inverses of the roots of Chebyshev's polynomial on [1/4, 1], of degree 1 and 2.
-    solver.smoothing = 1 if solver.kind == FIRST else 2
-    if solver.smoothing == 1:
-        solver.relaxation[0] = <float> (1 / 0.625)
-    else:
-        solver.relaxation[0] = <float> (1 / (0.625 + 0.375 * sqrt(0.5)))
-        solver.relaxation[1] = <float> (1 / (0.625 - 0.375 * sqrt(0.5)))
-
-
 cdef void build_levels(Solver *solver) noexcept nogil:
     cdef int k
     cdef Py_ssize_t j
@@ -1766,7 +1731,7 @@ cdef void build_levels(Solver *solver) noexcept nogil:
             solver.levels = k + 1
             break
     solver.unique = determines(solver.kind, &solver.level[0])
-    choose_steps(solver)
+    choose_steps(solver, solver.kind)
     plan_cycle(solver)
 
 

@@ -153,7 +153,10 @@ def restore(
         raise TypeError(f"image must be of integers or of floats of at most 64 bits, got {data.dtype}")
     many = np.ndim(noise) > 0
     number = 0.0 if many else noise
-    is_noisy = many or as_deviations(number, (1, 1), None) is not None
+    if isinstance(noise, np.ndarray):
+        is_noisy = bool(noise.any())
+    else:
+        is_noisy = many or as_deviations(number, (1, 1), None) is not None
     if is_noisy and ignore is not None:
         require_noisy(EdgeAligned(), ignore)
     if mask is None and known is None and data.dtype.kind != "f" and not is_noisy:

@@ -37,18 +37,6 @@ def contrast_of(x, free):
     return np.sqrt(np.mean(np.clip(differences, -most, most) ** 2))
 
 
-def cycle_matrix(run, free):
-    """The cycle at all free pixels, one column after the other."""
-    columns = []
-    for place in np.flatnonzero(free):
-        residual, out = np.zeros(free.shape), np.full(free.shape, np.nan)
-        residual.flat[place] = 1
-        run.precondition(residual, out)
-        assert not out[~free].any()
-        columns.append(out[free])
-    return np.array(columns)
-
-
 # ---- the operator and the cycle ----
 
 
@@ -81,7 +69,7 @@ def test_cycle_is_symmetric_and_positive_and_overshoots_nowhere(kind):
             run = prepare(kind, free)
             run.begin(x, weights, False)
             assert run.unique
-            cycle = cycle_matrix(run, free)
+            cycle = reference.cycle_matrix(run, free)
             if not cycle.size:
                 continue
             assert_allclose(cycle, cycle.T, atol=2e-6 * abs(cycle).max(), err_msg=str(shape))

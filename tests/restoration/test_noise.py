@@ -319,6 +319,9 @@ def test_lazy_arrays_know_of_noise():
     expected = graddesc.dask.restore(lazy, mask, noise=0.1).compute()
     for given in (noise, da.from_array(noise, chunks=50)):
         assert_array_equal(graddesc.dask.restore(lazy, mask, noise=given).compute(), expected)
+    for nothing in (0, np.zeros(noise.shape)):
+        exact = graddesc.dask.restore(lazy, mask, noise=nothing).compute()
+        assert_array_equal(exact, graddesc.dask.restore(lazy, mask).compute())
     assert np.sqrt(np.mean((expected - restore(image, mask, noise=0.1)) ** 2)) < 0.01
     frames, masks = video()
     stack = da.from_array(frames, chunks=(1, *SHAPE))
