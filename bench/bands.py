@@ -131,7 +131,8 @@ def bayer(options):
 def rgb(options):
     for missing in (0.9, 0.5):
         mask = np.random.default_rng(0).random((SIDE, SIDE, 3)) < missing
-        cases = {name: (image, mask) for name, image in photographs().items()}
+        # Not bytes: to round to them costs .05 dB at 41.
+        cases = {name: (np.float32(image / 255), mask) for name, image in photographs().items()}
         yield from scores(f"RGB, {missing:.0%} missing at places of their own", cases, OURS, missing_alone=False)
 
 

@@ -227,7 +227,7 @@ class BandSteps:
 # What is added to the variances of bands' derivatives, times their mean and alone; the weight of the mean covariance
 # beside local ones; that of first derivatives beside second ones. Of up to four bands, whose covariances are local, and
 # of more: see bands.pxi.
-_LOCAL = 0.12, 1e-6, 0.5, 5.0
+_LOCAL = 0.07, 1e-6, 0.5, 5.0
 _GLOBAL = 0.01, 1e-6, 0.0, 0.5
 _FEW = 4
 # Of the tolerance: what bands tell each other comes slowly.
