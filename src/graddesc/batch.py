@@ -34,6 +34,7 @@ _DONE, _FAILED, _NOT_CONVERGED = 0, 1, 3
 _ITERATIONS = 1  # the status of a run that has done as many as it may
 _MOST_PAINTS = 64  # values of what was painted on a transparent layer
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))  # of a path's parts: Windows has two
+_SHOWN = ("animate", "report")  # those that show the image
 _EXTRAS = ("animate", "history", "report", "confidence")  # files that go with one restoration
 
 _Told: TypeAlias = dict[str, Any]  # as --json tells it
@@ -77,7 +78,7 @@ class Request:
     say : callable
         Called with what is to be told on standard output.
     read : callable, default `images.read`
-        Reads an image file.
+        Reads an image file, with the arguments of that.
     """
 
     inputs: list[str]
@@ -85,7 +86,7 @@ class Request:
     options: argparse.Namespace
     note: Callable[[str], object]
     say: Callable[[str], object]
-    read: Callable[[str], Picture] = images.read
+    read: Callable[..., Picture] = images.read
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ class _Job:
 class _Plans:
     """What is kept from one file to the next: the last mask file, and the last plan."""
 
-    mask_path: str | None = None
+    mask_key: tuple[str, bool, tuple[int, ...] | None, int] | None = None
     mask: Picture | None = None
     key: tuple[tuple[int, ...], int | None] | None = None
     flags: NDArray[np.bool_] | None = None
@@ -222,7 +223,9 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
         if path is not None:
             outputs.check(path, overwrite=options.overwrite)
     lossy = images.is_lossy(job.target)
-    picture = request.read(job.source)
+    picture = request.read(
+        job.source, channel_axis=options.channel_axis, frame_axis=options.frame_axis, stack=options.volume
+    )
     if picture.nodata is not None and not _holds(picture.pixels.dtype, picture.nodata):
         picture = dataclasses.replace(picture, nodata=None)  # as in many files: it marks no pixel
     images.check_format(job.target, picture)
@@ -230,12 +233,18 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     for name in ("animate", "report", *deep_png):
         if picture.frames and getattr(options, name) is not None:
             raise ValueError(f"{job.source} is a stack of frames: --{name} goes with one image")
+        if picture.is_cube and name in _SHOWN and getattr(options, name) is not None:
+            raise ValueError(f"{job.source} has {picture.channels} bands: --{name} goes with grey or RGB")
     if options.volume and not picture.frames:
         raise ValueError(f"{job.source} is one image: --volume goes with a stack")
-    if job.mask is not None and job.mask != plans.mask_path:
-        plans.mask_path, plans.mask = job.mask, request.read(job.mask)
+    if job.mask is not None:
+        key = job.mask, picture.frames, picture.axes, picture.pixels.ndim
+        if plans.mask_key != key:
+            plans.mask_key, plans.mask = key, request.read(job.mask, like=picture)
     nodata = options.nodata if options.nodata is not None else picture.nodata
     mask, alpha, notes, extremes = _corrupt_pixels(job, picture, plans.mask, options.nodata, options.noise)
+    if picture.stored_as is not None:
+        request.note(f"{job.source} holds {picture.stored_as}, which is written as {picture.kind}")
     if options.volume and mask.ndim < 3:
         raise ValueError(f"{job.mask}: the mask of a volume must have its {len(picture.pixels)} planes, got one")
     for line in notes:
@@ -401,7 +410,10 @@ def _extras(
         shares = info.confidence
         if outputs.extension(options.confidence) == ".png":
             shares = np.rint(shares * 65535).astype(np.uint16)
-        contents[options.confidence] = images.encode(options.confidence, images.Picture(shares, frames=picture.frames))
+        trust = images.Picture(
+            shares, frames=picture.frames, axes=picture.axes if shares.ndim == picture.pixels.ndim else None
+        )
+        contents[options.confidence] = images.encode(options.confidence, trust)
     if options.report is not None:
         from graddesc import report
 
@@ -432,8 +444,7 @@ def _command(argv: list[str]) -> str:
 
 def _count(flags: NDArray[np.bool_], mask: NDArray[np.bool_], picture: Picture) -> int:
     """How many values are marked where a mask is true."""
-    wide = mask if mask.ndim == flags.ndim or picture.channel_axis is None else mask[..., np.newaxis]
-    return int(np.count_nonzero(flags & wide))
+    return int(np.count_nonzero(flags & _of_values(mask, picture)))
 
 
 def _told(
@@ -452,7 +463,7 @@ def _told(
     return {
         "input": job.source,
         "output": job.target,
-        "shape": list(shape),
+        "shape": [shape[k] for k in np.argsort(picture.axes or range(len(shape)))],
         "dtype": str(picture.pixels.dtype),
         "pixels": flags.size,
         "corrupt": int(np.count_nonzero(flags)),
@@ -498,7 +509,7 @@ def _corrupt_pixels(
         mask = _as_mask(job.mask, mask_picture, picture)
         if mask_picture.lossy:
             told.append(f"{job.mask} is a lossy file, whose blur is taken for corrupt: PNG keeps a mask")
-        wide = mask if picture.channel_axis is None else mask[..., np.newaxis]
+        wide = _of_values(mask, picture)
         if missing.any() and (more := int(np.count_nonzero(missing & ~wide))):
             told.append(f"{more} values of {job.source} beside {job.mask} are nodata or NaN, and corrupt too")
             mask = missing | wide
@@ -532,6 +543,13 @@ def _corrupt_pixels(
     return mask, alpha, told, extremes
 
 
+def _of_values(mask: NDArray[np.bool_], picture: Picture) -> NDArray[np.bool_]:
+    """A mask as one that goes with the values of a picture."""
+    if picture.channel_axis is None or mask.ndim == picture.pixels.ndim:
+        return mask
+    return mask[..., np.newaxis]
+
+
 def _of_pixels(mask: NDArray[np.bool_], picture: Picture) -> NDArray[np.bool_]:
     """A mask of the values of a picture as one of its pixels."""
     if picture.channel_axis is None or mask.ndim < picture.pixels.ndim:
@@ -556,7 +574,10 @@ def _missing(picture: Picture, nodata: float | None) -> NDArray[np.bool_]:
 
 
 def _as_mask(path: str | None, mask: Picture, picture: Picture) -> NDArray[np.bool_]:
-    """A picture as a mask: what is not zero, in any channel, or, where it has holes, what is transparent."""
+    """A picture as a mask: what is not zero, or, where it has holes, what is transparent.
+
+    Of colours a pixel is corrupt if it is in any of them; bands are each by itself.
+    """
     if mask.size != picture.size:
         found, wanted = (" x ".join(map(str, size)) for size in (mask.size, picture.size))
         turned = ""
@@ -564,7 +585,10 @@ def _as_mask(path: str | None, mask: Picture, picture: Picture) -> NDArray[np.bo
             turned = ", which the image has before its EXIF rotation: turn the mask as the image is shown"
         raise ValueError(f"{path}: the mask must have the image's {wanted} rows and columns, got {found}{turned}")
     flags: NDArray[np.bool_] = mask.pixels != 0
-    if mask.channel_axis is not None:
+    if mask.pixels.ndim == picture.pixels.ndim and (mask.is_cube or mask.axes is not None) and mask.channel_axis:
+        if mask.channels != picture.channels:
+            raise ValueError(f"{path}: the mask must have the image's {picture.channels} bands, got {mask.channels}")
+    elif mask.channel_axis is not None:
         flags = np.asarray(flags.any(axis=-1))
     if mask.alpha is not None and not (mask.alpha == np.iinfo(mask.alpha.dtype).max).all():
         clear = mask.alpha == 0

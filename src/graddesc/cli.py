@@ -134,6 +134,14 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument(
         "--volume", action="store_true", help="take a stack as a volume, whose planes are restored together"
     )
+    _add_channel_axis(restore)
+    restore.add_argument(
+        "--frame-axis",
+        metavar="N",
+        type=_axis,
+        help="which axis of a .npy file counts frames, or the planes of a volume (default: the first of three that are"
+        " none of channels)",
+    )
     restore.add_argument(
         "--spacing",
         metavar="Z,Y,X",
@@ -191,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     corrupt.add_argument(
         "--downsample", metavar="N", type=_positive_int, default=1, help="first take every Nth pixel of each axis"
     )
+    _add_channel_axis(corrupt)
     corrupt.add_argument("--mask-out", metavar="FILE", type=_path, help="write the mask: white where OUT is corrupt")
     _add_overwrite(corrupt)
 
@@ -243,6 +252,16 @@ def _add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
+def _add_channel_axis(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--channel-axis",
+        metavar="N",
+        type=_axis,
+        help="which axis of a .npy file has its bands, from 0; 0 says so of the pages of a TIFF file (default: the last"
+        " if it is of length 3, as RGB)",
+    )
+
+
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", type=_positive_int, default=1, help="threads (default: 1)")
 
@@ -288,6 +307,7 @@ def _bytes(text: str) -> float:
 
 _path = _argument(str, "a path", lambda path: path != "")
 _positive_int = _argument(int, "a positive integer", lambda n: n >= 1)
+_axis = _argument(int, "an integer, the number of an axis", lambda n: isinstance(n, int))
 _whole = _argument(int, "a non-negative integer", lambda n: n >= 0)
 _positive = _argument(float, "a positive number", lambda x: 0 < x < math.inf)
 _size = _argument(_bytes, "a number of bytes, such as 500M or 2G", lambda n: 0 < n < math.inf)
@@ -302,6 +322,8 @@ def _restore(arguments: argparse.Namespace) -> int:
     _check_extension(arguments, "--history", arguments.history, (".png", ".svg", ".pdf"))
     _check_extension(arguments, "--confidence", arguments.confidence, (".tif", ".tiff", ".npy", ".png"))
     _check_extension(arguments, "--report", arguments.report, (".html", ".htm"))
+    if arguments.channel_axis is not None and arguments.channel_axis == arguments.frame_axis:
+        arguments.parser.error(f"--channel-axis and --frame-axis are both {arguments.frame_axis}")
     if arguments.huber and not arguments.noise:
         arguments.parser.error("--huber goes with --noise")
     if arguments.history is not None:
@@ -338,7 +360,7 @@ def _corrupt(arguments: argparse.Namespace) -> int:
         if path is not None and images.is_lossy(path):
             raise ValueError(f"{path}: JPEG would blur black and white; use a lossless format such as .png")
 
-    picture = _read(arguments.input)
+    picture = _read(arguments.input, channel_axis=arguments.channel_axis)
     images.check_format(arguments.output, picture)
     if picture.frames:
         raise ValueError(f"{arguments.input} is a stack of frames: corrupt takes one image")
@@ -431,7 +453,7 @@ def _check_extension(arguments: argparse.Namespace, option: str, path: str | Non
         arguments.parser.error(f"{option} {path}: the extension must be {' or '.join(allowed)}")
 
 
-def _read(path: str) -> Picture:
+def _read(path: str, **options: Any) -> Picture:
     """Read an image while standard error is closed to libtiff, which tells there of damage, besides our one line."""
     from graddesc import images
 
@@ -442,7 +464,7 @@ def _read(path: str) -> Picture:
             stack.callback(os.dup2, terminal, 2)
             with open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), 2)
-        return images.read(path)
+        return images.read(path, **options)
 
 
 def _note_left_out(path: str, picture: Picture) -> None:

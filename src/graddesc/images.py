@@ -22,7 +22,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +100,20 @@ _TIFF_KINDS: dict[tuple[int, int], _Convert] = {
     (32, 2): lambda array: array,
     (32, 3): lambda array: array,
 }
+# Formats and bits of TIFF's numbers that arrays can hold, and tifffile reads.
+_TIFF_NUMBERS = {(1, 32), (1, 64), (2, 8), (2, 16), (2, 32), (2, 64), (3, 16), (3, 32), (3, 64)}
 _MOST_BANDS = 16  # as which a short last axis may be meant
 # Of TIFF: none, LZW, JPEG, deflate, PackBits, LZMA, zstd, and those of fax; others hold images with sizes of their own.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+_UNSUPPORTED = {
+    33003: "JPEG 2000",
+    33005: "JPEG 2000",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
 _AT_ONCE = 2**18  # pixels that are taken out of Pillow's image
 
 # Descriptive tags of EXIF. Others tell how the old file stored its pixels, or hold its orientation or its thumbnail.
@@ -123,6 +134,7 @@ class _Format:
     alpha: bool = False
     grey: bool = True
     frames: bool = False
+    bands: bool = False  # of any number, as well as grey and RGB
     metadata: dict[str, float] = field(default_factory=dict)  # what it holds, and the greatest length
     options: dict[str, Any] = field(default_factory=dict)
     max_side: int = 2**31 - 1
@@ -143,7 +155,7 @@ _PNG = _Format(
     },  # Pillow opens no PNG file with a longer profile
     options={"compress_level": 3},  # a third of the time of 6, its default, for files that are 5 % larger
 )
-_TIFF = _Format("TIFF", _ALL, _ALL, alpha=True, frames=True, metadata=dict.fromkeys(_METADATA, math.inf))
+_TIFF = _Format("TIFF", _ALL, _ALL, alpha=True, frames=True, bands=True, metadata=dict.fromkeys(_METADATA, math.inf))
 _JPEG = _Format(
     "JPEG",
     ("uint8",),
@@ -172,7 +184,7 @@ _FORMATS = {
     ".ppm": _Format("PPM", (), ("uint8",)),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
-    ".npy": _Format("NPY", _ALL, _ALL, alpha=True, frames=True),
+    ".npy": _Format("NPY", _ALL, _ALL, alpha=True, frames=True, bands=True),
 }
 
 
@@ -182,6 +194,25 @@ class _Metadata(TypedDict, total=False):
     dpi: tuple[float, float]
     tiff: list[Directory]
     lost: tuple[str, ...]
+
+
+class _Told(NamedTuple):
+    """What `read` is told of the axes of a file."""
+
+    channel: int | None
+    frame: int | None
+    stack: bool
+    like: Picture | None
+
+    def of(self, ndim: int) -> tuple[int | None, int | None, bool]:
+        """What that says of a file of so many axes."""
+        if self.like is None:
+            return self.channel, self.frame, self.stack
+        axes = self.like.axes
+        if axes is None or len(axes) != ndim:
+            return None, None, self.like.frames
+        channel = None if self.like.channel_axis is None else axes[-1]
+        return channel, axes[0] if self.like.frames else None, self.like.frames
 
 
 class ImageFileError(OSError):
@@ -194,8 +225,8 @@ class Picture:
 
     Parameters
     ----------
-    pixels : numpy.ndarray, shape (rows, cols) or (rows, cols, 3), with a first axis of frames if there are
-        Grey or RGB, of integers or of floats of at most 64 bits.
+    pixels : numpy.ndarray, shape (rows, cols) or (rows, cols, channels), with a first axis of frames if there are
+        Grey, RGB or any number of bands, of integers or of floats of at most 64 bits.
     alpha : numpy.ndarray, shape of the pixels but for the colours, optional
         The opacity, for pixels of uint8 or uint16 and of their dtype.
     metadata : dict, optional
@@ -211,6 +242,11 @@ class Picture:
         Whether the first axis counts frames or pages.
     stored_shape : tuple of int, optional
         The rows and columns of the file, where EXIF has turned or mirrored the pixels.
+    axes : tuple of int, optional
+        Which axis of the file each axis of the pixels is, where `read` was told of its channels or frames: they are
+        written so again.
+    stored_as : str, optional
+        How the file holds the pixels, where that is another kind than theirs, such as "a palette".
 
     Raises
     ------
@@ -227,17 +263,19 @@ class Picture:
     nodata: float | None = None
     frames: bool = False
     stored_shape: tuple[int, int] | None = None
+    axes: tuple[int, ...] | None = None
+    stored_as: str | None = None
 
     def __post_init__(self) -> None:
         dtype, shape = np.asarray(self.pixels).dtype, np.shape(self.pixels)
         if dtype.kind not in "iuf" or dtype.itemsize > 8:
             raise TypeError(f"pixels must be of integers or of floats of at most 64 bits, got {dtype}")
         ndim = 2 + self.frames
-        if len(shape) != ndim and not (len(shape) == ndim + 1 and shape[-1] == 3):
-            wanted = (
-                "(frames, rows, cols) or (frames, rows, cols, 3)" if self.frames else "(rows, cols) or (rows, cols, 3)"
-            )
-            raise ValueError(f"pixels must have shape {wanted}, got {shape}")
+        if len(shape) not in (ndim, ndim + 1):
+            plane = "frames, rows, cols" if self.frames else "rows, cols"
+            raise ValueError(f"pixels must have shape ({plane}) or ({plane}, channels), got {shape}")
+        if self.axes is not None and sorted(self.axes) != list(range(len(shape))):
+            raise ValueError(f"axes must be an order of the {len(shape)} axes of pixels, got {self.axes}")
         if self.alpha is None:
             return
         if dtype not in (np.uint8, np.uint16):
@@ -249,8 +287,22 @@ class Picture:
 
     @property
     def channel_axis(self) -> Literal[-1] | None:
-        """-1 for colour, None for grey."""
+        """-1 for colour and bands, None for grey."""
         return None if self.pixels.ndim == 2 + self.frames else -1
+
+    @property
+    def channels(self) -> int:
+        """How many channels there are: 1 for grey."""
+        return 1 if self.channel_axis is None else int(self.pixels.shape[-1])
+
+    @property
+    def is_cube(self) -> bool:
+        """Whether there are bands, which are neither grey nor RGB."""
+        return self.channel_axis is not None and self.channels != 3
+
+    def as_stored(self, array: _Array) -> _Array:
+        """Return an array of the shape of the pixels with its axes in the order of the file."""
+        return array if self.axes is None else array.transpose(np.argsort(self.axes))
 
     @property
     def frame_axis(self) -> Literal[0] | None:
@@ -267,38 +319,59 @@ class Picture:
     def kind(self) -> str:
         """What kind of pixels these are, such as "signed 16-bit grey"."""
         return ("a stack of " if self.frames else "") + _kind(
-            self.pixels.dtype, self.channel_axis is not None, self.alpha is not None
+            self.pixels.dtype,
+            f"bands, {self.channels} of them" if self.is_cube else "grey" if self.channel_axis is None else "colour",
+            self.alpha is not None,
         )
 
 
-def _kind(dtype: np.dtype[Any], colour: bool, alpha: bool) -> str:
+def _kind(dtype: np.dtype[Any], what: str, alpha: bool) -> str:
     bits = f"{8 * dtype.itemsize}-bit"
     words = {"u": bits, "i": f"signed {bits}", "f": f"{bits} floating-point"}[dtype.kind]
-    return words + (" colour" if colour else " grey") + (" with alpha" if alpha else "")
+    return f"{words} {what}" + (" with alpha" if alpha else "")
 
 
-def read(source: StrPath) -> Picture:
+def read(
+    source: StrPath,
+    *,
+    channel_axis: int | None = None,
+    frame_axis: int | None = None,
+    stack: bool = False,
+    like: Picture | None = None,
+) -> Picture:
     """Read an image file.
 
     Parameters
     ----------
     source : str or os.PathLike
         A PNG, JPEG, TIFF, BMP, GIF, WebP, PNM or NumPy (.npy) file, or "-".
+    channel_axis : int, optional
+        Which axis of a .npy file has the channels, bands of any number. Of a TIFF file of grey pages 0 says that these
+        are bands, of other files of colours only their last axis has channels.
+    frame_axis : int, optional
+        Which axis of a .npy file counts frames, or the planes of a volume. Of a TIFF file of pages it is 0.
+    stack : bool, default False
+        Whether a .npy file of three axes, or of four with channels, has frames though its last axis might be one of
+        colours; the first axis that is none of channels counts them, unless `frame_axis` says otherwise.
+    like : Picture, optional
+        The image that the file is a mask of: what was told of its axes goes for a file of as many as well.
 
     Returns
     -------
     Picture
         Upright, as EXIF says; 1-bit pixels as 8-bit grey, palettes, CMYK and YCbCr as RGB; alpha by itself; grey of
         more than 8 bits as it is. Of an MPO file (a JPEG with previews) the main image; of a TIFF file all pages of
-        full size, as frames if there are several. A .npy file holds (rows, cols), or (frames, rows, cols); a last axis
-        of length 3 is colour, and of 2 or 4, of uint8 and uint16, has an alpha.
+        full size, as frames if there are several, and samples that are said to be neither colour nor alpha as bands. A
+        .npy file holds (rows, cols), or (frames, rows, cols), unless it is told otherwise; a last axis of length 3 is
+        colour, and of 2 or 4, of uint8 and uint16, has an alpha.
 
     Raises
     ------
     ImageFileError
         If the file is missing, unreadable, no image, damaged, truncated, of more than ``MAX_PIXELS`` pixels, endless,
-        an animation, or of a kind that cannot be kept: 16-bit colour and floating-point numbers other than of 32 bits
-        without the extra ``deep``, grey of more than 8 bits with a transparent value or of which 0 is white, Lab.
+        an animation, or of a kind that cannot be kept: 16-bit colour, bands and floating-point numbers other than of 32
+        bits without the extra ``deep``, grey of more than 8 bits with a transparent value or of which 0 is white, Lab;
+        or if it has no such axes.
     """
     name = "standard input" if source == "-" else os.fspath(source)
     try:
@@ -307,13 +380,14 @@ def read(source: StrPath) -> Picture:
             warnings.simplefilter("ignore")
             head = file.read(8)
             file.seek(0)
+            told = _Told(channel_axis, frame_axis, stack, like)
             if head.startswith(b"\x93NUMPY"):
-                return _read_npy(file)
+                return _read_npy(file, told)
             if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-                return _read_tiff(file)
+                return _with_axes(_read_tiff(file), told)
             with _opened(file) as image:
                 _check_header(image)
-                return _decode(image, file)
+                return _with_axes(_decode(image, file), told)
     except ImageFileError as error:
         raise ImageFileError(f"{name}: {error}") from None
     except UnidentifiedImageError:
@@ -423,12 +497,22 @@ def _decode(image: ImageFile, file: BinaryIO) -> Picture:
     lossy = _is_lossy_file(image, file)
     if _is_reduced(image):
         return _decode_deep(image, file)
+    kind = _other_kind(image)  # as long as the image knows it
     metadata = _metadata(image)
     stored = (image.height, image.width) if _orientation(image) in range(2, 9) else None
     pixels, alpha = _pixels(image)
     if image.format == "PPM" and pixels.dtype == np.int32:
         pixels = pixels.astype(np.uint16)
-    return Picture(pixels, alpha, metadata, lossy, stored_shape=stored)
+    return Picture(pixels, alpha, metadata, lossy, stored_shape=stored, stored_as=kind)
+
+
+def _other_kind(image: ImageFile) -> str | None:
+    """How a file holds its pixels, where they are read as another kind."""
+    if image.mode == "1":
+        return "1-bit grey"
+    if image.format == "PNG" and image.mode == "L" and (match := re.fullmatch("L;([24])", str(image.tile[0][3]))):
+        return f"{match[1]}-bit grey"
+    return {"P": "a palette", "PA": "a palette", "CMYK": "inks (CMYK)"}.get(image.mode)
 
 
 def _pixels(image: ImageFile, convert: _Convert | None = None) -> tuple[_Array, _Array | None]:
@@ -499,7 +583,7 @@ def _turned(array: _Array, orientation: int) -> _Array:
     return np.ascontiguousarray(array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array)
 
 
-def _read_npy(file: BinaryIO) -> Picture:
+def _read_npy(file: BinaryIO, told_axes: _Told) -> Picture:
     version = np.lib.format.read_magic(file)
     header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if header is None:
@@ -507,26 +591,89 @@ def _read_npy(file: BinaryIO) -> Picture:
     shape, _, dtype = header(file)
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ImageFileError(f"an array of {dtype}, not of integers or of floats of at most 64 bits")
-    samples = shape[-1] if len(shape) > 2 and (shape[-1] == 3 or (shape[-1] in (2, 4) and dtype in ("u1", "u2"))) else 1
-    plane = shape[:-1] if samples > 1 or (len(shape) == 3 and shape[-1] == 1) else shape
-    if len(plane) == 3 and shape[-1] <= _MOST_BANDS < shape[0]:
-        raise ImageFileError(
-            f"an array of shape {shape}: are its {shape[-1]} last ones bands, or the columns of {shape[0]} frames? Save"
-            " bands as files of their own, or frames as a TIFF file"
-        )
-    if len(plane) not in (2, 3) or 0 in shape:
-        raise ImageFileError(f"an array of shape {shape}, not of rows and columns, with colours or frames")
-    _check_size(plane[-2], plane[-1], plane[0] if len(plane) == 3 else 1)
+    channel_axis, frame_axis, stack = told_axes.of(len(shape))
+    channel, frame = _axes_told(shape, dtype, channel_axis, frame_axis, stack)
+    told = channel_axis is not None or frame_axis is not None or (stack and frame is not None)
+    space = [axis for axis in range(len(shape)) if axis not in (channel, frame)]
+    if len(space) != 2 or 0 in shape:
+        hint = "; the channel axis and the frame axis may be told" if len(shape) > 2 else ""
+        raise ImageFileError(f"an array of shape {shape}, not of rows and columns, with channels or frames{hint}")
+    _check_size(shape[space[0]], shape[space[1]], 1 if frame is None else shape[frame])
     start = file.tell()
     file.seek(0, os.SEEK_END)
     if file.tell() - start < math.prod(shape) * dtype.itemsize:
         raise ImageFileError("damaged or truncated (fewer bytes than its shape asks for)")
     file.seek(0)
     array = np.lib.format.read_array(file, allow_pickle=False)
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    array = array.reshape(shape if samples > 1 else plane)
-    pixels, alpha = _apart(array.view(np.uint8) if dtype.kind == "b" else array, samples in (2, 4))
-    return Picture(pixels, alpha, frames=len(plane) == 3)
+    axes = tuple(axis for axis in (frame, *space, channel) if axis is not None)
+    array = np.ascontiguousarray(array.transpose(axes), array.dtype.newbyteorder("="))
+    array = array.view(np.uint8) if dtype.kind == "b" else array
+    if channel_axis is not None or channel is None:
+        return Picture(array, frames=frame is not None, axes=axes if told else None)
+    pixels, alpha = _apart(array, array.shape[-1] in (2, 4))
+    if pixels.ndim < array.ndim:  # one channel, or one beside the alpha
+        if axes != tuple(range(len(shape))):
+            raise ImageFileError(f"an array of shape {shape}: which axis has the channels must be told, too")
+        told = False
+    return Picture(pixels, alpha, frames=frame is not None, axes=axes if told else None)
+
+
+def _axes_told(
+    shape: tuple[int, ...], dtype: np.dtype[Any], channel_axis: int | None, frame_axis: int | None, stack: bool
+) -> tuple[int | None, int | None]:
+    """Which axes of an array have its channels and its frames: those that are told, or else those that must be."""
+    ndim = len(shape)
+    channel, frame = _axis("channel", channel_axis, shape), _axis("frame", frame_axis, shape)
+    if channel is not None and channel == frame:
+        raise ImageFileError(f"the channel axis and the frame axis of an array of shape {shape} are both {channel}")
+    lasts = (1, 3) + (2, 4) * (dtype in ("u1", "u2"))
+    more = ndim > 3 if frame is not None or stack else ndim > 2
+    if channel is None and more and frame != ndim - 1 and shape[-1] in lasts:
+        channel = ndim - 1
+    rest = [axis for axis in range(ndim) if axis not in (channel, frame)]
+    if frame is None and len(rest) == 3:
+        if channel_axis is None and not stack and channel is None and shape[-1] <= _MOST_BANDS < shape[0]:
+            raise ImageFileError(
+                f"an array of shape {shape}: are its {shape[-1]} last ones bands, or the columns of {shape[0]} frames?"
+                " A channel axis of 2 or a frame axis of 0 tells"
+            )
+        frame = rest[0]
+    elif frame is not None and channel is None and len(rest) == 3:
+        raise ImageFileError(f"an array of shape {shape}: which axis beside axis {frame} has the channels must be told")
+    elif (channel_axis, frame_axis) != (None, None) and len(rest) < 2:
+        raise ImageFileError(f"an array of shape {shape} has no rows and columns beside the axes that are told")
+    return channel, frame
+
+
+def _axis(name: str, axis: int | None, shape: tuple[int, ...]) -> int | None:
+    """An axis of an array, counted from the first."""
+    if axis is None:
+        return None
+    if not -len(shape) <= axis < len(shape):
+        raise ImageFileError(f"the {name} axis must be one of the {len(shape)} axes of shape {shape}, got {axis}")
+    return axis % len(shape)
+
+
+def _with_axes(picture: Picture, told_axes: _Told) -> Picture:
+    """A picture of a file that knows its axes itself, but whose pages may be bands."""
+    shape = picture.pixels.shape
+    channel_axis, frame_axis, _ = told_axes.of(len(shape))
+    if told_axes.like is not None and not (channel_axis == 0 and picture.frames):
+        return picture
+    channel, frame = _axis("channel", channel_axis, shape), _axis("frame", frame_axis, shape)
+    own = None if picture.channel_axis is None else len(shape) - 1
+    if channel in (None, own) and frame in (None, picture.frame_axis):
+        return picture
+    if channel == 0 and frame is None and picture.frames and own is None and picture.alpha is None:
+        return dataclasses.replace(
+            picture, pixels=np.ascontiguousarray(np.moveaxis(picture.pixels, 0, -1)), frames=False, axes=(1, 2, 0)
+        )
+    told = " and ".join(
+        f"a {name} axis of {axis}"
+        for name, axis in (("channel", channel_axis), ("frame", frame_axis))
+        if axis is not None
+    )
+    raise ImageFileError(f"{picture.kind} of shape {shape} has no {told.removeprefix('a ')}")
 
 
 # ---- TIFF ----
@@ -544,7 +691,8 @@ def _read_tiff(file: BinaryIO) -> Picture:
     count = max(len(pages), _hidden_frames(first))
     _check_size(first.first(257, 0), first.first(256, 0), count * max(first.first(277, 1) // 4, 1))
     if (compression := first.first(259, 1)) not in _COMPRESSIONS:
-        raise ImageFileError(f"TIFF compressed by method {compression} is not supported")
+        method = _UNSUPPORTED.get(compression, f"method {compression}")
+        raise ImageFileError(f"TIFF compressed by {method} is not supported: save it with LZW, deflate or zstd")
     if first.first(tiff.DEPTH, 1) > 1:
         raise ImageFileError("a volume in one page is not supported: save its planes as pages")
     for number in (tiff.ORIENTATION, tiff.NODATA):
@@ -589,7 +737,7 @@ def _read_tiff(file: BinaryIO) -> Picture:
     if not frames:
         pixels, alpha = pixels[0], None if alpha is None else alpha[0]
     stored = (first.first(257, 0), first.first(256, 0)) if turned else None
-    return Picture(pixels, alpha, metadata, lossy, _nodata(first), frames, stored)
+    return Picture(pixels, alpha, metadata, lossy, _nodata(first), frames, stored, stored_as=_stored_as(first))
 
 
 def _hidden_frames(page: Directory) -> int:
@@ -610,21 +758,43 @@ def _tiff_kind(page: Directory) -> tuple[int, int]:
     return max(bits, default=1), page.first(339, 1)
 
 
+def _bands(page: Directory) -> int:
+    """How many bands the samples of a page are, as which all beside grey or RGB are meant; 0 for others."""
+    extras = page.tags[338].numbers if 338 in page.tags else ()
+    return page.first(277, 1) if extras and not any(extras) and page.first(262, 1) in (1, 2) else 0
+
+
 def _is_plain(page: Directory) -> bool:
     """Whether Pillow decodes the pixels of a page as they are; raise if nobody should."""
     bits, code = _tiff_kind(page)
+    if (code, bits) not in _TIFF_NUMBERS and not (code == 1 and bits <= 16):
+        raise ImageFileError(f"TIFF with {bits}-bit numbers of the format {code} is not supported")
     extras = page.tags[338].numbers if 338 in page.tags else ()
-    if extras not in ((), (2,)):  # 2 is an alpha that is not multiplied into the colours
-        what = "an alpha that is multiplied into the colours" if extras == (1,) else "bands beside grey or RGB"
+    bands = _bands(page)
+    if not bands and extras not in ((), (2,)):  # 2 is an alpha that is not multiplied into the colours
+        what = "an alpha that is multiplied into the colours" if extras == (1,) else "bands beside an alpha"
         raise ImageFileError(f"{what} would be lost: only plain alpha is supported (ExtraSamples is {extras})")
     if page.first(262, 1) in (0, 1, 2) and page.first(277, 1) - len(extras) != (3 if page.first(262, 1) == 2 else 1):
         raise ImageFileError(f"{page.first(277, 1)} samples a pixel, which are neither grey nor RGB, are not supported")
+    if (bits < 8 or page.first(262, 1) == 0) and _nodata(page) is not None:
+        raise ImageFileError(f"{_stored_as(page)} with a nodata value, which would be scaled: save it with 8 bits")
+    if bands:
+        return False
     deep = bits > 8 or code != 1
     if deep and page.first(262, 1) not in (0, 1, 2):
         raise ImageFileError("palettes and inks of more than 8 bits are not supported: save it as grey or RGB")
     if deep and page.first(262, 1) == 0:
         raise ImageFileError("grey of more than 8 bits, or signed, of which 0 is white is not supported: make 0 black")
     return not deep or (page.first(277, 1) == 1 and (bits, code) in _TIFF_KINDS)
+
+
+def _stored_as(page: Directory) -> str | None:
+    """What kind the pixels of a page are, where they are read as another."""
+    bits, _ = _tiff_kind(page)
+    kind = page.first(262, 1)
+    if kind in (0, 1) and bits <= 8:
+        return f"{bits}-bit grey{' of which 0 is white' * (kind == 0)}" if bits < 8 or kind == 0 else None
+    return {3: "a palette", 5: "inks (CMYK)", 6: "YCbCr"}.get(kind)
 
 
 def _swapped(convert: _Convert, array: _Array) -> _Array:
@@ -672,7 +842,12 @@ def _pages_by_tifffile(
     file: BinaryIO, numbers: list[int], first: Directory, count: int
 ) -> tuple[_Array, _Array | None, bool]:
     bits, code = _tiff_kind(first)
-    what = {1: f"{bits}-bit colour", 2: f"signed {bits}-bit numbers", 3: f"{bits}-bit floating-point numbers"}
+    bands = _bands(first)
+    what = {
+        1: f"{bits}-bit {'bands' if bands else 'colour'}",
+        2: f"signed {bits}-bit numbers",
+        3: f"{bits}-bit floating-point numbers",
+    }
     tifffile = _require_deep("tifffile", f"TIFF with {what.get(code, 'such numbers')}")
     log = logging.getLogger("tifffile")
     was, log.disabled = log.disabled, True  # it tells there of damage
@@ -697,9 +872,10 @@ def _pages_by_tifffile(
     elif axes != "YX":
         raise ImageFileError(f"pages with the axes {axes} are not supported")
     colour = samples in (3, 4) and first.first(262, 1) == 2
-    if (samples > 2 and not colour) or len(extras) != samples - (3 if colour else 1):
+    if samples != bands and ((samples > 2 and not colour) or len(extras) != samples - (3 if colour else 1)):
         raise ImageFileError(f"{samples} samples a pixel, which are neither grey nor RGB, are not supported")
-    pixels, alpha = zip(*(_apart(_turned(array, orientation), bool(extras)) for array in arrays), strict=True)
+    has_alpha = bool(extras) and not bands
+    pixels, alpha = zip(*(_apart(_turned(array, orientation), has_alpha) for array in arrays), strict=True)
     return *_stacked(pixels, alpha), lossy
 
 
@@ -861,7 +1037,8 @@ def check_format(target: StrPath, picture: Picture) -> None:
         able = ", ".join(extension for extension, other in _FORMATS.items() if _holds_kind(other, picture))
         raise ValueError(f"{target}: {chosen.name} cannot hold {picture.kind}; these can: {able}")
     rows, cols = picture.size
-    if chosen.name == "NPY" and picture.frames and picture.channel_axis is None and cols <= _MOST_BANDS:
+    mistakable = picture.frames and picture.channel_axis is None and cols <= _MOST_BANDS and picture.axes is None
+    if chosen.name == "NPY" and mistakable:
         raise ValueError(f"{target}: frames of {cols} columns would be read as bands from a .npy file: use .tif")
     if max(rows, cols) > chosen.max_side:
         raise ValueError(f"{target}: {chosen.name} holds at most {chosen.max_side} pixels a side, got {cols} x {rows}")
@@ -875,7 +1052,7 @@ def check_format(target: StrPath, picture: Picture) -> None:
 def _holds_kind(chosen: _Format, picture: Picture) -> bool:
     held = chosen.dtypes if picture.channel_axis is None else chosen.colour_dtypes
     fits = picture.pixels.dtype.name in held and (chosen.alpha or picture.alpha is None)
-    return fits and (chosen.frames or not picture.frames)
+    return fits and (chosen.frames or not picture.frames) and (chosen.bands or not picture.is_cube)
 
 
 def _is_deep_colour(picture: Picture) -> bool:
@@ -955,12 +1132,13 @@ def encode(target: StrPath, picture: Picture) -> bytes | memoryview:
     metadata: dict[str, Any] = {key: value for key, value in picture.metadata.items() if _holds(chosen, key, value)}
     buffer = _Named()
     if chosen is _TIFF:
-        pages = list(pixels) if picture.frames else [pixels]
+        apart = picture.axes is not None and not picture.frames and picture.axes[-1] == 0  # bands that were pages
+        pages = list(picture.as_stored(pixels)) if apart else list(pixels) if picture.frames else [pixels]
         held = picture.metadata.get("tiff") or _as_directories(metadata)
         held = held if len(held) in (0, len(pages)) else [held[0]] * len(pages)
         return tiff.encode(pages, held, alpha=picture.alpha is not None, profile=metadata.get("icc_profile"))
     if chosen.name == "NPY":
-        np.lib.format.write_array(buffer, pixels, allow_pickle=False)
+        np.lib.format.write_array(buffer, np.ascontiguousarray(picture.as_stored(pixels)), allow_pickle=False)
     elif chosen is _PNG and _is_deep_colour(picture):
         return _deep_png(pixels, metadata)
     else:

@@ -28,6 +28,7 @@ EXIF, GPS = 0x8769, 0x8825
 _INTEROPERABILITY = 0xA005
 ORIENTATION, DESCRIPTION, NODATA, PROFILE = 274, 270, 42113, 34675
 RESOLUTIONS = (282, 283, 296)
+_MEANING, _SAMPLES, _GREY, _RGB = 262, 277, 1, 2
 SUBDIRECTORIES, XMP, DEPTH = 330, 700, 32997
 GEOGRAPHIC = (33550, 33922, 34264, 34735, 34736, 34737)
 """The tags of GeoTIFF that say where pixels lie, which another number or order of pixels makes untrue."""
@@ -208,22 +209,28 @@ def resolution(dpi: tuple[float, float]) -> dict[int, Tag]:
     return dict(zip(RESOLUTIONS, [*tags, _tag(_SHORT, 2)], strict=True))
 
 
-def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], alpha: bool, profile: bytes | None) -> dict[int, Tag]:
-    """The tags that tell how the pixels of a page are stored."""
+def _layout(
+    shape: tuple[int, ...], dtype: np.dtype[Any], alpha: bool, profile: bytes | None, held: Directory
+) -> dict[int, Tag]:
+    """The tags that tell how the pixels of a page are stored; bands are meant as they were."""
     rows, cols = shape[:2]
     samples = shape[2] if len(shape) == 3 else 1
+    meaning = _RGB if samples - alpha == 3 else _GREY
+    if samples - alpha >= 3 and held.first(_SAMPLES, 1) == samples and held.first(_MEANING, 0) in (_GREY, _RGB):
+        meaning = held.first(_MEANING, _GREY)
+    others = samples - alpha - (3 if meaning == _RGB else 1)  # beside grey or RGB, and alpha
     tags = {
         256: _tag(_LONG, cols),
         257: _tag(_LONG, rows),
         258: _tag(_SHORT, *[8 * dtype.itemsize] * samples),
         259: _tag(_SHORT, 1),
-        262: _tag(_SHORT, 2 if samples - alpha == 3 else 1),
-        277: _tag(_SHORT, samples),
+        _MEANING: _tag(_SHORT, meaning),
+        _SAMPLES: _tag(_SHORT, samples),
         278: _tag(_LONG, rows),
         339: _tag(_SHORT, *[{"u": 1, "i": 2, "f": 3}[dtype.kind]] * samples),
     }
-    if alpha:
-        tags[338] = _tag(_SHORT, 2)  # not multiplied into the colours
+    if alpha or others:
+        tags[338] = _tag(_SHORT, *[2] * alpha, *[0] * others)  # 2: not multiplied into the colours, 0: nothing is said
     if profile:
         tags[PROFILE] = Tag(_UNDEFINED, len(profile), profile)
     return tags
@@ -291,7 +298,7 @@ def encode(
         if held:
             for pointer, inner in held[k].below.items():
                 tags[pointer] = _tag(_LONG8 if big else _LONG, writer.directory(inner, linked=False))
-        tags |= _layout(page.shape, page.dtype, alpha, profile)
+        tags |= _layout(page.shape, page.dtype, alpha, profile, held[k] if held else Directory())
         tags[273] = _tag(_LONG8 if big else _LONG, writer.data(stored.data.cast("B")))
         tags[279] = _tag(_LONG8 if big else _LONG, page.nbytes)
         writer.directory(tags, linked=True)

@@ -504,3 +504,111 @@ def test_pixels_that_are_not_squares(folder, run):
     write_tiff("map.tif", np.where(mask, np.nan, image))
     assert run("restore", "map.tif", "out.tif", "--spacing", "1,2")[0] == 0
     np.testing.assert_array_equal(pixels("out.tif"), graddesc.restore(image, mask, spacing=(1, 2)))
+
+
+# ---- which axis has the bands ----
+
+CUBE = np.stack([np.sin(np.arange(20)[:, None] / 6 + k) * np.cos(np.arange(25) / 5) for k in range(5)], -1).astype("f4")
+HOLES = np.random.default_rng(7).random(CUBE.shape) < 0.3
+
+
+@pytest.mark.parametrize(("axis", "place"), [(0, "0"), (1, "1"), (2, "2"), (2, "-1")])
+def test_bands_of_arrays(folder, run, axis, place):
+    wanted = graddesc.restore(np.where(HOLES, np.nan, CUBE), channel_axis=-1)
+    np.save("cube.npy", np.moveaxis(np.where(HOLES, np.nan, CUBE), -1, axis))
+    code, out, _ = run("restore", "cube.npy", "out.npy", f"--channel-axis={place}", "--json")
+    assert code == 0
+    np.testing.assert_array_equal(np.load("out.npy"), np.moveaxis(wanted, -1, axis))
+    told = json.loads(out[0])
+    assert told["shape"] == list(np.load("out.npy").shape)
+    assert told["corrupt"] == HOLES.any(axis=-1).sum()
+
+    # A mask of all bands, one for each, and bands as the samples or the pages of a TIFF file.
+    np.save("cube.npy", np.moveaxis(CUBE, -1, axis))
+    np.save("one.npy", HOLES[..., 0])
+    np.save("each.npy", np.moveaxis(HOLES, -1, axis))
+    for name, mask in (("one.npy", HOLES[..., 0]), ("each.npy", HOLES)):
+        wanted = graddesc.restore(CUBE, mask, channel_axis=-1)
+        options = f"--channel-axis={place}", "--mask", name, "--overwrite"
+        assert run("restore", "cube.npy", "out.npy", *options)[0] == 0
+        np.testing.assert_array_equal(np.load("out.npy"), np.moveaxis(wanted, -1, axis))
+        assert run("restore", "cube.npy", "out.tif", *options)[0] == 0
+        stored = np.moveaxis(wanted, -1, 0) if axis == 0 else wanted
+        np.testing.assert_array_equal(tifffile.imread("out.tif"), stored)
+    more = ["--channel-axis=0"] if axis == 0 else []
+    assert run("restore", "out.tif", "again.tif", "--mask", "one.npy", *more)[0] == 0
+    wanted = graddesc.restore(wanted, HOLES[..., 0], channel_axis=-1)
+    np.testing.assert_array_equal(tifffile.imread("again.tif"), np.moveaxis(wanted, -1, 0) if axis == 0 else wanted)
+
+
+def test_frames_of_arrays(folder, run):
+    damaged = np.where(HOLES, np.nan, CUBE)
+    np.save("cube.npy", damaged)
+    assert run("restore", "cube.npy", "out.npy", "--frame-axis", "2")[0] == 0
+    np.testing.assert_array_equal(np.load("out.npy"), graddesc.restore(damaged, frame_axis=2))
+    # A volume whose last axis might be one of colours, with planes along its first axis, or the last.
+    np.save("three.npy", damaged[..., :3])
+    gone = np.isnan(damaged[..., :3])
+    np.save("gone.npy", gone)
+    for more in ([], ["--frame-axis=2"]):
+        options = "--volume", "--mask", "gone.npy", "--overwrite", *more
+        assert run("restore", "three.npy", "out.npy", *options)[0] == 0
+        turned = (2, 0, 1) if more else (0, 1, 2)
+        whole = graddesc.restore(damaged[..., :3].transpose(turned), gone.transpose(turned), spacing=(1, 1, 1))
+        np.testing.assert_array_equal(np.load("out.npy"), whole.transpose(np.argsort(turned)))
+    np.save("film.npy", np.stack([damaged, damaged[::-1]], 1))
+    assert run("restore", "film.npy", "film-out.npy", "--frame-axis", "1", "--channel-axis", "3")[0] == 0
+    wanted = graddesc.restore(np.load("film.npy"), frame_axis=1, channel_axis=3)
+    np.testing.assert_array_equal(np.load("film-out.npy"), wanted)
+
+
+def test_axes_that_are_not_there(folder, run):
+    np.save("cube.npy", CUBE)
+    np.save("flat.npy", CUBE[..., 0])
+    np.save("film.npy", np.stack([CUBE] * 2))
+    np.save("four.npy", HOLES[..., :4])
+    write_png("photo.png", PHOTO)
+    write_tiff("stack.tif", VOLUME)
+    for arguments, code, message in [
+        (("cube.npy", "--channel-axis=3"), 1, "the channel axis must be one of the 3 axes of shape (20, 25, 5), got 3"),
+        (("cube.npy", "--frame-axis=-4"), 1, "the frame axis must be one of the 3 axes of shape (20, 25, 5), got -4"),
+        (("cube.npy", "--channel-axis=x"), 2, "--channel-axis: must be an integer, the number of an axis, got 'x'"),
+        (("cube.npy", "--channel-axis=2", "--frame-axis=2"), 2, "--channel-axis and --frame-axis are both 2"),
+        (("cube.npy", "--channel-axis=2", "--frame-axis=-1"), 1, "of shape (20, 25, 5) are both 2"),
+        (("cube.npy", "--channel-axis=2", "--frame-axis=0"), 1, "no rows and columns beside the axes that are told"),
+        (("flat.npy", "--channel-axis=0"), 1, "(20, 25) has no rows and columns beside the axes that are told"),
+        (("film.npy",), 1, "the channel axis and the frame axis may be told"),
+        (("film.npy", "--frame-axis=0"), 1, "which axis beside axis 0 has the channels must be told"),
+        (("cube.npy", "--channel-axis=2", "--mask=four.npy"), 1, "the mask must have the image's 5 bands, got 4"),
+        (("cube.npy", "--channel-axis=2", "--volume"), 1, "cube.npy is one image: --volume goes with a stack"),
+        (
+            ("cube.npy", "--channel-axis=2", "--report=a.html"),
+            1,
+            "cube.npy has 5 bands: --report goes with grey or RGB",
+        ),
+        (("photo.png", "--channel-axis=0"), 1, "8-bit colour of shape (36, 40, 3) has no channel axis of 0"),
+        (("stack.tif", "--frame-axis=1"), 1, "a stack of 8-bit grey of shape (6, 9, 40) has no frame axis of 1"),
+    ]:
+        suffix = ".npy" if arguments[0].endswith("npy") else ".tif"
+        found, _, err = run("restore", arguments[0], f"out{suffix}", *arguments[1:])
+        assert (found, message in err[-1]) == (code, True), err
+        assert not Path(f"out{suffix}").exists()
+    code, _, (line,) = run("restore", "cube.npy", "out.png", "--channel-axis=2")
+    assert line.endswith("PNG cannot hold 32-bit floating-point bands, 5 of them; these can: .tif, .tiff, .npy")
+    np.save("bytes.npy", np.moveaxis((CUBE * 50 + 100).astype("u1"), -1, 0))
+    assert run("corrupt", "bytes.npy", "out.npy", "--channel-axis=0", "--missing=0.5", "--mask-out=m.png")[0] == 0
+    changed = (np.load("out.npy") != np.load("bytes.npy")).all(axis=0)
+    np.testing.assert_array_equal(changed, pixels("m.png") > 0)
+
+
+def test_pixels_of_another_kind_than_written_are_told(folder, run):
+    flags = np.zeros((9, 8), bool)
+    flags[3:5, 2:4] = True
+    write_png("hole.png", flags)  # of one bit
+    write_png("in.png", ~flags)
+    write_png("plain.png", np.full((9, 8), 90, "u1"))
+    Image.fromarray(PHOTO[:9, :8]).quantize(8).save("few.gif")
+    for name, kind in (("in.png", "1-bit grey, which is written as 8-bit grey"), ("few.gif", "a palette, which is w")):
+        _, _, err = run("restore", name, "out.png", "--mask", "hole.png", "--overwrite")
+        assert any(line.startswith(f"graddesc: {name} holds {kind}") for line in err)
+    assert run("restore", "plain.png", "out.png", "--mask", "hole.png", "--overwrite")[2] == []

@@ -113,13 +113,76 @@ def test_colour_with_alpha(through):
     np.testing.assert_array_equal(tifffile.imread(io.BytesIO(again)), pixels)
 
 
-@each("shape, extra", [((9, 8, 4), 0), ((9, 8, 4), 1), ((9, 8, 5), (0, 0)), ((9, 8, 2), 0), ((9, 8, 2), 1)])
+@each("shape, extra", [((9, 8, 4), 1), ((9, 8, 5), (2, 0)), ((9, 8, 2), 1)])
 @each("dtype", ["u1", "u2", "f4"])
 def test_bands_are_not_taken_for_alpha(through, dtype, shape, extra):
     pixels = (RNG.random(shape) * 200).astype(dtype)
     photometric = "rgb" if shape[-1] > 3 else "minisblack"
     with pytest.raises(images.ImageFileError, match="would be lost: only plain alpha is supported"):
         through(written(pixels, photometric=photometric, extrasamples=extra, planarconfig="contig"))
+
+
+@each("count, meaning", [(2, "minisblack"), (3, "minisblack"), (7, "minisblack"), (4, "rgb"), (6, "rgb")])
+@each("planar", ["contig", "separate"])
+@each("dtype", ["u1", "i2", "f8"])
+def test_bands(through, dtype, planar, count, meaning):
+    pixels = (RNG.random((9, 8, count)) * 100).astype(dtype)
+    extra = (0,) * (count - (3 if meaning == "rgb" else 1))
+    stored = pixels if planar == "contig" else np.moveaxis(pixels, -1, 0)
+    data = written(stored, photometric=meaning, extrasamples=extra, planarconfig=planar, extratags=GEO)
+    picture, again = through(data)
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert picture.alpha is None
+    with tifffile.TiffFile(io.BytesIO(again)) as file:
+        np.testing.assert_array_equal(file.asarray(), pixels)
+        assert file.pages[0].photometric.name == meaning.upper()
+        assert file.pages[0].extrasamples == extra
+    assert raw_tags(data) == raw_tags(again)
+
+
+def test_bands_need_the_extra(through, monkeypatch):
+    data = written(np.zeros((9, 8, 4), "u1"), photometric="rgb", extrasamples=0, planarconfig="contig")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(images.ImageFileError, match=r"TIFF with 8-bit bands is not kept .*graddesc\[deep\]"):
+        through(data)
+
+
+def test_what_nobody_reads_is_not_promised(through, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    for dtype, number in (("c8", "64-bit numbers of the format 6"), ("c16", "128-bit numbers of the format 6")):
+        with pytest.raises(images.ImageFileError, match=f"TIFF with {number} is not supported"):
+            through(written(np.zeros((9, 8), dtype)))
+
+
+def test_grey_of_few_bits_is_told(through):
+    for name, bits in (("1", 1), ("L", 8)):
+        buffer = io.BytesIO()
+        Image.new(name, (9, 8), 1).save(buffer, "TIFF")
+        picture, _ = through(buffer.getvalue())
+        assert picture.stored_as == (f"{bits}-bit grey" if bits < 8 else None)
+
+    # 9 x 2 pixels of 4 bits, by hand.
+    def few(kind, *more):
+        entries = [
+            (256, 4, 9),
+            (257, 4, 2),
+            (258, 3, 4),
+            (259, 3, 1),
+            (262, 3, kind),
+            (273, 4, 200),
+            (279, 4, 10),
+            *more,
+        ]
+        table = b"".join(struct.pack("<HHII", number, size, 1, value) for number, size, value in entries)
+        return (b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + table).ljust(200, b"\0") + bytes(range(10))
+
+    picture, _ = through(few(1))
+    assert picture.stored_as == "4-bit grey"
+    assert picture.pixels[0, :6].tolist() == [0, 0, 0, 17, 0, 34]
+    assert through(few(0))[0].stored_as == "4-bit grey of which 0 is white"
+    nodata = (tiff.NODATA, 2, int.from_bytes(b"5\0\0\0", "little"))
+    with pytest.raises(images.ImageFileError, match="4-bit grey with a nodata value, which would be scaled"):
+        through(few(1, nodata))
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
@@ -169,6 +232,8 @@ def test_frames_that_numpy_would_be_told_are_bands(tmp_path):
         np.save(tmp_path / "b.npy", np.zeros(shape, "f4"))
         with pytest.raises(images.ImageFileError, match="last ones bands, or the columns of 30 frames"):
             images.read(tmp_path / "b.npy")
+        assert images.read(tmp_path / "b.npy", channel_axis=2).channels == shape[-1]
+        assert images.read(tmp_path / "b.npy", frame_axis=0).frames
     np.save(tmp_path / "c.npy", np.ones((30, 20, 1), bool))
     assert images.read(tmp_path / "c.npy").pixels.shape == (30, 20)
 

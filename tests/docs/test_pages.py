@@ -42,6 +42,11 @@ def write_files():
     heights[5:9, 7:9] = -9999
     for name in ("north.tif", "south.tif"):
         images.write(name, images.Picture(heights))
+    images.write("pages.tif", images.Picture(np.stack([heights, heights.T]), frames=True))
+    cube = np.where(np.eye(32)[..., np.newaxis] > 0, np.nan, heights[..., np.newaxis] * [1, 2, 3, 4])
+    arrays = {"cube": cube, "film": cube, "scan": cube, "bands": cube.T, "gaps": np.isnan(cube.T)}
+    for name, array in arrays.items():
+        np.save(name, array)
 
 
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")  # rasterio: the files are not of a place on earth
