@@ -25,6 +25,7 @@ from graddesc import (
     Steepest,
     StrongWolfe,
     cython_descent,
+    directions,
     gradient_descent,
 )
 from graddesc.descent import loop as python_loop
@@ -54,7 +55,7 @@ def minimize(request):
 
 def test_both_loops_know_the_same_numbers():
     known = cython_descent.constants()
-    modules = [python_loop, objective, region, ray, exact, wolfe]
+    modules = [python_loop, objective, region, ray, exact, wolfe, directions]
     for name, value in known.items():
         if name == "ROUNDING":
             assert value == objective.ROUNDING_UNITS * math.ulp(1.0)
@@ -81,11 +82,11 @@ def test_both_loops_end_for_the_same_reasons():
 def test_as_a_method_of_scipys_it_solves():
     by_values = scipy.optimize.minimize(rosen, [-1.2, 1.0], method=graddesc.minimize)
     assert by_values.success
-    assert by_values.nfev <= 200  # the last bits make it 133 to 156
+    assert by_values.nfev <= 160  # 114, which the last bits of the machine's sums may change
     np.testing.assert_allclose(by_values.x, 1.0, atol=1e-4)
     result = scipy.optimize.minimize(rosen, [-1.2, 1.0], jac=rosen_der, method=graddesc.minimize)
     assert result.success
-    assert result.nfev <= 70  # 50 to 53
+    assert result.nfev <= 55  # 37
     inverse = result.hess_inv @ np.eye(2)
     np.testing.assert_allclose(inverse, np.linalg.inv(scipy.optimize.rosen_hess(result.x)), rtol=0.1)
 
@@ -146,6 +147,39 @@ def test_lbfgs_always_leaves_its_matrix(minimize):
     assert len(minimize(rosen, [-1.2, 1.0], maxiter=9, **{**settings, "jac": rosen_der}).hess_inv.sk) == 9
     few = minimize(rosen, [-1.2, 1.0], maxiter=9, **{**settings, "jac": rosen_der, "direction": LBFGS(memory=4)})
     assert len(few.hess_inv.sk) == 4
+
+
+def test_pairs_of_lbfgs_learn_curvature_from_values(minimize):
+    settings = {"step": Constant(0.1), "direction": LBFGS(), "maxiter": 1, "tol": 0.0}
+
+    def learnt(cubic, offset=0.0, bounds=None, wobble=0.0):
+        # One step of the cubic polynomial with these coefficients: what the pair tells of its curvature at the end, as
+        # a share of the way from that of the gradients to the true one.
+        p = np.polynomial.Polynomial(cubic)
+        result = minimize(
+            lambda v: float(p(v[0])) + offset + wobble * (v[0] != 1.0),
+            [1.0, 5.0],
+            jac=lambda v: np.array([p.deriv()(v[0]), 0.0]),
+            bounds=bounds,
+            **settings,
+        )
+        s, y = result.hess_inv.sk[0][0], result.hess_inv.yk[0][0]
+        by_gradients = (p.deriv()(1.0 + s) - p.deriv()(1.0)) / s
+        return (y / s - by_gradients) / (p.deriv(2)(1.0 + s) - by_gradients), y / s / by_gradients
+
+    # Half of the way, for steps in either direction, also in another unit and between bounds.
+    for unit in (1.0, 1e-8, 1e8):
+        for cubic in ([0, 0.3, 1, 1 / 6], [0, -3, 1, 1 / 6]):
+            for bounds in (None, [(-10.0, 10.0)] * 2, [(None, None), (5.0, 5.0)]):
+                settings["step"] = Constant(0.1 / min(unit, 1.0))
+                share, _ = learnt(unit * np.array(cubic), bounds=bounds)
+                assert share == pytest.approx(0.5, rel=1e-3)
+    # No more than as much again, and no less than half.
+    settings["step"] = Constant(0.1)
+    assert learnt([0, 0.3, 1, 1 / 6], wobble=-10.0)[1] == pytest.approx(2.0)
+    assert learnt([0, 5, -2.8, 1])[1] == pytest.approx(0.5)
+    # Values of which rounding leaves nothing tell nothing.
+    assert learnt([0, 0.3, 1, 1 / 6], offset=1e15)[1] == pytest.approx(1.0)
 
 
 # Differences
@@ -269,6 +303,18 @@ def test_a_wrong_gradient_is_named(minimize):
         assert result.status == 7, result.message
     # A multiple of the gradient leads down as well as the gradient.
     assert minimize(rosen, [-1.2, 1.0], jac=lambda v: 3.0 * rosen_der(v), step=StrongWolfe(), direction=LBFGS()).success
+
+
+def test_a_gradient_of_the_wrong_sign_in_one_component_is_named_early(minimize):
+    for n in (2, 3):
+        for k in range(n):
+            signs = np.where(np.arange(n) == k, -1.0, 1.0)
+            start = [-1.2, 1.0, 1.0][:n]
+            result = minimize(
+                rosen, start, jac=lambda v, signs=signs: signs * rosen_der(v), step=StrongWolfe(), direction=LBFGS()
+            )
+            assert result.status == 7, result.message
+            assert result.nfev <= 400  # where nothing else ends it, patience takes 1800 to 4000
 
 
 def test_a_gradient_wrong_in_one_component_is_named(minimize):

@@ -593,6 +593,7 @@ def run_one(
             return ending, None
         if r.has_last and r.s == r.pairs_s + <Py_ssize_t>r.next_pair * n:
             # No direction has asked for the last pair.
+            r.excess = excess_of(&r)
             remember_pair(&r)
         pairs = empty(r.n_pairs * n), empty(r.n_pairs * n)
         PyObject_GetBuffer(pairs[0], &views[0], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
@@ -623,8 +624,15 @@ def constants():
         "PATIENCE": PATIENCE,
         "PATIENCE_BY_VALUES": PATIENCE_BY_VALUES,
         "GRADIENTS_EACH": GRADIENTS_EACH,
+        "LABORIOUS": LABORIOUS,
+        "CONTRADICTED_SHARE": CONTRADICTED_SHARE,
+        "CONTRADICTIONS": CONTRADICTIONS,
         "LOWER_SHARE": LOWER_SHARE,
         "LOST_STEPS": LOST_STEPS,
+        "EXCESS_SHARE": EXCESS_SHARE,
+        "LEAST_EXCESS": LEAST_EXCESS,
+        "MOST_EXCESS": MOST_EXCESS,
+        "EXCESS_CLEARANCE": EXCESS_CLEARANCE,
         "GOLDEN_RATIO": GOLDEN_RATIO,
         "GOLDEN_SECTION": GOLDEN_SECTION,
         "GROW_LIMIT": GROW_LIMIT,
@@ -637,6 +645,7 @@ def constants():
         "MOST_SKIPPED": MOST_SKIPPED,
         "NEGLIGIBLE": NEGLIGIBLE,
         "REACH": REACH,
+        "INSET": INSET,
         "EXPANSION": EXPANSION,
         "STRAIGHT": STRAIGHT,
         "BISECT_UNLESS_SHRUNK": BISECT_UNLESS_SHRUNK,

@@ -29,11 +29,25 @@ cdef double conjugate_share(run_t *r) noexcept nogil:
     return gg / dy if dy != 0.0 else INFINITY
 
 
+cdef double excess_of(const run_t *r) noexcept nogil:
+    """The curvature along s that values tell beyond gradients, times s.s; zero where it could be of rounding."""
+    cdef double sy = dot(r.n, r.s, r.y), rounding, excess
+    rounding = fmax(r.rounding * fmax(fabs(r.last_f), fabs(r.f)), r.noise)
+    if not EXCESS_CLEARANCE * rounding < sy:
+        return 0.0
+    excess = 3.0 * (2.0 * dot(r.n, r.g, r.s) - sy) - 6.0 * (r.f - r.last_f)
+    return excess if isfinite(excess) else 0.0
+
+
 cdef inline void remember_pair(run_t *r) noexcept nogil:
     """Let the ring grow over s and y, which are in it, if they tell of a curvature."""
-    cdef double ss = dot(r.n, r.s, r.s), sy = dot(r.n, r.s, r.y), yy = dot(r.n, r.y, r.y)
+    cdef double ss = dot(r.n, r.s, r.s), sy = dot(r.n, r.s, r.y), yy = dot(r.n, r.y, r.y), excess
     if not (0.0 < yy < INFINITY and sy > 1e-10 * sqrt(ss) * sqrt(yy)):
         return
+    excess = fmin(fmax(EXCESS_SHARE * r.excess, LEAST_EXCESS * sy), MOST_EXCESS * sy)
+    if excess != 0.0 and ss > 0.0:
+        sy = add_and_dot(r.n, r.y, excess / ss, r.s, r.s)
+        yy = dot(r.n, r.y, r.y)
     r.reciprocals[r.next_pair] = 1.0 / sy
     r.last_share = sy / yy
     r.next_pair = r.next_pair + 1 if r.next_pair < r.settings.lbfgs_memory else 0

@@ -113,6 +113,8 @@ cdef void take_direction(run_t *r) noexcept nogil:
     cdef double near
     cdef double *g = r.g
     cdef Py_ssize_t i
+    if r.settings.direction == LBFGS and r.has_last:
+        r.excess = excess_of(r)
     if r.low == NULL:
         turn(r)
         return
@@ -140,10 +142,10 @@ cdef void take_direction(run_t *r) noexcept nogil:
                 r.d[i] = 0.0
 
 
-cdef bint contradicted(run_t *r) noexcept nogil:
+cdef bint contradicted(run_t *r, bint resolved=False) noexcept nogil:
     """Whether values contradict the slope that the gradient tells along d: on both sides, at three distances.
 
-    The points beside x are no candidates.
+    Equal values contradict it as well, unless they have to be resolved. The points beside x are no candidates.
     """
     cdef double most, size = fmax(1.0, largest(r.n, r.x)), unit = r.rounding / ROUNDING_UNITS
     cdef double h, ahead, behind, told, least = INFINITY, greatest = -INFINITY, wrong
@@ -154,7 +156,7 @@ cdef bint contradicted(run_t *r) noexcept nogil:
     r.slope = dot(r.n, r.g, r.d)
     if not (r.comparable and most > 0.0 and -INFINITY < r.slope < 0.0):
         return False
-    wrong = -0.5 * r.slope
+    wrong = -CONTRADICTED_SHARE * r.slope
     h = fmax(40.0 * r.rounding * fabs(r.f) / -r.slope, sqrt(unit) * size / most)
     for _ in range(3):
         if not h * most <= 0.1 * size:
@@ -172,6 +174,8 @@ cdef bint contradicted(run_t *r) noexcept nogil:
             r.beside = False
             if not isfinite(f[side]):
                 return False
+        if resolved and f[0] == r.f == f[1]:
+            return False
         ahead, behind = (f[0] - r.f) / h, (r.f - f[1]) / h
         told = 0.5 * (ahead + behind)
         if not (fabs(ahead - r.slope) > wrong and fabs(behind - r.slope) > wrong and fabs(told - r.slope) > wrong):
@@ -183,21 +187,40 @@ cdef bint contradicted(run_t *r) noexcept nogil:
     return greatest - least <= wrong
 
 
-cdef bint disagree(run_t *r) noexcept nogil:
-    """Whether values contradict the gradient where it finds no way down."""
+cdef void steepest(run_t *r) noexcept nogil:
+    """Fill d with the negative gradient, as far as it leads into the bounds."""
     cdef Py_ssize_t i
     for i in range(r.n):
         r.d[i] = 0.0 if r.low != NULL and held(r, i, r.x[i], -r.g[i]) else -r.g[i]
-    return contradicted(r)
+
+
+cdef bint disagree(run_t *r, bint resolved=False) noexcept nogil:
+    """Whether values contradict the gradient where it finds no way down."""
+    steepest(r)
+    return contradicted(r, resolved)
+
+
+cdef bint disagree_along_axis(run_t *r, bint resolved=False) noexcept nogil:
+    """Whether values contradict the largest component of the gradient."""
+    cdef Py_ssize_t i, k = 0
+    cdef double down
+    steepest(r)
+    for i in range(r.n):
+        k = i if fabs(r.d[i]) > fabs(r.d[k]) else k
+    down = r.d[k]
+    fill(r.n, r.d, 0.0)
+    r.d[k] = down
+    return contradicted(r, resolved)
 
 
 cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
     """Run from the start, whose value and gradient are known; return the ending."""
     cdef const settings_t *settings = r.settings
-    cdef bint searches = settings.step != SCHEDULE, arrived = True, improved, weary
+    cdef bint searches = settings.step != SCHEDULE, arrived = True, improved, weary, laborious, contradicts
+    cdef bint may_contradict = searches and r.comparable and settings.step not in (EXACT, EXACT_BY_SLOPES)
     cdef double lowest = INFINITY, flattest = INFINITY
-    cdef long long njev_then = 0
-    cdef int idle = 0, patience = PATIENCE if r.comparable else PATIENCE_BY_VALUES, ending
+    cdef long long njev_then = 0, nfev_then = 0
+    cdef int contradictions = 0, idle = 0, patience = PATIENCE if r.comparable else PATIENCE_BY_VALUES, ending
     cdef trial_t t
     while True:
         if read(r.control.stop):
@@ -230,8 +253,14 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
         if weary:
             keep_best(r)
             take_direction(r)
-            return DISAGREE if contradicted(r) or disagree(r) else IDLE
+            return DISAGREE if contradicted(r) or disagree(r) or disagree_along_axis(r) else IDLE
         if arrived and r.has_last:
+            laborious = may_contradict and r.nfev - nfev_then >= LABORIOUS
+            contradicts = laborious and (disagree(r, True) or disagree_along_axis(r, True))
+            contradictions = contradictions + 1 if contradicts else 0
+            nfev_then = r.nfev
+            if contradictions >= CONTRADICTIONS:
+                return DISAGREE
             if settings.xtol > 0.0 and largest(r.n, r.s) <= settings.xtol * fmax(1.0, largest(r.n, r.x)):
                 return XTOL
             if settings.ftol > 0.0 and fabs(r.last_f - r.f) <= settings.ftol * fmax(1.0, fabs(r.last_f)):

@@ -12,8 +12,15 @@ cdef double BINDING = 1e-3
 cdef int PATIENCE = 100
 cdef int PATIENCE_BY_VALUES = 30
 cdef int GRADIENTS_EACH = 5
+cdef int LABORIOUS = 40
+cdef double CONTRADICTED_SHARE = 0.25
+cdef int CONTRADICTIONS = 3
 cdef double LOWER_SHARE = 0.99
 cdef int LOST_STEPS = 20
+cdef double EXCESS_SHARE = 0.5
+cdef double LEAST_EXCESS = -0.5
+cdef double MOST_EXCESS = 1.0
+cdef double EXCESS_CLEARANCE = 30.0
 
 cdef double SIGNAL_INTERVAL = 0.05
 cdef int LONGEST_STRIDE = 16
@@ -128,6 +135,7 @@ ctypedef struct run_t:
     int n_pairs
     int next_pair
     double last_share
+    double excess  # the curvature along s that values tell beyond gradients, times s.s
     double t
     long long turns
 

@@ -4,6 +4,8 @@
 cdef double NEGLIGIBLE = 0.1
 # How much further than the last interval a search looks at most where the slope does not flatten, the first times.
 cdef double REACH = 9.0
+# Interpolation stays this share of the interval away from its ends.
+cdef double INSET = 0.1625
 
 
 cdef double interpolate(
@@ -31,8 +33,8 @@ cdef double interpolate(
             root = sqrt(square)
             if q - p + 2.0 * root != 0.0:
                 share = 1.0 - (q + root - theta) / (q - p + 2.0 * root)
-    if not 0.1 <= share <= 0.9:
-        share = 0.1 if share < 0.1 else 0.9 if share > 0.9 else 0.5
+    if not INSET <= share <= 1.0 - INSET:
+        share = INSET if share < INSET else 1.0 - INSET if share > 0.5 else 0.5
     return low.alpha + share * width
 
 

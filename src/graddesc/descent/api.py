@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import LowLevelCallable
 from scipy.optimize import Bounds, LbfgsInvHessProduct, OptimizeResult, OptimizeWarning
 
+from graddesc._kernels.box import largest
 from graddesc.arguments import as_floats, require_count, require_nonnegative
 from graddesc.descent import compiled
 from graddesc.descent.loop import Run, Stops
@@ -38,6 +39,11 @@ _DEFAULT_MAXITER = 10_000
 _MOST = 2**31 - 1  # iterations, in C
 _UNLIMITED = 2**63 - 1
 _SUCCESS = (Ending.GRADIENT.status, Ending.TARGET.status)
+# The defaults, made once: to check their settings takes as long as a few iterations. What is left of the slope decides
+# how well conjugate directions fit together.
+_SEARCH = StrongWolfe()
+_CONJUGATE_SEARCH = StrongWolfe(curvature=0.45)
+_QUASI_NEWTON = LBFGS()
 # What options of SciPy's methods are called here.
 _EQUIVALENTS = {
     "norm": "the largest component is compared with tol",
@@ -283,12 +289,13 @@ def minimize(
     Differences are relative to the size of a variable, or of its start, or to what its bounds allow. They go to both
     sides near a minimum and where the curvature is not known, else to one; to the inner side at a bound, and to the
     other where one is not finite; further apart where values differ by rounding or noise alone. Four values more tell
-    the noise where gradient and values contradict each other, and before a run ends for its small gradient. If that
-    leaves more than ``tol`` in doubt, a small gradient has status 2.
+    the noise where gradient and values contradict each other, or differences of several distances, and before a run
+    ends for its small gradient, unless curvatures that are known twice show that there is none. If that leaves more
+    than ``tol`` in doubt, a small gradient has status 2.
 
     The function counts as unbounded 1e20 times as far below zero as value or gradient are large at ``x0``. Where no
-    step down the gradient is found, six more values tell whether the gradient is wrong. Values and gradients of single
-    precision are recognised as such.
+    step down the gradient is found, and after searches of many trials, a few more values tell whether the gradient is
+    wrong. Values and gradients of single precision are recognised as such.
 
     The loop is compiled, but for steps, directions and projections of the caller's own. If ``fun`` is compiled, no
     Python runs at all, unless there is a ``callback`` or ``history``, and `ExactLineSearch` looks for the root of the
@@ -369,7 +376,7 @@ def minimize(
     message = ending.sentence
     if ending == Ending.GRADIENT and nit == 0 and optimality > 0.0:
         message += f" That is {optimality:.3g} at x0, before any step: if x0 is no minimum, tol is too large."
-    if (inside != start).any():
+    if inside is not start and (inside != start).any():
         message += f" x0 was outside the {region.name}, and the run started from the nearest point inside."
     result = _result(
         x=x,
@@ -384,7 +391,7 @@ def minimize(
         message=message,
     )
     if pairs is not None:
-        result["hess_inv"] = LbfgsInvHessProduct(*pairs)
+        result["hess_inv"] = InverseHessian(*pairs)
     if history:
         result["history"] = log.history(result)
     if return_all:
@@ -396,13 +403,26 @@ def _result(**entries: Any) -> OptimizeResult:
     return OptimizeResult(entries)  # type: ignore[call-arg]
 
 
+class InverseHessian(LbfgsInvHessProduct):
+    """The inverse Hessian of L-BFGS, made when it is first looked at: that takes as long as ten iterations."""
+
+    def __init__(self, sk: _Vector, yk: _Vector) -> None:
+        self._pairs = sk, yk
+
+    def __getattr__(self, name: str) -> Any:
+        if "_pairs" not in vars(self):
+            raise AttributeError(name)
+        super().__init__(*self._pairs)
+        return object.__getattribute__(self, name)
+
+
 def _start(x0: Any, compiled: bool) -> _Vector:
     start = as_floats("x0", x0, order="C", ndmin=1)
     if start.size == 0 or start.ndim > (2 if compiled else 1):
         wanted = "(n,) or (m, n)" if compiled else "(n,)"
         raise ValueError(f"x0 must have shape {wanted} with n >= 1, got {start.shape}")
-    finite = np.isfinite(start)
-    if not np.logical_and.reduce(finite, axis=None):
+    if not largest(start.reshape(-1)) < math.inf:
+        finite = np.isfinite(start)
         raise ValueError(f"x0 must be finite, got {start[~finite][0]} at index {np.flatnonzero(~finite)[0]}")
     return start
 
@@ -457,10 +477,9 @@ def _understand(options: dict[str, Any], tol: Any, step: Any, direction: Any) ->
         tol = options.pop("gtol")
         require_nonnegative("gtol", tol)
     if step is None:
-        # What is left of the slope decides how well conjugate directions fit together.
-        step = StrongWolfe(curvature=0.45) if isinstance(direction, ConjugateGradient) else StrongWolfe()
+        step = _CONJUGATE_SEARCH if isinstance(direction, ConjugateGradient) else _SEARCH
     if direction is None:
-        direction = LBFGS() if isinstance(step, StrongWolfe | HagerZhang | Backtracking) else Steepest()
+        direction = _QUASI_NEWTON if isinstance(step, StrongWolfe | HagerZhang | Backtracking) else Steepest()
     if "maxls" in options and hasattr(step, "max_trials"):
         step = dataclasses.replace(step, max_trials=_count("maxls", options.pop("maxls"), least=1))
     if "maxcor" in options and isinstance(direction, LBFGS):

@@ -20,8 +20,13 @@ FORWARD_ERROR = 1e-2
 TELLING = 1e6
 CURVED = 1e3
 FURTHER = 32.0
-# Two gradients and two values that differ by more than this share from the rule of the trapezium may be of noise.
-UNLIKE = 0.5
+# Two gradients and two values that differ by more than this share of the largest of them from the rule of the trapezium
+# may be of noise.
+UNLIKE = 0.75
+# Noise of so many units of rounding, or of what was heard before, makes a gradient be taken anew.
+HEARD = 2.0
+# Noise that may be in a gradient is no matter below this share of the tolerance.
+HUSHED = 0.1
 # The differences of this order, of so many values in a row beside the one at the point, tell the noise; and what share
 # of all values that may cost.
 ORDER = 3
@@ -69,6 +74,12 @@ class Differences:
         # The point, value and gradient before.
         self._last: tuple[_Vector, float, _Vector] | None = None
         self._calls = self._heard = 0
+        # What noise the last gradient shows by itself, at most: how far its differences to one side are off from those
+        # to both, beyond curvature and rounding; and how much curvatures have changed since they were known before,
+        # times the step, infinity where they are not known.
+        self._off = self._unsure = 0.0
+        # Variables that no value has been found to depend on.
+        self._inert: NDArray[np.bool_] | None = None
         self._curvature: _Vector | None = None
         self._largest = 0.0
         self._unit = math.nan
@@ -79,13 +90,14 @@ class Differences:
         if self._usual is None:
             self._usual = self._usual_size(x)
             self._curvature = np.full(x.size, math.nan)
+            self._inert = np.zeros(x.size, bool)
         self._unit = unit
         # Written down before it is known, lest a gradient that is given up leaves that of another point.
         self.unresolved = self.drowned = False
         g, noise = self._slopes(x, f)
         if self._is_doubtful(x, f, g):
             heard = self._listen(x, f)
-            if heard > 2.0 * self.rounding(f):
+            if heard > HEARD * self.rounding(f):
                 self.noise = heard
                 self._curvature = np.full(x.size, math.nan)
                 g, noise = self._slopes(x, f)
@@ -102,8 +114,10 @@ class Differences:
     def _slopes(self, x: _Vector, f: float) -> tuple[_Vector, _Vector]:
         """Return the gradient, and what rounding may be in its components."""
         assert self._curvature is not None
+        assert self._inert is not None
         rounding = self.rounding(f)
         noise = np.zeros_like(x)
+        self._off = self._unsure = 0.0
         g = np.zeros_like(x)
         one_sided = []
         for i in range(x.size):
@@ -112,27 +126,54 @@ class Differences:
                 g[i] = self._slope(x, i, f, step)
                 noise[i] = 2.0 * rounding / step
                 # Values that are equal are suspect, except of a variable that is known to make no difference.
-                if math.isfinite(g[i]) and (g[i] != 0.0 or self._curvature[i] == 0.0):
-                    one_sided.append((i, error))
+                if math.isfinite(g[i]) and (g[i] != 0.0 or self._inert[i]):
+                    one_sided.append((i, step, error))
                     continue
-            g[i], noise[i] = self._central(x, i, f, rounding)
+                g[i], noise[i] = self._compared(x, i, f, rounding, step, g[i])
+            else:
+                g[i], noise[i] = self._central(x, i, f, rounding)
+            self._inert[i] = g[i] == 0.0 and self._curvature[i] == 0.0
         largest = float(np.abs(g).max())
-        for i, error in one_sided:
+        for i, step, error in one_sided:
             # Closer to the minimum than was expected: the error would be taken for the gradient.
             if error > FORWARD_ERROR * max(largest, self._tol):
-                g[i], noise[i] = self._central(x, i, f, rounding)
+                g[i], noise[i] = self._compared(x, i, f, rounding, step, g[i])
+            else:
+                self._unsure = math.inf
         return g, noise
 
+    def _compared(
+        self, x: _Vector, i: int, f: float, rounding: float, step: float, one_sided: float
+    ) -> tuple[float, float]:
+        """Do as `_central`, and note what that tells of noise in the difference to one side."""
+        assert self._curvature is not None
+        slope, noise = self._central(x, i, f, rounding)
+        off = abs(one_sided - slope - 0.5 * step * float(self._curvature[i]))
+        if off * step > 2.0 * HEARD * rounding:
+            self._off = max(self._off, off)
+        return slope, noise
+
     def _is_doubtful(self, x: _Vector, f: float, g: _Vector) -> bool:
-        """Whether noise may be in a gradient: the run is to end by it, or the value has not changed as it tells."""
+        """Whether noise may be in a gradient.
+
+        That is where differences of several distances do not agree, where the value has not changed as gradients tell,
+        and where the run is to end by the gradient, unless curvatures known twice show that there is none.
+        """
         ends = float(np.abs(g).max()) < self._tol
-        if self._last is None or (ends and self.noise == 0.0):
+        if self._last is None:
             return ends
+        if ends and self.noise == 0.0:
+            return not self._unsure <= HUSHED * self._tol
+        may_listen = self._heard <= LISTENING * self._calls
+        if self._off > HUSHED * self._tol and may_listen:
+            return True
         last_x, last_f, last_g = self._last
-        change, told = f - last_f, 0.5 * float((g + last_g).dot(x - last_x))
-        if abs(change - told) <= UNLIKE * max(abs(change), abs(told)) + 4.0 * self.rounding(f):
+        change, s = f - last_f, x - last_x
+        before, after = 0.5 * float(last_g.dot(s)), 0.5 * float(g.dot(s))
+        most = max(abs(change), abs(before), abs(after))
+        if abs(change - (before + after)) <= UNLIKE * most + 4.0 * self.rounding(f):
             return False
-        return ends or self._heard <= LISTENING * self._calls
+        return ends or may_listen
 
     def _listen(self, x: _Vector, f: float) -> float:
         """Return a bound on the noise in values close by, from the third differences of a row of them [1]_."""
@@ -231,6 +272,8 @@ class Differences:
                 # All values are equal: a plateau, which may be one of rounding.
                 step = min(FURTHER * step, furthest)
                 continue
+            bent = abs(curvature - float(self._curvature[i])) * step
+            self._unsure = max(self._unsure, bent) if bent < math.inf and curvature != 0.0 else math.inf
             self._curvature[i] = curvature
             noise = 2.0 * rounding / width + abs(curvature) * step**2 / (6.0 * max(size, step))
             if abs(change) * width > TELLING * rounding or noise <= 0.1 * self._tol or not math.isfinite(change):

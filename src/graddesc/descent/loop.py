@@ -19,6 +19,7 @@ from graddesc.descent.objective import OTHER_POINT, ROUNDING_UNITS, Objective
 from graddesc.descent.region import Region
 from graddesc.directions import Steepest, TwoLoops, _Direction
 from graddesc.endings import Ending
+from graddesc.line_search.exact import ExactLineSearch
 from graddesc.line_search.ray import RETREAT, Move, NoStep, Ray, Trial, finite_trial, follow, no_step
 
 _Vector: TypeAlias = NDArray[np.float64]
@@ -30,8 +31,16 @@ PATIENCE = 100
 PATIENCE_BY_VALUES = 30
 # And after so many times as many gradients, where a search takes many trials.
 GRADIENTS_EACH = 5
+# Whether the gradient contradicts the values is looked at after an inexact search of so many values. The run ends after
+# so many in a row in which it does.
+LABORIOUS = 40
+# Values contradict a slope that they are further from than this share of it.
+CONTRADICTED_SHARE = 0.25
+CONTRADICTIONS = 3
 # A gradient is at a new low when it is smaller than this share of the last one that was.
 LOWER_SHARE = 0.99
+# Values tell of curvature where their rounding, so many times, is less than what the gradients tell.
+EXCESS_CLEARANCE = 30.0
 # A value this many times as far below zero as the value, or gradient and variables, are large at the start is without
 # bound.
 UNBOUNDED_FALL = 1e20
@@ -151,6 +160,8 @@ class Run:
         # The value and the gradient that count as improved upon, and for how many iterations neither has been.
         self._low = self._flattest = math.inf
         self._idle = self._njev_then = 0
+        self._nfev_then = self._contradictions = 0
+        self._may_contradict = self._searches and objective.comparable and not isinstance(step, ExactLineSearch)
         self._patience = PATIENCE if objective.comparable else PATIENCE_BY_VALUES
         # What the iteration before was, unless the past is forgotten; and the trial that it led to.
         self._last: Move | None = None
@@ -202,6 +213,8 @@ class Run:
         """Return the pairs of n components that L-BFGS remembers; None after other directions."""
         if not isinstance(self._turn, TwoLoops):
             return None
+        if self._current is not None:
+            self._turn.excess = self._excess(self._current)
         return self._turn.matrix(n, None if self._last is None else (self._last.s, self._last.y))
 
     def best(self) -> Trial:
@@ -256,8 +269,11 @@ class Run:
             return Ending.IDLE if weary else None
         if weary:
             d = self._region.admit(current.x, self._direction(current))
-            return Ending.DISAGREE if self._disagree(current, d) or self._disagree(current) else Ending.IDLE
+            directions = d, None, self._steepest_axis(current)
+            return Ending.DISAGREE if any(self._disagree(current, each) for each in directions) else Ending.IDLE
         if arrived and self._last is not None:
+            if self._contradicted(current):
+                return Ending.DISAGREE
             if stops.xtol and box.largest(self._last.s) <= stops.xtol * max(1.0, box.largest(current.x)):
                 return Ending.XTOL
             if stops.ftol and abs(self._last.f - f) <= stops.ftol * max(1.0, abs(self._last.f)):
@@ -314,6 +330,8 @@ class Run:
     def _direction(self, current: Trial) -> _Vector:
         g = self._gradient(current)
         step, _, _, s, y = self._last or (0.0, 0.0, 0.0, None, None)
+        if isinstance(self._turn, TwoLoops):
+            self._turn.excess = self._excess(current)
         binding = None
         if not self._steepest:
             assert current.scale is not None
@@ -328,6 +346,21 @@ class Run:
         d = self._turn(g * free, s, y, step)
         d[binding] = -g[binding]
         return d
+
+    def _excess(self, current: Trial) -> float:
+        """Return the curvature along the last displacement that values tell beyond gradients, times s.s.
+
+        It is 6 times what is left of the rule of the trapezium, and zero where that could be of rounding or noise.
+        """
+        if self._last is None:
+            return 0.0
+        _, _, f, s, y = self._last
+        sy = float(s.dot(y))
+        rounding = max(self._objective.rounding * max(abs(f), abs(current.f)), self._objective.noise)
+        if not EXCESS_CLEARANCE * rounding < sy:
+            return 0.0
+        excess = 3.0 * (2.0 * float(self._gradient(current).dot(s)) - sy) - 6.0 * (current.f - f)
+        return excess if math.isfinite(excess) else 0.0
 
     def _settle(self, ray: Ray) -> Trial:
         """Look along a ray; return a trial with a finite gradient, which a step that found none is shortened to."""
@@ -347,19 +380,38 @@ class Run:
         found_no_step = failure.sentence in (Ending.NO_DECREASE.sentence, Ending.TOO_SHORT.sentence)
         return Ending.DISAGREE if found_no_step and self._disagree(current) else failure
 
-    def _disagree(self, current: Trial, d: _Vector | None = None) -> bool:
+    def _contradicted(self, current: Trial) -> bool:
+        """Whether values have contradicted the gradient after each of the last iterations, which have cost many."""
+        objective = self._objective
+        laborious = self._may_contradict and objective.nfev - self._nfev_then >= LABORIOUS
+        contradicted = laborious and (
+            self._disagree(current, resolved=True)
+            or self._disagree(current, self._steepest_axis(current), resolved=True)
+        )
+        self._contradictions = self._contradictions + 1 if contradicted else 0
+        self._nfev_then = objective.nfev
+        return self._contradictions >= CONTRADICTIONS
+
+    def _steepest_axis(self, current: Trial) -> _Vector:
+        """Return the direction down the largest component of the gradient that leads into the bounds."""
+        down = self._region.admit(current.x, -self._gradient(current))
+        d = np.zeros_like(down)
+        k = np.abs(down).argmax()
+        d[k] = down[k]
+        return d
+
+    def _disagree(self, current: Trial, d: _Vector | None = None, resolved: bool = False) -> bool:
         """Whether values contradict the gradient where it finds no way down: on both sides, at three distances.
 
-        The direction is the steepest unless told otherwise.
-
-        The points beside the iterate are no candidates.
+        The direction is the steepest unless told otherwise. Equal values contradict it as well, unless they have to be
+        ``resolved``. The points beside the iterate are no candidates.
         """
         x, f, g = current.x, current.f, self._gradient(current)
         d = self._region.admit(x, -g) if d is None else d
         slope, most, size = float(g.dot(d)), box.largest(d), max(1.0, box.largest(x))
         if not (self._objective.comparable and most > 0.0 and -math.inf < slope < 0.0):
             return False
-        rounding, wrong = self._objective.rounding, -0.5 * slope
+        rounding, wrong = self._objective.rounding, -CONTRADICTED_SHARE * slope
         unit = rounding / ROUNDING_UNITS
         h = max(40.0 * rounding * abs(f) / -slope, math.sqrt(unit) * size / most)
         told: list[float] = []
@@ -368,6 +420,8 @@ class Run:
             if not h * most <= 0.1 * size or not all(self._region.holds(end) for end in ends):
                 return False
             above, below = map(self.evaluations.value_beside, ends)
+            if resolved and above == f == below:
+                return False
             ahead, behind = (above - f) / h, (f - below) / h
             told.append(0.5 * (ahead + behind))
             # Not (a <= b): NaN, where there is no value, contradicts nothing.

@@ -23,6 +23,8 @@ from graddesc.line_search.ray import (
 
 # How much further than the last interval a search looks at most where the slope does not flatten, the first times.
 REACH = 9.0
+# Interpolation stays this share of the interval away from its ends.
+INSET = 0.1625
 # Hager and Zhang's rho and gamma, and the share of a slope by which it changes along a straight line.
 EXPANSION = 5.0
 STRAIGHT = 1e-3
@@ -69,8 +71,8 @@ def _interpolate(low: Trial, slope_low: float, high: Trial, slope_high: float | 
             denominator = q - p + 2.0 * root
             if denominator != 0.0:
                 share = 1.0 - (q + root - theta) / denominator
-    if not 0.1 <= share <= 0.9:
-        share = 0.1 if share < 0.1 else 0.9 if share > 0.9 else 0.5
+    if not INSET <= share <= 1.0 - INSET:
+        share = INSET if share < INSET else 1.0 - INSET if share > 0.5 else 0.5
     return low.alpha + share * width
 
 
