@@ -372,6 +372,12 @@ def read(
         an animation, or of a kind that cannot be kept: 16-bit colour, bands and floating-point numbers other than of 32
         bits without the extra ``deep``, grey of more than 8 bits with a transparent value or of which 0 is white, Lab;
         or if it has no such axes.
+
+    Notes
+    -----
+    libtiff, by which Pillow reads compressed TIFF files, tells of damage in lines of its own on the process's standard
+    error, besides the exception. They are left alone here, as standard error belongs to all threads; the command, which
+    has one, keeps them from it.
     """
     name = "standard input" if source == "-" else os.fspath(source)
     try:

@@ -23,6 +23,7 @@ __all__ = ["page"]
 _MAX_SIDE = 1024  # pixels of a picture on the page
 _MAP_SIDE = 512  # of a map of few pixels, and of pictures that are enlarged with their pixels as squares
 _EXACT = 2**18  # pixels up to which pictures are PNG; WebP keeps the page of large ones small
+_LOSSY = "data:image/webp"
 _FEW = 0.01  # of all pixels: so few are drawn larger than they are
 _MOST_POINTS = 400  # of the plot
 _WIDTH, _HEIGHT = 640, 220  # of the plot, in its own units
@@ -89,7 +90,10 @@ def page(
         trust = confidence.mean(axis=-1) if confidence.ndim == 3 else confidence
         maps["How far each pixel can be trusted: white is known, black a guess"] = eight_bits(trust, 0.0, 1.0)
     rows, cols = flags.shape
-    reduced = f" It is shown reduced to {_MAX_SIDE} pixels a side." if max(rows, cols) > _MAX_SIDE else ""
+    sources = {name: _source(picture) for name, picture in (pictures | maps).items()}
+    shown = f" It is shown reduced to {_MAX_SIDE} pixels a side." if max(rows, cols) > _MAX_SIDE else ""
+    if any(source.startswith(_LOSSY) for source in sources.values()):
+        shown += " Large pictures are lossy WebP on this page, and differ a little from the files."
     facts = {
         "Size": f"{cols} × {rows}{' × 3' if before.ndim == 3 else ''}, {before.dtype}",
         "Corrupt": f"{corrupt} of {total} pixels ({percent(corrupt, total)})",
@@ -99,17 +103,17 @@ def page(
         "Made by": f"graddesc {graddesc.__version__}",
     }
     figures = "".join(
-        f'<figure><img src="{_source(picture)}" alt=""><figcaption>{html.escape(name)}</figcaption></figure>'
-        for name, picture in maps.items()
+        f'<figure><img src="{sources[name]}" alt=""><figcaption>{html.escape(name)}</figcaption></figure>'
+        for name in maps
     )
     listed = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
     values = {
         "TITLE": html.escape(title),
-        "BEFORE": _source(pictures["before"]),
-        "AFTER": _source(pictures["after"]),
+        "BEFORE": sources["before"],
+        "AFTER": sources["after"],
         "ROWS": str(rows),
         "COLS": str(cols),
-        "REDUCED": reduced,
+        "SHOWN": shown,
         "PIXELS": "pixelated" if max(rows, cols) < _MAP_SIDE else "auto",
         "FACTS": listed,
         "FIGURES": figures,
@@ -224,7 +228,7 @@ button { font: inherit; padding: 9px 16px; border-radius: 6px; border: 1px solid
 <body>
 <main>
 <h1>@TITLE@</h1>
-<p>Left of the line the image before, right of it restored.@REDUCED@</p>
+<p>Left of the line the image before, right of it restored.@SHOWN@</p>
 <div class="compare" id="compare">
 <img src="@BEFORE@" alt="The image before"><img src="@AFTER@" alt="The restored image">
 <span class="tag left">before</span><span class="tag right">restored</span>

@@ -10,7 +10,6 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -204,6 +203,8 @@ def _tag(kind: int, *values: int) -> Tag:
 
 def resolution(dpi: tuple[float, float]) -> dict[int, Tag]:
     """Return the tags of a resolution in pixels for each inch."""
+    from fractions import Fraction  # with decimal, for the few files that have a resolution and are none of TIFF
+
     ratios = [Fraction(value).limit_denominator(2**16) for value in dpi]
     tags = [Tag(_RATIONAL, 1, struct.pack("<II", ratio.numerator, ratio.denominator)) for ratio in ratios]
     return dict(zip(RESOLUTIONS, [*tags, _tag(_SHORT, 2)], strict=True))

@@ -40,12 +40,13 @@ class Parts(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.sources, self.open, self.text = [], [], ""
+        self.sources, self.open, self.text, self.said, self.labels = [], [], "", [], []
         self.feed(page)
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
         self.sources += [value for name, value in attributes if name in ("src", "href")]
+        self.labels += [value for name, value in attributes if name in ("alt", "aria-label")]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -58,6 +59,7 @@ class Parts(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] not in ("script", "style"):
             self.text += data
+            self.said += [data.strip()] if data.strip() else []
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
@@ -70,6 +72,74 @@ def test_every_kind_of_image(dtype, channels):
     assert f"160 × 120{' × 3' * bool(channels)}, {np.dtype(dtype)}" in parts.text
     assert f"{MASK.sum()} of {MASK.size} pixels ({MASK.mean():.1%})" in parts.text
     assert not re.search("@[A-Z]+@", page)
+
+
+def test_all_that_is_said():
+    """Each word of the page beside the plot's, in its order, and the pictures that the captions are of."""
+    damaged, restored, page = made(scene(), loss="edge")
+    _, info = graddesc.restore(damaged, MASK, full_output=True, confidence=True)
+    parts = Parts(page)
+    before_plot, after_plot = parts.said.index("The loss by iteration"), parts.said.index("Do it again")
+    assert parts.said[: before_plot + 1] == [
+        "a restored",
+        "a",
+        "Left of the line the image before, right of it restored.",
+        "before",
+        "restored",
+        "What was done",
+        "Size",
+        "160 × 120, uint8",
+        "Corrupt",
+        f"{MASK.sum()} of 19200 pixels ({MASK.mean():.1%})",
+        "Iterations",
+        f"{info.nit}, 0.25 s with the confidence",
+        "Loss",
+        f"edge, {info.fun:.6g}",
+        "Status",
+        f"0: {info.message}",
+        "Made by",
+        f"graddesc {graddesc.__version__}",
+        "Where",
+        "What was corrupt, in white",
+        "How far each pixel can be trusted: white is known, black a guess",
+        "The loss by iteration",
+    ]
+    assert parts.said[after_plot:] == ["Do it again", "graddesc restore a b", "Copy"]
+    assert parts.said[before_plot + 5 : after_plot] == ["1", f"iteration {len(info.history)}"]
+    assert parts.labels == [
+        "The image before",
+        "The restored image",
+        "How much of the image before is shown",
+        "",
+        "",
+        "The loss by iteration",
+    ]
+    trust = shades.eight_bits(info.confidence, 0.0, 1.0)
+    for shown, picture in zip(pictures_of(page), (damaged, restored, 255 * MASK.astype("u1"), trust), strict=True):
+        assert_array_equal(shown, picture)
+    assert 'slider.setAttribute("aria-valuetext", slider.value + " % before")' in page
+
+    parts = Parts(made(scene(), confidence=None)[2])
+    assert f"{info.nit}, 0.25 s" in parts.said
+    assert f"{info.fun:.6g}" in parts.said
+    assert "How far each pixel can be trusted: white is known, black a guess" not in parts.said
+
+
+def test_what_the_plot_tells():
+    losses = np.array([9.0, 5.0, 4.0])
+    info = graddesc.result.Result(nit=3, fun=4.0, status=0, message="m", history=losses)
+    page = report.page(scene(), scene(), MASK, info=info, **SAID).decode()
+    labels = re.findall(r'y="([\d.]+)" text-anchor="end">([\d.e+]+)<', page)
+    heights, values = np.array(labels, float).T
+    points = [tuple(map(float, point.split(","))) for point in re.search('points="(.*?)"', page)[1].split()]
+    # A point lies where the labels' scale has its loss.
+    slope, offset = np.polyfit(values, heights - 4, 1)
+    np.testing.assert_allclose([y for _, y in points], slope * losses + offset, atol=0.2)
+    assert values.tolist() == [4, 5.667, 7.333, 9]
+    np.testing.assert_allclose(np.diff([x for x, _ in points]), (640 - 12 - 84) / 2, atol=0.2)
+    steep = graddesc.result.Result(nit=3, fun=1.0, status=0, message="m", history=np.array([1000.0, 10.0, 1.0]))
+    page = report.page(scene(), scene(), MASK, info=steep, **SAID).decode()
+    assert re.findall(r'text-anchor="end">([\d.e+]+)<', page) == ["1", "10", "100", "1000"]
 
 
 def test_names_are_text_and_nothing_else():
@@ -102,8 +172,20 @@ def test_large_images_are_reduced_and_that_is_told():
     image = np.tile(scene(), (18, 1))
     mask = np.tile(MASK, (18, 1))
     _, _, page = made(image, mask)
-    assert "reduced to 1024 pixels a side" in Parts(page).text
+    assert "restored. It is shown reduced to 1024 pixels a side." in Parts(page).said[2]
+    assert "WebP" not in page
     assert len(page) < 2_000_000
+
+
+def test_that_pictures_are_lossy_is_told():
+    for side, lossy in ((512, False), (513, True)):
+        image, mask = np.full((side, side), 90, np.uint8), np.eye(side, dtype=bool)
+        page = report.page(
+            image, image, mask, info=graddesc.result.Result(nit=1, fun=1.0, status=0, message="m", history=[]), **SAID
+        ).decode()
+        assert ("data:image/webp" in page) is lossy
+        wanted = " Large pictures are lossy WebP on this page, and differ a little from the files." * lossy
+        assert Parts(page).said[2] == f"Left of the line the image before, right of it restored.{wanted}"
 
 
 def pictures_of(page):

@@ -216,14 +216,39 @@ def test_nothing_to_ignore():
     [
         ({"ignore": np.ones((3, 4))}, ValueError, r"ignore must have shape \(30, 41\), got \(3, 4\)"),
         ({"ignore": np.full((30, 41), "land")}, TypeError, "ignore must be of bool or of numbers"),
-        ({"loss": "texture"}, ValueError, "ignore must not be given with 'texture', which cannot leave pixels out"),
-        ({"loss": lambda x: (0.0, x)}, ValueError, "ignore must not be given with a callable loss"),
+        ({"loss": "texture"}, ValueError, "ignore must not be given with 'texture', whose windows reach across"),
     ],
 )
 def test_bad_input(settings, error, message):
     image, mask, wall = two_sides()
     with pytest.raises(error, match=message):
         restore(image, mask, **{"ignore": wall} | settings)
+
+
+@pytest.mark.parametrize("value", [250.0, np.nan])
+@pytest.mark.parametrize("settings", [{}, {"step": graddesc.Constant(0.1), "max_iter": 3000, "tol": 1e-7}])
+def test_a_callable_sees_what_is_ignored_and_leaves_it_out(value, settings):
+    image, mask, wall = two_sides()
+    damaged = np.where(wall, value, np.where(mask, 250.0, image))
+    seen = []
+
+    def loss(x):
+        seen.append(x)
+        gradient, total = np.full(x.shape, np.nan), 0.0  # which nobody asks for where there is the wall
+        gradient[~wall] = 0
+        for lines, g, out in ((x, gradient, wall), (x.T, gradient.T, wall.T)):
+            difference = np.where(out[:, 1:] | out[:, :-1], 0, np.diff(lines, axis=1))
+            total += np.sum(difference**2)
+            g[:, 1:] += 2 * difference
+            g[:, :-1] -= 2 * difference
+        return total, gradient
+
+    restored, info = restore(damaged, mask, ignore=wall, loss=loss, full_output=True, **settings)
+    assert info.status == 0
+    for x in seen[:: len(seen) // 5]:
+        assert_array_equal(x[~mask], damaged[~mask])
+    assert_array_equal(restored[~mask], damaged[~mask])
+    assert_allclose(restored, restore(damaged, mask, ignore=wall, loss="harmonic"), atol=0.05)
 
 
 def test_all_that_is_not_corrupt_is_ignored():

@@ -152,8 +152,9 @@ def restore(
         The complement, to give instead of `mask`.
     ignore : array_like of bool or numbers, shape (rows, cols), optional
         True where a pixel is neither corrupt nor known, such as land in a sea or a wall in a flow: it keeps its value,
-        which may be NaN, and nothing is smoothed across it. Not with "texture" or a callable loss. The equations of
-        what is left are solved by SuperLU, which takes a second for some 10 000 corrupt pixels. Not for volumes.
+        which may be NaN, and nothing is smoothed across it. The equations of what is left are solved by SuperLU, which
+        takes a second for some 10 000 corrupt pixels. A callable loss sees these pixels as they are, and has to leave
+        them out itself: it is not asked what its gradient is there. Not with "texture", and not for volumes.
     loss : str, loss of `graddesc.losses`, or callable, default "edge"
         What to descend. A callable ``loss(x) -> (value, gradient)`` gets a copy of the image, in float64 and in its own
         shape and units (integers scaled to [0, 1]), and returns a gradient of that shape. Without `step` it is

@@ -1,4 +1,4 @@
-"""Restorations by a loss of the caller's, which sees the whole image at once."""
+"""Restorations by a loss of the caller's, which sees the whole image at once, pixels to ignore as they are."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class CallableSteps:
     def __init__(self, function: ValueAndGradient, problem: Problem, channel_axis: int | None) -> None:
         self._function, self._problem, self._channel_axis = function, problem, channel_axis
         self._x = problem.filled()
+        if problem.ignored is not None:  # as they are, which the start is not
+            np.copyto(self._x, problem.converted(), where=problem.ignored)
         self._where = np.broadcast_to(problem.free.view(bool), self._x.shape)
         self._pairs = max(sum(self._x.size // side * (side - 1) for side in self._x.shape[1:]), 1)
         self.change = 0.0
@@ -76,8 +78,15 @@ class CallableSteps:
         self._move(new)
 
     def contrast(self) -> float:
-        """The root mean square difference between neighbouring pixels."""
+        """The root mean square difference between neighbouring pixels, none of them to be ignored."""
         x = self._x
+        if self._problem.ignored is not None:
+            found = [
+                np.diff(np.where(self._problem.ignored, np.nan, x), axis=axis).ravel() for axis in range(1, x.ndim)
+            ]
+            differences = np.concatenate(found)
+            differences = differences[~np.isnan(differences)]
+            return math.sqrt(float(np.mean(differences**2))) if len(differences) else 0.0
         return math.sqrt(sum(float(np.sum(np.diff(x, axis=axis) ** 2)) for axis in range(1, x.ndim)) / self._pairs)
 
     def loss(self) -> float:

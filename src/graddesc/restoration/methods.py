@@ -86,7 +86,7 @@ def begin(
             loss, problem, functools.partial(_descent, loss), prepared or prepare(loss, problem.free, problem.threads)
         )
         return bands, functools.partial(solver.descend, bands, limits)
-    if problem.ignored is not None:
+    if problem.ignored is not None and isinstance(loss, LineSmoothness | Differences):
         from graddesc.restoration.domains import DomainSteps  # with sparse matrices, which the others do not need
 
         steps = DomainSteps(loss, problem)

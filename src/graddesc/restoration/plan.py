@@ -158,9 +158,8 @@ class Plan:
         if self._channels and (self._free == self._free[0]).all():
             self._free = self._free[:1]
         self._loss = _as_loss(loss)
-        if self._ignored is not None and not isinstance(self._loss, LineSmoothness | Differences):
-            what = "'texture'" if isinstance(self._loss, TextureAdaptive) else "a callable loss"
-            raise ValueError(f"ignore must not be given with {what}, which cannot leave pixels out")
+        if self._ignored is not None and isinstance(self._loss, TextureAdaptive):
+            raise ValueError("ignore must not be given with 'texture', whose windows reach across what is left out")
         self._shape, self._channel_axis = shape, channel_axis
         # An image whose pixels are not squares is a volume of one plane.
         self._flat = space == 2

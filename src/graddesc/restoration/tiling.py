@@ -12,7 +12,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -813,15 +812,15 @@ class Journal:
     """Which tiles have been written, and how they ended: files in a directory, or nothing where there is none."""
 
     def __init__(self, directory: str | os.PathLike[str] | None, run: str) -> None:
-        self._directory = None if directory is None else Path(directory)
+        self._directory = None if directory is None else os.fspath(directory)
         self._done: set[str] = set()
         if self._directory is None:
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._done = {path.name for path in self._directory.glob("*.done")}
-        told = self._directory / "run.txt"
-        if told.exists():
-            if (before := told.read_text(encoding="utf-8")) != run:
+        os.makedirs(self._directory, exist_ok=True)
+        self._done = {name for name in os.listdir(self._directory) if name.endswith(".done")}
+        told = os.path.join(self._directory, "run.txt")
+        if os.path.exists(told):
+            if (before := _text(told)) != run:
                 raise ValueError(f"journal must be of this run ({run}), got one of another ({before})")
         elif self._done:
             raise ValueError(f"journal must be of this run ({run}), got one of an unknown run")
@@ -835,7 +834,7 @@ class Journal:
     def told(self, tile: object) -> solver.Outcome:
         """How a tile ended that has been written before."""
         assert self._directory is not None
-        status, message = (self._directory / f"{tile}.done").read_text(encoding="utf-8").split("\n", 1)
+        status, message = _text(os.path.join(self._directory, f"{tile}.done")).split("\n", 1)
         return int(status), message
 
     def note(self, tile: object, outcome: solver.Outcome) -> None:
@@ -846,11 +845,17 @@ class Journal:
     @staticmethod
     def mark(directory: str | os.PathLike[str], tile: object, outcome: solver.Outcome = solver.NOTHING) -> None:
         """Leave the mark of a tile."""
-        _write_whole(Path(directory) / f"{tile}.done", "\n".join(map(str, outcome)))
+        _write_whole(os.path.join(directory, f"{tile}.done"), "\n".join(map(str, outcome)))
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _write_whole(path: str, text: str) -> None:
     """Write a file that is there whole or not at all."""
-    beside = path.with_suffix(".tmp")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    beside = os.path.splitext(path)[0] + ".tmp"
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(beside, path)
