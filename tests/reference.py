@@ -125,27 +125,39 @@ def _volume_taps(a, b, spacing):
     return (a, b), [((i, j), i * j / (4 * spacing[a] * spacing[b])) for i in (-1, 1) for j in (-1, 1)]
 
 
-def second_differences(x, spacing):
-    """The 3 x 3 second differences of a volume, 0 where one does not fit."""
+def second_differences(x, spacing, present=None):
+    """The 3 x 3 second differences of a volume, 0 where one does not fit into what is present."""
     out = np.zeros((3, 3, *x.shape))
     for a in range(3):
         for b in range(3):
             axes, taps = _volume_taps(a, b, spacing)
             out[a, b][_inner(axes)] = sum(factor * x[_moved(axes, steps)] for steps, factor in taps)
-    return out
+    return out if present is None else out * second_differences_fit(present)
 
 
-def volume_energy(x, m, spacing):
+def second_differences_fit(present):
+    """Whether all voxels from the first to the last of each second difference, and between them, are present."""
+    fits = np.zeros((3, 3, *present.shape), bool)
+    for a in range(3):
+        for b in range(3):
+            window = [3 if axis in (a, b) else 1 for axis in range(3)]
+            fits[a, b] = ndimage.minimum_filter(present, window, mode="constant", cval=0)
+    return fits
+
+
+def volume_energy(x, m, spacing, present=None):
     """The energy of "edge" of a volume with the weights m, shape (3, 3, planes, rows, cols)."""
-    h = second_differences(x, spacing)
+    h = second_differences(x, spacing, present)
     mh = np.einsum("abzyx,bczyx->aczyx", m, h)
     return (np.sum(h**2) - np.einsum("abzyx,bazyx->", mh, mh)) / 2
 
 
-def volume_gradient(x, m, spacing):
+def volume_gradient(x, m, spacing, present=None):
     """The gradient of that energy."""
-    h = second_differences(x, spacing)
+    h = second_differences(x, spacing, present)
     fields = h - np.einsum("abzyx,bczyx,cdzyx->adzyx", m, h, m)
+    if present is not None:
+        fields *= second_differences_fit(present)
     gradient = np.zeros(x.shape)
     for a in range(3):
         for b in range(3):
@@ -1018,29 +1030,36 @@ def _volume_differences(kind, shape, spacing):
     return out
 
 
-def volume_square(kind, x, spacing):
+def _differences_left(kind, shape, spacing, present):
+    """Those of `_volume_differences` whose voxels are all present."""
+    for taps, voxels in _volume_differences(kind, tuple(shape), tuple(spacing)):
+        left = np.ones(taps.shape[0]) if present is None else abs(taps) @ (np.ravel(present) == 0) == 0
+        yield sparse.diags_array(left.astype(float)) @ taps, voxels
+
+
+def volume_square(kind, x, spacing, present=None):
     """The square Q of each voxel, of first (0) or second (1) differences."""
     flat = np.ravel(x)
     total = sum(
-        (voxels @ (taps @ flat) ** 2 for taps, voxels in _volume_differences(kind, x.shape, tuple(spacing))),
+        (voxels @ (taps @ flat) ** 2 for taps, voxels in _differences_left(kind, x.shape, spacing, present)),
         np.zeros(flat.size),
     )
     return total.reshape(x.shape)
 
 
-def volume_difference_energy(kind, x, spacing, epsilon):
+def volume_difference_energy(kind, x, spacing, epsilon, present=None):
     """The energy of a volume of shape (channels, planes, rows, cols)."""
     if epsilon == 0:
-        return sum(np.sum(volume_square(kind, volume, spacing)) for volume in x)
-    square = np.mean([volume_square(kind, volume, spacing) for volume in x], axis=0)
+        return sum(np.sum(volume_square(kind, volume, spacing, present)) for volume in x)
+    square = np.mean([volume_square(kind, volume, spacing, present) for volume in x], axis=0)
     return len(x) * np.sum(np.sqrt(epsilon**2 + square) - epsilon)
 
 
-def volume_hessian(kind, shape, spacing, omega=None):
+def volume_hessian(kind, shape, spacing, omega=None, present=None):
     """The sparse Hessian of the differences of a volume with frozen weights omega, 2 by default."""
     omega = np.full(np.prod(shape), 2.0) if omega is None else np.ravel(omega)
     total = sparse.csr_array((omega.size, omega.size))
-    for taps, voxels in _volume_differences(kind, tuple(shape), tuple(spacing)):
+    for taps, voxels in _differences_left(kind, shape, spacing, present):
         total = total + taps.T @ sparse.diags_array(voxels.T @ omega) @ taps
     return total.tocsr()
 

@@ -14,6 +14,10 @@ from the first plane to before the last, and so for rows and columns. A span is 
 from the first to before the last. Tensors stand on a grid of blocks, each axis of which is as long as the volume's, or
 half of it, rounded up.
 
+Where voxels are left out, each voxel has a bit for each of its second differences that is left: one of like axes where
+its three voxels are, of unlike axes where all nine from corner to corner are. The tensor is that of the gradients
+between voxels that are left.
+
 A sweep goes through a tile plane by plane and row by row. It keeps three planes of the point from which it steps, three
 rows of the fields, and two planes of what they have added so far to the gradients that the next planes complete. So
 each array is read once. Tiles overlap in what they read, never in what they write, and a voxel's bits do not depend on
@@ -47,6 +51,15 @@ cdef enum:
     OWN = 6  # of the diagonal, what a voxel's own taps make
 
 cdef enum:
+    # Bits of which second differences are left at a voxel, where some voxels are left out of the volume.
+    FITS_ZZ = 1
+    FITS_YY = 2
+    FITS_XX = 4
+    FITS_ZY = 8
+    FITS_ZX = 16
+    FITS_YX = 32
+
+cdef enum:
     CELL = 8  # planes and rows of a cell, by which tiles are found
     SECTOR = 16  # columns of a cell
     WIDEST = 256  # columns of a tile, at most, but for one that is left at the border
@@ -66,6 +79,7 @@ cdef struct Weights:
     # Six numbers for each voxel, of which the first are at `m`, the next `apart` behind them.
     const void *m
     Py_ssize_t apart
+    const unsigned char *fits  # which differences are left at each voxel; NULL where all are
 
 
 cdef struct Tile:
@@ -86,15 +100,27 @@ cdef inline Tile tile_of(const int *bounds) noexcept nogil:
 
 # ---- the operator, row by row ----
 
+cdef inline real only(real value, int fits) noexcept nogil:
+    # A choice, not a product: beside the volume anything may stand.
+    return value if fits else 0
+
+
+cdef inline void keep_fields(
+    int fits, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx
+) noexcept nogil:
+    fzz[0], fyy[0], fxx[0] = only(fzz[0], fits & FITS_ZZ), only(fyy[0], fits & FITS_YY), only(fxx[0], fits & FITS_XX)
+    fzy[0], fzx[0], fyx[0] = only(fzy[0], fits & FITS_ZY), only(fzx[0], fits & FITS_ZX), only(fyx[0], fits & FITS_YX)
+
+
 cdef inline void fields_row(
     const real *up_above, const real *up, const real *up_below, const real *above, const real *here, const real *below,
     const real *down_above, const real *down, const real *down_below, const real *m, Py_ssize_t apart,
-    real z, real y, real x, Py_ssize_t first, Py_ssize_t last,
+    real z, real y, real x, bint some, const unsigned char *fits, Py_ssize_t first, Py_ssize_t last,
     real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx,
 ) noexcept nogil:
     # The fields times the factors of their differences, twice those of unlike axes. The rows of the plane before (up)
     # and of the next one (down), and of the rows before and behind in each; z, y and x are one over the distances, or 0
-    # where no difference along the axis fits.
+    # where no difference along the axis fits. If `some` is set, those alone that `fits` tells.
     cdef Py_ssize_t j
     cdef real twice, hzz, hyy, hxx, hzy, hzx, hyx, mzz, myy, mxx, mzy, mzx, myx
     cdef real pzz, pzy, pzx, pyz, pyy, pyx, pxz, pxy, pxx
@@ -110,6 +136,9 @@ cdef inline void fields_row(
         hzy = czy * ((up_above[j] + down_below[j]) - (up_below[j] + down_above[j]))
         hzx = czx * (((up - 1)[j] + down[j + 1]) - (up[j + 1] + (down - 1)[j]))
         hyx = cyx * (((above - 1)[j] + below[j + 1]) - (above[j + 1] + (below - 1)[j]))
+        if some:
+            hzz, hyy, hxx = only(hzz, fits[j] & FITS_ZZ), only(hyy, fits[j] & FITS_YY), only(hxx, fits[j] & FITS_XX)
+            hzy, hzx, hyx = only(hzy, fits[j] & FITS_ZY), only(hzx, fits[j] & FITS_ZX), only(hyx, fits[j] & FITS_YX)
         mzz, myy, mxx = m[j], m[apart + j], m[2 * apart + j]
         mzy, mzx, myx = m[3 * apart + j], m[4 * apart + j], m[5 * apart + j]
         # M H, then M H M.
@@ -128,11 +157,13 @@ cdef inline void fields_row(
         fzy[j] = dzy * (hzy - ((pzz * mzy + pzy * myy) + pzx * myx))
         fzx[j] = dzx * (hzx - ((pzz * mzx + pzy * myx) + pzx * mxx))
         fyx[j] = dyx * (hyx - ((pyz * mzx + pyy * myx) + pyx * mxx))
+        if some:
+            keep_fields(fits[j], fzz + j, fyy + j, fxx + j, fzy + j, fzx + j, fyx + j)
 
 
 cdef inline void squares_row(
-    const real *m, Py_ssize_t apart, real z, real y, real x, Py_ssize_t first, Py_ssize_t last,
-    real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
+    const real *m, Py_ssize_t apart, real z, real y, real x, bint some, const unsigned char *fits, Py_ssize_t first,
+    Py_ssize_t last, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
 ) noexcept nogil:
     # What one tap of each difference adds to the diagonal, and what those of the voxel itself do.
     cdef Py_ssize_t j
@@ -147,6 +178,11 @@ cdef inline void squares_row(
         fzy[j] = eighth * czz * cyy * (one - (mzy * mzy + mzz * myy))
         fzx[j] = eighth * czz * cxx * (one - (mzx * mzx + mzz * mxx))
         fyx[j] = eighth * cyy * cxx * (one - (myx * myx + myy * mxx))
+        if some:
+            keep_fields(fits[j], fzz + j, fyy + j, fxx + j, fzy + j, fzx + j, fyx + j)
+            mzy = only(mzy, (fits[j] & FITS_ZZ) and (fits[j] & FITS_YY))
+            mzx = only(mzx, (fits[j] & FITS_ZZ) and (fits[j] & FITS_XX))
+            myx = only(myx, (fits[j] & FITS_YY) and (fits[j] & FITS_XX))
         own[j] = four * (
             ((fzz[j] + fyy[j]) + fxx[j])
             - two * ((czz * cyy * mzy * mzy + czz * cxx * mzx * mzx) + cyy * cxx * myx * myx)
@@ -160,16 +196,36 @@ cdef void fields_at(
 ) noexcept nogil:
     # Of a column at the border: a function of its own, or every loop would be compiled three times.
     fields_row(
-        up_above, up, up_below, above, here, below, down_above, down, down_below, m, apart, z, y, 0, j, j + 1,
-        fzz, fyy, fxx, fzy, fzx, fyx,
+        up_above, up, up_below, above, here, below, down_above, down, down_below, m, apart, z, y, 0, False, NULL,
+        j, j + 1, fzz, fyy, fxx, fzy, fzx, fyx,
     )
+
+
+cdef void some_fields(
+    const real *up_above, const real *up, const real *up_below, const real *above, const real *here, const real *below,
+    const real *down_above, const real *down, const real *down_below, const real *m, Py_ssize_t apart,
+    real z, real y, real x, const unsigned char *fits, Py_ssize_t first, Py_ssize_t last,
+    real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx,
+) noexcept nogil:
+    # Of all columns of a row, where `fits` tells of the border as well.
+    fields_row(
+        up_above, up, up_below, above, here, below, down_above, down, down_below, m, apart, z, y, x, True, fits,
+        first, last, fzz, fyy, fxx, fzy, fzx, fyx,
+    )
+
+
+cdef void some_squares(
+    const real *m, Py_ssize_t apart, real z, real y, real x, const unsigned char *fits, Py_ssize_t first,
+    Py_ssize_t last, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
+) noexcept nogil:
+    squares_row(m, apart, z, y, x, True, fits, first, last, fzz, fyy, fxx, fzy, fzx, fyx, own)
 
 
 cdef void squares_at(
     const real *m, Py_ssize_t apart, real z, real y, Py_ssize_t j,
     real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
 ) noexcept nogil:
-    squares_row(m, apart, z, y, 0, j, j + 1, fzz, fyy, fxx, fzy, fzx, fyx, own)
+    squares_row(m, apart, z, y, 0, False, NULL, j, j + 1, fzz, fyy, fxx, fzy, fzx, fyx, own)
 
 
 cdef inline void scatter_row(
@@ -213,16 +269,20 @@ cdef inline void scatter_squares(
 
 
 cdef inline void step_off(
-    const real *v, const real *gradient, const real *steps, const real *x, real low, real high, real most,
-    Py_ssize_t width, real *out, real *slope, real *change,
+    const real *v, const real *gradient, const real *steps, const real *x, bint noisy, const real *data,
+    const real *pull, real low, real high, real most, Py_ssize_t width, real *out, real *slope, real *change,
 ) noexcept nogil:
-    # What is more than `most` counts as that much in the sums: what stands out by more than the volume's range must not
-    # decide when all else has settled.
+    # If `noisy` is set, `pull` is how much of the way to what was measured, the data, a step leads as well. What is more
+    # than `most` counts as that much in the sums: what stands out by more than the volume's range must not decide when
+    # all else has settled.
     cdef Py_ssize_t j
     cdef real voxel, new, move, back
     for j in range(width):
         voxel = x[j]
-        new = clip(v[j] - steps[j] * gradient[j], low, high)
+        new = v[j] - steps[j] * gradient[j]
+        if noisy:
+            new -= pull[j] * (v[j] - data[j])
+        new = clip(new, low, high)
         new = new if steps[j] > 0 else voxel
         move = clip(new - voxel, -most, most)
         back = clip(v[j] - new, -most, most)
@@ -248,10 +308,11 @@ cdef inline size_t tile_room(size_t item) noexcept nogil:
 
 cdef void walk_tile(
     const real *x, const real *previous, Py_ssize_t planes, Py_ssize_t rows, Py_ssize_t cols, const Weights *weights,
-    const double *inverse, Tile tile, const real *steps, real momentum, real low, real high, real most, double *totals,
-    int what, real *room, real *out,
+    const double *inverse, Tile tile, const real *steps, const real *data, const real *pull, real momentum, real low,
+    real high, real most, double *totals, int what, real *room, real *out,
 ) noexcept nogil:
-    # Writes what is asked for to out; inverse holds one over the distances of neighbours along each axis.
+    # Writes what is asked for to out; data and pull, see step_off, are NULL where nothing is noisy; inverse holds one
+    # over the distances of neighbours along each axis.
     cdef Py_ssize_t front = tile.front, back = tile.back, top = tile.top, bottom = tile.bottom, start = tile.start
     cdef Py_ssize_t stop = tile.stop, width = stop - start, p, r, i, at, loaded, k
     cdef bint at_left = start == 0, at_right = stop == cols
@@ -274,6 +335,7 @@ cdef void walk_tile(
     cdef real *point
     cdef real *new
     cdef const real *m
+    cdef const unsigned char *fits = NULL
     cdef Py_ssize_t above, below, slot, slot_above, slot_below
     cdef real z, y, column = <real> inverse[2], zero = 0
     cdef double total_change = 0, total_slope = 0
@@ -314,9 +376,17 @@ cdef void walk_tile(
             else:
                 y = <real> inverse[1] if 0 < r < rows - 1 else zero
                 m = <const real *> weights.m + (p * rows + r) * cols + start
-                if what == DIAGONAL:
+                if weights.fits != NULL:
+                    fits = weights.fits + (p * rows + r) * cols + start
+                if what == DIAGONAL and fits != NULL:
+                    some_squares(
+                        m, weights.apart, <real> inverse[0], <real> inverse[1], column, fits, first, last,
+                        f[ZZ][slot] + PAD, f[YY][slot] + PAD, f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD,
+                        f[YX][slot] + PAD, f[OWN][slot] + PAD,
+                    )
+                elif what == DIAGONAL:
                     squares_row(
-                        m, weights.apart, z, y, column, inner, end, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
+                        m, weights.apart, z, y, column, False, NULL, inner, end, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
                         f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD, f[OWN][slot] + PAD,
                     )
                     if at_left:
@@ -337,18 +407,27 @@ cdef void walk_tile(
                     up = points[(p + 2) % 3] + at if p > 0 else here
                     down = points[(p + 1) % 3] + at if p < planes - 1 else here
                     above, below = -ROOM if r > 0 else 0, ROOM if r < rows - 1 else 0
-                    fields_row(
-                        up + above, up, up + below, here + above, here, here + below, down + above, down, down + below,
-                        m, weights.apart, z, y, column, inner, end, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
-                        f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
-                    )
-                    if at_left:
+                    if fits != NULL:
+                        some_fields(
+                            up + above, up, up + below, here + above, here, here + below, down + above, down,
+                            down + below, m, weights.apart, <real> inverse[0], <real> inverse[1], column, fits, first,
+                            last, f[ZZ][slot] + PAD, f[YY][slot] + PAD, f[XX][slot] + PAD, f[ZY][slot] + PAD,
+                            f[ZX][slot] + PAD, f[YX][slot] + PAD,
+                        )
+                    else:
+                        fields_row(
+                            up + above, up, up + below, here + above, here, here + below, down + above, down,
+                            down + below, m, weights.apart, z, y, column, False, NULL, inner, end, f[ZZ][slot] + PAD,
+                            f[YY][slot] + PAD, f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD,
+                            f[YX][slot] + PAD,
+                        )
+                    if at_left and fits == NULL:
                         fields_at(
                             up + above, up, up + below, here + above, here, here + below, down + above, down,
                             down + below, m, weights.apart, z, y, 0, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
                             f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
                         )
-                    if at_right:
+                    if at_right and fits == NULL:
                         fields_at(
                             up + above, up, up + below, here + above, here, here + below, down + above, down,
                             down + below, m, weights.apart, z, y, width - 1, f[ZZ][slot] + PAD,
@@ -375,10 +454,15 @@ cdef void walk_tile(
                     f[YX][slot_above] + PAD, f[YX][slot_below] + PAD, width, upper + (i - top) * ROOM,
                     lower + (i - top) * ROOM, new,
                 )
-            if what == STEP and p > front:
+            if what == STEP and p > front and pull == NULL:
                 step_off(
-                    points[(p + 2) % 3] + (i - above_all) * ROOM + PAD, gradient, steps + at, x + at, low, high, most,
-                    width, out + at, slope, change,
+                    points[(p + 2) % 3] + (i - above_all) * ROOM + PAD, gradient, steps + at, x + at, False, NULL, NULL,
+                    low, high, most, width, out + at, slope, change,
+                )
+            elif what == STEP and p > front:
+                step_off(
+                    points[(p + 2) % 3] + (i - above_all) * ROOM + PAD, gradient, steps + at, x + at, True, data + at,
+                    pull + at, low, high, most, width, out + at, slope, change,
                 )
         if what == STEP:
             total_change += flush_total(change, width)
@@ -497,6 +581,74 @@ cdef void tensor_row(
                             row, up, down, above, below, 1, 0, z, y, column, cols - 1, cols, sums[ZZ] + at,
                             sums[YY] + at, sums[XX] + at, sums[ZY] + at, sums[ZX] + at, sums[YX] + at,
                         )
+                add_damped(
+                    sums[ZZ], sums[YY], sums[XX], sums[ZY], sums[ZX], sums[YX], damping / channels, last - first,
+                    damped[ZZ], damped[YY], damped[XX], damped[ZY], damped[ZX], damped[YX],
+                )
+        at = (k * blocks[1] + i) * blocks[2]
+        for number in range(6):
+            join(damped[number], first, last, halved, share, out + number * apart + at)
+        first = last
+
+
+cdef inline real slope_at(
+    const real *x, const unsigned char *present, Py_ssize_t j, Py_ssize_t before, Py_ssize_t behind
+) noexcept nogil:
+    # The mean of the differences to the neighbours, so far away (0: there is none), that are present.
+    cdef int back = before > 0 and (present - before)[j], ahead = behind > 0 and present[j + behind]
+    cdef real half = <real> 0.5, total = 0
+    if back:
+        total += x[j] - (x - before)[j]
+    if ahead:
+        total += x[j + behind] - x[j]
+    return half * total if back and ahead else total
+
+
+cdef void some_tensor_row(
+    const real *x, const unsigned char *present, Py_ssize_t channels, const Py_ssize_t *sides, const Py_ssize_t *blocks,
+    const double *inverse, real damping, Py_ssize_t k, Py_ssize_t i, Py_ssize_t start, Py_ssize_t stop, real *out,
+) noexcept nogil:
+    # As tensor_row, where some voxels are left out: the sums over those that are present, over the voxels of a block.
+    cdef real[6][CHUNK] sums
+    cdef real[6][CHUNK] damped
+    cdef Py_ssize_t planes = sides[0], rows = sides[1], cols = sides[2], apart = blocks[0] * blocks[1] * blocks[2]
+    cdef bint halved = blocks[2] != cols
+    cdef Py_ssize_t first = 2 * start if halved else start, finish = min(2 * stop, cols) if halved else stop
+    cdef Py_ssize_t front = first_covered(k, planes, blocks[0]), back = last_covered(k, planes, blocks[0]) + 1
+    cdef Py_ssize_t top = first_covered(i, rows, blocks[1]), bottom = last_covered(i, rows, blocks[1]) + 1
+    cdef Py_ssize_t last, c, p, r, j, at, place
+    cdef real one = 1, share = one / (2 * channels * (back - front) * (bottom - top)), gz, gy, gx
+    cdef int number
+    while first < finish:
+        last = min(first + CHUNK, finish)
+        for number in range(6):
+            clear(damped[number], last - first)
+        for p in range(front, back):
+            for r in range(top, bottom):
+                for number in range(6):
+                    clear(sums[number], last - first)
+                for c in range(channels):
+                    place = (p * rows + r) * cols
+                    at = c * planes * rows * cols + place
+                    for j in range(first, last):
+                        if not present[place + j]:
+                            continue
+                        gz = <real> inverse[0] * slope_at(
+                            x + at, present + place, j, rows * cols if p > 0 else 0,
+                            rows * cols if p + 1 < planes else 0,
+                        )
+                        gy = <real> inverse[1] * slope_at(
+                            x + at, present + place, j, cols if r > 0 else 0, cols if r + 1 < rows else 0
+                        )
+                        gx = <real> inverse[2] * slope_at(
+                            x + at, present + place, j, 1 if j > 0 else 0, 1 if j + 1 < cols else 0
+                        )
+                        sums[ZZ][j - first] += gz * gz
+                        sums[YY][j - first] += gy * gy
+                        sums[XX][j - first] += gx * gx
+                        sums[ZY][j - first] += gz * gy
+                        sums[ZX][j - first] += gz * gx
+                        sums[YX][j - first] += gy * gx
                 add_damped(
                     sums[ZZ], sums[YY], sums[XX], sums[ZY], sums[ZX], sums[YX], damping / channels, last - first,
                     damped[ZZ], damped[YY], damped[XX], damped[ZY], damped[ZX], damped[YX],
@@ -737,20 +889,29 @@ cdef double known_around_row(
 
 
 cdef inline double differences_row(
-    const real *x, const real *other, const unsigned char *free, const unsigned char *free_other, Py_ssize_t start,
-    Py_ssize_t stop, real most, Py_ssize_t *pairs,
+    const real *x, const real *other, const unsigned char *free, const unsigned char *free_other,
+    const unsigned char *present, Py_ssize_t step, Py_ssize_t start, Py_ssize_t stop, real most, Py_ssize_t *pairs,
 ) noexcept nogil:
-    # The squared differences of a row's voxels to others, where either is free. A difference counts as `most` at most:
+    # The squared differences of a row's voxels to others, so far behind, where either is free and, if some are left
+    # out, both are present. A difference counts as `most` at most:
     # what stands out must not decide what is small.
     cdef real[CHUNK] sums
     cdef Py_ssize_t first = start, last, j
     cdef real apart
-    cdef int count = 0
+    cdef int count = 0, counts
     if stop <= start:
         return 0
     clear(sums, min(stop - start, CHUNK))
     while first < stop:
         last = min(first + CHUNK, stop)
+        if present != NULL:
+            for j in range(first, last):
+                counts = (free[j] | free_other[j]) & present[j] & present[j + step]
+                apart = clip(x[j] - other[j], -most, most) * <real> counts
+                sums[j - first] += apart * apart
+                count += counts
+            first = last
+            continue
         for j in range(first, last):
             apart = clip(x[j] - other[j], -most, most) * <real> (free[j] | free_other[j])
             sums[j - first] += apart * apart
@@ -765,9 +926,10 @@ cdef inline double differences_row(
 
 cdef double energy_row(
     const real *x, const Py_ssize_t *sides, const real *tensor, const Py_ssize_t *blocks, const double *inverse,
-    Py_ssize_t channels, Py_ssize_t k, Py_ssize_t i,
+    const unsigned char *fits, Py_ssize_t channels, Py_ssize_t k, Py_ssize_t i, real *densities,
 ) noexcept nogil:
-    # Of a row of all channels, by the weights that stand on the grid of the tensor.
+    # Of a row of all channels, by the weights that stand on the grid of the tensor. If densities is not NULL, it gets
+    # those of the row's voxels, the means over the channels.
     cdef real[6][CHUNK] m
     cdef Py_ssize_t planes = sides[0], rows = sides[1], cols = sides[2], first = 0, last, c, j, near, far, above, below
     cdef Py_ssize_t up = rows * cols if 0 < k < planes - 1 else 0, over = cols if 0 < i < rows - 1 else 0
@@ -775,9 +937,11 @@ cdef double energy_row(
     cdef const real *row
     cdef const real *of_number
     cdef double z = inverse[0] if up > 0 else 0, y = inverse[1] if over > 0 else 0, column, twice, total = 0
-    cdef double hzz, hyy, hxx, hzy, hzx, hyx, mzz, myy, mxx, mzy, mzx, myx
+    cdef double hzz, hyy, hxx, hzy, hzx, hyx, mzz, myy, mxx, mzy, mzx, myx, own
     cdef double pzz, pzy, pzx, pyz, pyy, pyx, pxz, pxy, pxx
-    cdef int number
+    cdef int number, which
+    if densities != NULL:
+        clear(densities, cols)
     near, far = near_side(k, planes, blocks[0]), far_side(k, planes, blocks[0])
     above, below = near_side(i, rows, blocks[1]), far_side(i, rows, blocks[1])
     while first < cols:
@@ -810,6 +974,11 @@ cdef double energy_row(
                     (<double> (row - over - left)[j] + row[j + over + left])
                     - (<double> row[j - over + left] + row[j + over - left])
                 )
+                if fits != NULL:
+                    which = fits[(k * rows + i) * cols + j]
+                    hzz, hyy = only(hzz, which & FITS_ZZ), only(hyy, which & FITS_YY)
+                    hxx, hzy = only(hxx, which & FITS_XX), only(hzy, which & FITS_ZY)
+                    hzx, hyx = only(hzx, which & FITS_ZX), only(hyx, which & FITS_YX)
                 mzz, myy, mxx = m[ZZ][j - first], m[YY][j - first], m[XX][j - first]
                 mzy, mzx, myx = m[ZY][j - first], m[ZX][j - first], m[YX][j - first]
                 pzz = mzz * hzz + mzy * hzy + mzx * hzx
@@ -822,10 +991,13 @@ cdef double energy_row(
                 pxy = mzx * hzy + myx * hyy + mxx * hyx
                 pxx = mzx * hzx + myx * hyx + mxx * hxx
                 # tr(M H M H) is the sum of the squares of M H, transposed.
-                total += (
+                own = (
                     hzz * hzz + hyy * hyy + hxx * hxx + 2 * (hzy * hzy + hzx * hzx + hyx * hyx)
                     - (pzz * pzz + pyy * pyy + pxx * pxx + 2 * (pzy * pyz + pzx * pxz + pyx * pxy))
                 ) / 2
+                total += own
+                if densities != NULL:
+                    densities[j] += <real> (own / channels)
         first = last
     return total
 
@@ -974,7 +1146,10 @@ cdef struct Job:
     const void *previous
     const void *steps
     Py_ssize_t steps_apart  # from one channel's to the next one's
+    const void *data
+    const void *pull
     const unsigned char *free
+    const unsigned char *present  # 0 where a voxel is left out; NULL where none is
     Py_ssize_t masks
     Weights weights
     const int *places  # tiles or spans
@@ -1004,14 +1179,19 @@ cdef inline double do_span(
     cdef Py_ssize_t rows = job.sides[1], cols = job.sides[2], plane = rows * cols, at = (k * rows + i) * cols
     cdef Py_ssize_t apart = job.blocks[0] * job.blocks[1] * job.blocks[2], c, near, far, above, below
     cdef const unsigned char *free
+    cdef const unsigned char *present = NULL
     cdef double total = 0
-    if job.task == TENSOR:
+    if job.task == TENSOR and job.present != NULL:
+        some_tensor_row(
+            x, job.present, job.channels, job.sides, job.blocks, job.inverse, <real> job.scale, k, i, start, stop, out
+        )
+    elif job.task == TENSOR:
         tensor_row(
             x, job.channels, job.sides, job.blocks, job.inverse, <real> job.scale, k, i, start, stop, out
         )
     elif job.task == BLUR:
         at = (k * job.blocks[1] + i) * job.blocks[2]
-        for _ in range(6):
+        for _ in range(job.channels):
             if job.axis == 0:
                 blur_row(
                     x + at, job.blocks[1] * job.blocks[2], k, job.blocks[0], start, stop, job.taps, job.radius, out + at
@@ -1032,7 +1212,7 @@ cdef inline double do_span(
     elif job.task == SPREAD:
         near, far = near_side(k, job.sides[0], job.blocks[0]), far_side(k, job.sides[0], job.blocks[0])
         above, below = near_side(i, rows, job.blocks[1]), far_side(i, rows, job.blocks[1])
-        for _ in range(6):
+        for _ in range(job.channels):
             spread_row(
                 x + (near * job.blocks[1] + above) * job.blocks[2], x + (near * job.blocks[1] + below) * job.blocks[2],
                 x + (far * job.blocks[1] + above) * job.blocks[2], x + (far * job.blocks[1] + below) * job.blocks[2],
@@ -1043,21 +1223,27 @@ cdef inline double do_span(
     elif job.task == CONTRAST:
         for c in range(job.channels):
             free = job.free + c % job.masks * job.sides[0] * plane
+            if job.present != NULL:
+                present = job.present + at
             total += differences_row(
-                x + at, x + at + 1, free + at, free + at + 1, start, min(stop, cols - 1), <real> job.most, count
+                x + at, x + at + 1, free + at, free + at + 1, present, 1, start, min(stop, cols - 1), <real> job.most,
+                count,
             )
             if i + 1 < rows:
                 total += differences_row(
-                    x + at, x + at + cols, free + at, free + at + cols, start, stop, <real> job.most, count
+                    x + at, x + at + cols, free + at, free + at + cols, present, cols, start, stop, <real> job.most,
+                    count,
                 )
             if k + 1 < job.sides[0]:
                 total += differences_row(
-                    x + at, x + at + plane, free + at, free + at + plane, start, stop, <real> job.most, count
+                    x + at, x + at + plane, free + at, free + at + plane, present, plane, start, stop,
+                    <real> job.most, count,
                 )
             x += job.sides[0] * plane
     elif job.task == ENERGY:
         total = energy_row(
-            x, job.sides, <const real *> job.weights.m, job.blocks, job.inverse, job.channels, k, i
+            x, job.sides, <const real *> job.weights.m, job.blocks, job.inverse, job.weights.fits, job.channels, k, i,
+            NULL if out == NULL else out + at,
         )
     return total
 
@@ -1103,7 +1289,9 @@ cdef inline void do_tile_of(
     for c in range(job.channels):
         walk_tile(
             x + c * volume, <const real *> job.previous + c * volume, job.sides[0], job.sides[1], job.sides[2],
-            &job.weights, job.inverse, tile, <const real *> job.steps + c * job.steps_apart, <real> job.momentum,
+            &job.weights, job.inverse, tile, <const real *> job.steps + c * job.steps_apart,
+            NULL if job.pull == NULL else <const real *> job.data + c * volume,
+            NULL if job.pull == NULL else <const real *> job.pull + c * job.steps_apart, <real> job.momentum,
             <real> job.low, <real> job.high, <real> job.most,
             job.sums_out + 2 * (k * job.channels + c) if job.task == STEP else NULL, job.task, room, out + c * volume,
         )
@@ -1230,6 +1418,29 @@ cdef int set_weights(Job *job, const real[:, :, :, ::1] weights) except -1:
     return 0
 
 
+cdef int set_fits(Job *job, const unsigned char[:, :, ::1] fits) except -1:
+    if fits is None:
+        return 0
+    require_whole(job, fits, "fits")
+    job.weights.fits = &fits[0, 0, 0]
+    return 0
+
+
+cdef int set_present(Job *job, const unsigned char[:, :, ::1] present) except -1:
+    if present is None:
+        return 0
+    require_whole(job, present, "present")
+    job.present = &present[0, 0, 0]
+    return 0
+
+
+cdef int require_whole(const Job *job, const unsigned char[:, :, ::1] flags, str name) except -1:
+    cdef int axis
+    for axis in range(3):
+        require(flags.shape[axis] == job.sides[axis], name + " must have the planes, rows and columns of x")
+    return 0
+
+
 cdef int set_room(Job *job, unsigned char[::1] room, int threads) except -1:
     require(
         <size_t> room.shape[0] >= room_of(job.single, threads), "room must have as many bytes as workspace() tells"
@@ -1301,13 +1512,16 @@ def tensor(
     const int[:, ::1] spans not None,
     int threads,
     real[:, :, :, ::1] out not None,
+    const unsigned char[:, :, ::1] present=None,
 ):
     """Write the structure tensor of x, damped where gradients exceed the contrast, to the spans of out.
 
-    out, of shape (6, block planes, block rows, block columns), has the means over blocks and channels.
+    out, of shape (6, block planes, block rows, block columns), has the means over blocks and channels. Voxels that are
+    not present (0) count as if nothing were there, whatever finite number they hold.
     """
     cdef Job job = job_on(x)
     cdef int axis
+    set_present(&job, present)
     require(contrast > 0, "contrast must be positive")
     require(out.shape[0] == 6, "out must have six numbers for each block")
     for axis in range(3):
@@ -1330,10 +1544,9 @@ def blur(
 ):
     """Convolve a tensor with the symmetric kernel taps (centre first) along an axis of space, reflecting the borders.
 
-    The spans of out, of the shape of the tensor, are written.
+    The spans of out, of the shape of the tensor, are written. It may have any number of planes of numbers.
     """
     cdef Job job = job_on(tensor)
-    require(tensor.shape[0] == 6, "tensor must have six numbers for each block")
     require_sides(tensor, out, "out", True)
     require(0 < taps.shape[0] <= MOST_RADIUS + 1, "taps must be 1 to 33")
     require(0 <= axis < 3, "axis must be 0, 1 or 2")
@@ -1362,10 +1575,10 @@ def spread(
     int threads,
     real[:, :, :, ::1] weights_out not None,
 ):
-    """Interpolate the weights of blocks at the voxels of the spans, trilinearly."""
+    """Interpolate the weights of blocks, or any planes of numbers, at the voxels of the spans, trilinearly."""
     cdef Job job = job_on(weights_out)
     cdef int axis
-    require(tensor.shape[0] == 6 and weights_out.shape[0] == 6, "weights must have six numbers for each voxel")
+    require(tensor.shape[0] == weights_out.shape[0], "weights_out must have as many numbers for each voxel as tensor")
     for axis in range(3):
         job.blocks[axis] = tensor.shape[1 + axis]
     require_blocks(job.sides, job.blocks)
@@ -1385,12 +1598,16 @@ def step_sizes(
     int threads,
     unsigned char[::1] room not None,
     real[:, :, :, ::1] steps_out not None,
+    const unsigned char[:, :, ::1] fits=None,
 ):
     """Write 1 / (safety max(diagonal, floor)) to the tiles of steps_out where a voxel is free, 0 elsewhere.
 
-    steps_out has as many channels as there are masks.
+    steps_out has as many channels as there are masks. fits, if given, has a bit for each second difference that is left
+    at a voxel: 1 and 2 and 4 of those along planes, rows and columns, 8 of plane-row, 16 of plane-column, 32 of
+    row-column; none that goes beyond the volume.
     """
     cdef Job job = job_on(steps_out)
+    set_fits(&job, fits)
     require_free(steps_out, free)
     require(free.shape[0] == steps_out.shape[0], "steps_out must have the shape of free")
     set_weights(&job, weights)
@@ -1411,9 +1628,11 @@ def gradient(
     int threads,
     unsigned char[::1] room not None,
     real[:, :, :, ::1] out not None,
+    const unsigned char[:, :, ::1] fits=None,
 ):
-    """Write the gradient at x, with the weights as they are given, to the tiles of out."""
+    """Write the gradient at x, with the weights as they are given, to the tiles of out; fits as in `step_sizes`."""
     cdef Job job = job_on(x)
+    set_fits(&job, fits)
     require_sides(x, out, "out", True)
     set_weights(&job, weights)
     set_inverse(&job, spacing)
@@ -1439,14 +1658,24 @@ def accelerate(
     unsigned char[::1] room not None,
     double[:, :, ::1] totals_out not None,
     real[:, :, :, ::1] out not None,
+    const unsigned char[:, :, ::1] fits=None,
+    const real[:, :, :, ::1] data=None,
+    const real[:, :, :, ::1] pull=None,
 ):
     """Take one step of accelerated descent in one pass over the tiles.
 
     v = x + momentum (x - previous); out = clip(v - steps gradient(v), low, high) where steps is positive, x elsewhere.
     steps has the channels of x, or one for all. totals_out, of shape (tiles, channels, 2), gets the sums of (out - x)^2
-    and of (v - out)(out - x), whose factors count as `most` at most.
+    and of (v - out)(out - x), whose factors count as `most` at most. fits as in `step_sizes`. With data, of the shape
+    of x, and pull, of that of steps, a step subtracts pull (v - data) as well.
     """
     cdef Job job = job_on(x)
+    set_fits(&job, fits)
+    require((data is None) == (pull is None), "data and pull must be given together")
+    if data is not None:
+        require_sides(x, data, "data", True)
+        require_sides(steps, pull, "pull", True)
+        job.data, job.pull = &data[0, 0, 0, 0], &pull[0, 0, 0, 0]
     require_sides(x, previous, "previous", True)
     require_sides(x, out, "out", True)
     require_sides(x, steps, "steps", steps.shape[0] != 1)
@@ -1500,15 +1729,17 @@ def contrast(
     int threads,
     double[::1] sums not None,
     Py_ssize_t[::1] counts not None,
+    const unsigned char[:, :, ::1] present=None,
 ):
     """Return the sum of squared differences between neighbours of which one at least is free, and how many there are.
 
-    A difference counts as `most` at most, and is that of a voxel in a span to the next one along each axis. sums and
-    counts, a number for each part, are scratch.
+    A difference counts as `most` at most, and is that of a voxel in a span to the next one along each axis, both of
+    which must be present (1), if that is given. sums and counts, a number for each part, are scratch.
     """
     cdef Job job = job_on(x)
     cdef Py_ssize_t count
     cdef double total
+    set_present(&job, present)
     require_free(x, free)
     set_places(&job, spans, job.sides, False)
     set_sums(&job, sums, counts)
@@ -1556,15 +1787,23 @@ def energy(
     int threads,
     double[::1] sums not None,
     Py_ssize_t[::1] counts not None,
+    const unsigned char[:, :, ::1] fits=None,
+    real[:, :, ::1] densities_out=None,
 ):
     """Return the energy of the rows of the spans, which are whole, by the weights that stand on the tensor's grid.
 
-    sums and counts, a number for each part, are scratch.
+    densities_out, if given, gets each voxel's energy, the mean over the channels. fits as in `step_sizes`. sums and
+    counts, a number for each part, are scratch.
     """
     cdef Job job = job_on(x)
     cdef Py_ssize_t count
     cdef double total
     cdef int axis
+    set_fits(&job, fits)
+    if densities_out is not None:
+        for axis in range(3):
+            require(densities_out.shape[axis] == x.shape[1 + axis], "densities_out must have the shape of a channel")
+        job.out = &densities_out[0, 0, 0]
     require(tensor.shape[0] == 6, "tensor must have six numbers for each block")
     for axis in range(3):
         job.blocks[axis] = tensor.shape[1 + axis]

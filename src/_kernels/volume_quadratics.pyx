@@ -33,6 +33,10 @@ and of each voxel two or three numbers:
 So a level knows of single known voxels in what is unknown to it, and its operator is never singular. Nothing is stored
 of the finest level's where omega is 2: it has neither mass nor tilt.
 
+Where what is known is noisy, all voxels are unknown and the finest level has a mass, that of what was measured, to which
+the loss adds mass (x - data)^2 / 2. Where voxels are left out, differences that have one of them count nothing on the
+finest level; coarse levels, of which these have no omega, reach across all the same. That costs iterations alone.
+
 The cycle is a V; its smoother is Richardson's iteration with the sums of each row's absolute taps between unknown
 voxels as diagonal, so no eigenvalue exceeds 1; one step for FIRST, two for SECOND, at the inverses of Chebyshev's roots
 on [1/4, 1]. M is symmetric and positive definite. The coarsest level is solved by Cholesky; a pivot of less than a
@@ -79,6 +83,7 @@ cdef enum:
     DIRECT = 64  # unknowns that are solved for directly
     LANCZOS = 100  # iterations until conjugate gradients start anew
     PATIENCE = 30  # iterations without a better estimate
+    PATIENCE_BESIDE = 150  # where voxels are left out, across which coarse levels reach
     GRAIN = 1 << 14  # voxels of a part of a pass
     SHARED = 16  # parts for which it pays to wake other threads
     STEPS = 16 * LEVELS  # of an iteration
@@ -94,6 +99,7 @@ cdef struct Axis:
     Py_ssize_t count
     Py_ssize_t step  # of x
     Py_ssize_t weight_step  # of omega
+    Py_ssize_t present_step  # of what is left of the volume
 
 
 cdef struct Taps:
@@ -124,6 +130,7 @@ cdef struct Level:
     Py_ssize_t spans
     Span *span
     unsigned char *free
+    unsigned char *present  # 0 where a voxel is left out; NULL where none is
     float *step  # the inverse of the smoother's diagonal, 0 where known
     float *r
     float *z
@@ -141,9 +148,12 @@ cdef struct Solver:
     int threads
     bint unique
     bint plain
+    bint left_out  # whether voxels are
+    bint noisy  # whether the finest level has masses, of what was measured
     Level[LEVELS] level
     Level near  # the finest level, but the spans whose weights are needed
     double *x
+    const double *data  # what was measured; NULL where nothing is noisy
     float *direction
     float *twos
     double *factor  # of the coarsest level, by rows
@@ -285,31 +295,53 @@ cdef inline void cells_across_rows(
         )
 
 
+cdef void keep(
+    const unsigned char *a, const unsigned char *b, const unsigned char *c, const unsigned char *d, Py_ssize_t first,
+    Py_ssize_t last, wide *differences,
+) noexcept nogil:
+    # What of differences is left where voxels are left out: those whose (at most four) voxels are all present.
+    cdef Py_ssize_t j
+    for j in range(first, last):
+        differences[j] *= <wide> (a[j] & b[j] & c[j] & d[j])
+
+
+cdef void keep_cells(
+    const unsigned char *present, Py_ssize_t step, Py_ssize_t other, Py_ssize_t width, wide *differences
+) noexcept nogil:
+    keep(present, present + step, present + other, present + step + other, 0, width, differences)
+
+
 cdef void first_row(
-    const Taps *taps, const Axis *outer, const real *x, const weight *omega, wide sign, Py_ssize_t cols,
-    Py_ssize_t first, Py_ssize_t width, wide *out,
+    const Taps *taps, const Axis *outer, const real *x, const weight *omega, const unsigned char *present, wide sign,
+    Py_ssize_t cols, Py_ssize_t first, Py_ssize_t width, wide *out,
 ) noexcept nogil:
     cdef wide[SPAN + 2 * PAD] along
     cdef wide[SPAN] back
     cdef wide[SPAN] ahead
     cdef wide *p = along + PAD
-    cdef Py_ssize_t j, a, s, w
+    cdef Py_ssize_t j, a, s, w, u
     cdef wide c = <wide> taps.straight[OUTER]
     (p - 1)[0] = p[width - 1] = 0
     along_row(FIRST, x, omega, sign, max(-1, -first), min(width, cols - 1 - first), p)
+    if present != NULL:
+        keep(present, present + 1, present, present, max(-1, -first), min(width, cols - 1 - first), p)
     for j in range(width):
         out[j] = c * ((p - 1)[j] + sign * p[j])
     for a in range(OUTER):
         if outer[a].count == 1:
             continue
-        s, w = outer[a].step, outer[a].weight_step
+        s, w, u = outer[a].step, outer[a].weight_step, outer[a].present_step
         c = <wide> taps.straight[a]
         if outer[a].here > 0:
             pairs_of_rows(x - s, x, omega - w, omega, sign, width, back)
+            if present != NULL:
+                keep(present - u, present, present, present, 0, width, back)
         else:
             clear(back, width)
         if outer[a].here + 1 < outer[a].count:
             pairs_of_rows(x, x + s, omega, omega + w, sign, width, ahead)
+            if present != NULL:
+                keep(present, present + u, present, present, 0, width, ahead)
         else:
             clear(ahead, width)
         for j in range(width):
@@ -317,8 +349,8 @@ cdef void first_row(
 
 
 cdef void second_row(
-    const Taps *taps, const Axis *outer, const real *x, const weight *omega, wide sign, Py_ssize_t cols,
-    Py_ssize_t first, Py_ssize_t width, wide *out,
+    const Taps *taps, const Axis *outer, const real *x, const weight *omega, const unsigned char *present, wide sign,
+    Py_ssize_t cols, Py_ssize_t first, Py_ssize_t width, wide *out,
 ) noexcept nogil:
     cdef wide[SPAN + 2 * PAD] along
     cdef wide[4][SPAN + 2 * PAD] rows
@@ -327,29 +359,39 @@ cdef void second_row(
     cdef wide *here = rows[1] + PAD
     cdef wide *beyond = rows[2] + PAD
     cdef wide *last = rows[3] + PAD
-    cdef Py_ssize_t j, a, s, w, start = max(-1, -first), stop = min(width, cols - 1 - first)
+    cdef Py_ssize_t j, a, s, w, u, start = max(-1, -first), stop = min(width, cols - 1 - first)
     cdef Py_ssize_t t = outer[1].step, v = outer[1].weight_step
     cdef bint back, ahead, up, down
     cdef wide middle = sign + sign, c = <wide> taps.straight[OUTER]
     clear(p - 1, width + 2)
     along_row(SECOND, x, omega, sign, max(-1, 1 - first), min(width + 1, cols - 1 - first), p)
+    if present != NULL:
+        keep(
+            present - 1, present, present + 1, present, max(-1, 1 - first), min(width + 1, cols - 1 - first), p
+        )
     for j in range(width):
         out[j] = c * (((p - 1)[j] + p[j + 1]) + middle * p[j])
     for a in range(OUTER):
         if outer[a].count == 1:
             continue
-        s, w = outer[a].step, outer[a].weight_step
+        s, w, u = outer[a].step, outer[a].weight_step, outer[a].present_step
         c = <wide> taps.straight[a]
         if outer[a].here > 1:
             bends_of_rows(x - 2 * s, x - s, x, omega - w, sign, width, before)
+            if present != NULL:
+                keep(present - 2 * u, present - u, present, present, 0, width, before)
         else:
             clear(before, width)
         if 0 < outer[a].here < outer[a].count - 1:
             bends_of_rows(x - s, x, x + s, omega, sign, width, here)
+            if present != NULL:
+                keep(present - u, present, present + u, present, 0, width, here)
         else:
             clear(here, width)
         if outer[a].here < outer[a].count - 2:
             bends_of_rows(x, x + s, x + 2 * s, omega + w, sign, width, beyond)
+            if present != NULL:
+                keep(present, present + u, present + 2 * u, present, 0, width, beyond)
         else:
             clear(beyond, width)
         for j in range(width):
@@ -360,8 +402,12 @@ cdef void second_row(
         clear(beyond - 1, width + 1)
         if outer[a].here > 0:
             cells_of_rows(x - s, x, omega - w, omega, sign, start, stop, before)
+            if present != NULL:
+                keep(present - u, present - u + 1, present, present + 1, start, stop, before)
         if outer[a].here + 1 < outer[a].count:
             cells_of_rows(x, x + s, omega, omega + w, sign, start, stop, beyond)
+            if present != NULL:
+                keep(present, present + 1, present + u, present + u + 1, start, stop, beyond)
         for j in range(width):
             out[j] += c * (
                 (beyond[j] + sign * (beyond - 1)[j]) + sign * (before[j] + sign * (before - 1)[j])
@@ -383,6 +429,16 @@ cdef void second_row(
         cells_across_rows(x - t, s, t, omega - v, w, v, sign, width, beyond)
     if ahead and down:
         cells_across_rows(x, s, t, omega, w, v, sign, width, last)
+    if present != NULL:
+        s, t = outer[0].present_step, outer[1].present_step
+        if back and up:
+            keep_cells(present - s - t, s, t, width, before)
+        if back and down:
+            keep_cells(present - s, s, t, width, here)
+        if ahead and up:
+            keep_cells(present - t, s, t, width, beyond)
+        if ahead and down:
+            keep_cells(present, s, t, width, last)
     c = <wide> taps.mixed[OUTER]
     for j in range(width):
         out[j] += c * ((last[j] + sign * beyond[j]) + sign * (here[j] + sign * before[j]))
@@ -508,13 +564,13 @@ cdef void plain_end(
 
 
 cdef inline void weighted_row(
-    const Taps *taps, const Axis *outer, const real *x, const weight *omega, wide sign, Py_ssize_t cols,
-    Py_ssize_t first, Py_ssize_t width, wide *out,
+    const Taps *taps, const Axis *outer, const real *x, const weight *omega, const unsigned char *present, wide sign,
+    Py_ssize_t cols, Py_ssize_t first, Py_ssize_t width, wide *out,
 ) noexcept nogil:
     if taps.kind == FIRST:
-        first_row(taps, outer, x, omega, sign, cols, first, width, out)
+        first_row(taps, outer, x, omega, present, sign, cols, first, width, out)
     else:
-        second_row(taps, outer, x, omega, sign, cols, first, width, out)
+        second_row(taps, outer, x, omega, present, sign, cols, first, width, out)
 
 
 # ---- the operator of a level ----
@@ -530,6 +586,12 @@ cdef inline void locate(
         outer[0].weight_step = outer[1].weight_step = 0
     else:
         outer[0].weight_step, outer[1].weight_step = level.pitch, level.stride
+    outer[0].present_step, outer[1].present_step = level.pitch, level.stride
+
+
+cdef inline const unsigned char *left_of(const Level *level, const Span *span) noexcept nogil:
+    # Where what is left of the volume stands of a span's voxels; NULL where that is all.
+    return NULL if level.present == NULL else level.present + place(level, span)
 
 
 cdef inline Py_ssize_t place(const Level *level, const Span *span) noexcept nogil:
@@ -556,22 +618,30 @@ cdef void operate(
     cdef wide[SPAN] tilted
     locate(level, span, level.pitch, level.stride, outer)
     x += at
-    if level.omega == NULL and cols > 2 * reach and is_inner(&outer[0], reach) and is_inner(&outer[1], reach):
+    if (
+        level.omega == NULL and level.present == NULL and cols > 2 * reach and is_inner(&outer[0], reach)
+        and is_inner(&outer[1], reach)
+    ):
         plain_row(&level.taps, level.pitch, level.stride, x, sign, left, right, out)
         for j in range(min(left, width)):
             plain_end(&level.taps, level.pitch, level.stride, x + j, sign, span.first + j, 1, out + j)
         for j in range(max(right, 0), width):
             plain_end(&level.taps, level.pitch, level.stride, x + j, sign, cols - 1 - span.first - j, -1, out + j)
-        return
-    weighted_row(
-        &level.taps, outer, x, weights_at(solver, level, span), sign, cols, span.first, width, out
-    )
+        if level.mass == NULL:
+            return
+    else:
+        weighted_row(
+            &level.taps, outer, x, weights_at(solver, level, span), left_of(level, span), sign, cols, span.first, width,
+            out,
+        )
     if level.mass != NULL:
         mass = level.mass + at
         for j in range(width):
             out[j] += <wide> mass[j] * <wide> x[j]
     if level.tilt != NULL:
-        first_row(&solver.tilts, outer, x, level.tilt + at, sign, cols, span.first, width, tilted)
+        first_row(
+            &solver.tilts, outer, x, level.tilt + at, left_of(level, span), sign, cols, span.first, width, tilted
+        )
         for j in range(width):
             out[j] += tilted[j]
 
@@ -878,8 +948,9 @@ cdef void advance_part(void *given, Py_ssize_t part) noexcept nogil:
 
 
 cdef void renew_part(void *given, Py_ssize_t part) noexcept nogil:
-    # r = -A x, in double, and the first step of the smoother, z. From differences of neighbours, which are exact; a sum
-    # of voxels is rounded, and differences of higher order can be smaller than that.
+    # r = -A x, in double, and what was measured beside x times its mass, and the first step of the smoother, z. From
+    # differences of neighbours, which are exact; a sum of voxels is rounded, and differences of higher order can be
+    # smaller than that.
     cdef Job *job = <Job *> given
     cdef Level *level = job.level
     cdef const unsigned char *free
@@ -888,6 +959,9 @@ cdef void renew_part(void *given, Py_ssize_t part) noexcept nogil:
     cdef double minus = -1
     cdef float *r
     cdef float *z
+    cdef const float *mass
+    cdef const double *x
+    cdef const double *data
     cdef float relaxation = job.solver.relaxation[0]
     cdef Axis[OUTER] outer
     cdef Py_ssize_t s, j, at, width, cols = level.shape[2]
@@ -902,25 +976,34 @@ cdef void renew_part(void *given, Py_ssize_t part) noexcept nogil:
         z = level.z + at
         locate(level, span, level.shape[1] * cols, cols, outer)
         weighted_row(
-            &level.taps, outer, job.solver.x + place_in_x(level, span), weights_at(job.solver, level, span), minus,
-            cols, span.first, width, product,
+            &level.taps, outer, job.solver.x + place_in_x(level, span), weights_at(job.solver, level, span),
+            left_of(level, span), minus, cols, span.first, width, product,
         )
+        if job.solver.data != NULL:
+            mass = level.mass + at
+            x = job.solver.x + place_in_x(level, span)
+            data = job.solver.data + place_in_x(level, span)
+            for j in range(width):
+                product[j] += mass[j] * (x[j] - data[j])
         for j in range(width):
             r[j] = -<float> product[j] * <float> free[j]
             z[j] = relaxation * step[j] * r[j]
 
 
 cdef inline void add_squared_differences(
-    const double *x, const double *other, const unsigned char *free, const unsigned char *free_there, bint ahead,
-    float most, Py_ssize_t first, Py_ssize_t last, float *out, int *pairs,
+    const double *x, const double *other, const unsigned char *free, const unsigned char *free_there,
+    const unsigned char *there, bint ahead, float most, Py_ssize_t first, Py_ssize_t last, float *out, int *pairs,
 ) noexcept nogil:
-    # A pair belongs to the first of its voxels if that is free, or else to the other one.
+    # A pair belongs to the first of its voxels if that is free, or else to the other one. `there` tells whether the
+    # other one is present, where some are not.
     cdef Py_ssize_t j
     cdef float difference
     cdef int counts
     for j in range(first, last):
         difference = clip(<float> (x[j] - other[j]), -most, most)
         counts = free[j] if ahead else free[j] & (1 - free_there[j])
+        if there != NULL:
+            counts &= there[j]
         out[j] += difference * difference * <float> counts
         pairs[j] += counts
 
@@ -934,6 +1017,7 @@ cdef void contrast_part(void *given, Py_ssize_t part) noexcept nogil:
     cdef int[SPAN] pairs
     cdef const double *x
     cdef const unsigned char *free
+    cdef const unsigned char *present
     cdef double total = 0
     cdef Py_ssize_t s, a, j, width, first, last, x_step, step, count = 0
     cdef Py_ssize_t[AXES] here
@@ -944,6 +1028,7 @@ cdef void contrast_part(void *given, Py_ssize_t part) noexcept nogil:
         span = &level.span[s]
         width = span.last - span.first
         free = level.free + place(level, span)
+        present = left_of(level, span)
         x = job.solver.x + place_in_x(level, span)
         for j in range(width):
             squares[j] = 0
@@ -956,10 +1041,14 @@ cdef void contrast_part(void *given, Py_ssize_t part) noexcept nogil:
             last = width - 1 if a == OUTER and span.last == cols else width
             if a == OUTER or here[a] > 0:
                 add_squared_differences(
-                    x, x - x_step, free, free - step, False, most, first, width, squares, pairs
+                    x, x - x_step, free, free - step, NULL if present == NULL else present - step, False, most, first,
+                    width, squares, pairs,
                 )
             if a == OUTER or here[a] + 1 < level.shape[a]:
-                add_squared_differences(x, x + x_step, free, free, True, most, 0, last, squares, pairs)
+                add_squared_differences(
+                    x, x + x_step, free, free, NULL if present == NULL else present + step, True, most, 0, last,
+                    squares, pairs,
+                )
         for j in range(width):
             terms[j] = squares[j]
             count += pairs[j]
@@ -1075,12 +1164,13 @@ cdef void coarsen_part(void *given, Py_ssize_t part) noexcept nogil:
 # ---- weights ----
 
 cdef inline void add_squares(
-    const Taps *taps, const Axis *outer, const real *x, Py_ssize_t cols, Py_ssize_t first, Py_ssize_t width, wide *out
+    const Taps *taps, const Axis *outer, const real *x, const unsigned char *present, Py_ssize_t cols,
+    Py_ssize_t first, Py_ssize_t width, wide *out,
 ) noexcept nogil:
     # Add Q of a part of a row, as the kinds have it.
     cdef wide[SPAN + 2 * PAD] row
     cdef wide *p = row + PAD
-    cdef Py_ssize_t j, a, way, other, s, t, start = max(-1, -first), stop = min(width, cols - 1 - first)
+    cdef Py_ssize_t j, a, way, other, s, t, u, v, start = max(-1, -first), stop = min(width, cols - 1 - first)
     cdef wide c, half = <wide> 0.5
     cdef const real *from_row
     # Along rows; of FIRST the differences to the next, of SECOND those around.
@@ -1089,21 +1179,34 @@ cdef inline void add_squares(
     if taps.kind == FIRST:
         for j in range(start, stop):
             p[j] = (<wide> x[j + 1] - <wide> x[j]) * (<wide> x[j + 1] - <wide> x[j])
+        if present != NULL:
+            keep(present, present + 1, present, present, start, stop, p)
         for j in range(width):
             out[j] += half * c * (p[j] + (p - 1)[j])
     else:
         for j in range(max(0, 1 - first), stop):
             p[j] = (<wide> x[j + 1] - <wide> x[j]) + (<wide> (x - 1)[j] - <wide> x[j])
+        if present != NULL:
+            keep(present - 1, present, present + 1, present, max(0, 1 - first), stop, p)
         for j in range(width):
             out[j] += c * p[j] * p[j]
     for a in range(OUTER):
-        s = outer[a].step
+        s, u = outer[a].step, outer[a].present_step
         c = <wide> taps.straight[a]
         if taps.kind == FIRST:
             for way in range(2):
                 if outer[a].here == (outer[a].count - 1 if way else 0):
                     continue
                 from_row = x + s if way else x - s
+                if present != NULL:
+                    for j in range(width):
+                        p[j] = half * c * (
+                            (<wide> from_row[j] - <wide> x[j]) * (<wide> from_row[j] - <wide> x[j])
+                        )
+                    keep(present, present + u if way else present - u, present, present, 0, width, p)
+                    for j in range(width):
+                        out[j] += p[j]
+                    continue
                 for j in range(width):
                     out[j] += half * c * (
                         (<wide> from_row[j] - <wide> x[j]) * (<wide> from_row[j] - <wide> x[j])
@@ -1112,6 +1215,9 @@ cdef inline void add_squares(
         if 0 < outer[a].here < outer[a].count - 1:
             for j in range(width):
                 p[j] = (<wide> (x + s)[j] - <wide> x[j]) + (<wide> (x - s)[j] - <wide> x[j])
+            if present != NULL:
+                keep(present - u, present, present + u, present, 0, width, p)
+            for j in range(width):
                 out[j] += c * p[j] * p[j]
         c = <wide> taps.mixed[1 - a]
         for way in range(2):
@@ -1121,6 +1227,9 @@ cdef inline void add_squares(
             clear(p - 1, width + 2)
             for j in range(start, stop):
                 p[j] = (<wide> x[j] - <wide> x[j + 1]) - (<wide> from_row[j] - <wide> from_row[j + 1])
+            if present != NULL:
+                v = u if way else -u
+                keep(present, present + 1, present + v, present + v + 1, start, stop, p)
             for j in range(width):
                 out[j] += half * c * (p[j] * p[j] + (p - 1)[j] * (p - 1)[j])
     if taps.kind == FIRST:
@@ -1136,6 +1245,11 @@ cdef inline void add_squares(
             t = outer[1].step if other else -outer[1].step
             for j in range(width):
                 p[j] = (<wide> x[j] - <wide> (x + s)[j]) - (<wide> (x + t)[j] - <wide> (x + s + t)[j])
+            if present != NULL:
+                u = outer[0].present_step if way else -outer[0].present_step
+                v = outer[1].present_step if other else -outer[1].present_step
+                keep_cells(present, u, v, width, p)
+            for j in range(width):
                 out[j] += half * c * p[j] * p[j]
 
 
@@ -1156,7 +1270,8 @@ cdef void weigh_part(void *given, Py_ssize_t part) noexcept nogil:
         locate(level, span, level.shape[1] * cols, cols, outer)
         for c in range(job.channels):
             add_squares(
-                &level.taps, outer, job.volume + c * plane + place_in_x(level, span), cols, span.first, width, squares
+                &level.taps, outer, job.volume + c * plane + place_in_x(level, span), left_of(level, span), cols,
+                span.first, width, squares,
             )
         out = job.out + place(level, span)
         for j in range(width):
@@ -1468,7 +1583,9 @@ cdef void judge(Solver *solver, double tol, double floor) noexcept nogil:
         solver.best = solver.estimate
         solver.since_best = 0
     # Nearer than this rounding would take x from one minimiser to another, or to what is taken for one.
-    solver.stalled = not solver.settled and (near or solver.since_best >= PATIENCE)
+    solver.stalled = not solver.settled and (
+        near or solver.since_best >= (PATIENCE_BESIDE if solver.left_out else PATIENCE)
+    )
 
 
 cdef double proceed(Solver *solver, Py_ssize_t iterations, double tol, double floor, double work) noexcept nogil:
@@ -1593,14 +1710,15 @@ cdef bint determines(int kind, const Level *level) noexcept nogil:
     cdef double[AXES] direction
     cdef double along, length, rest
     cdef int rank = 0, wanted = 0, a, b
-    cdef Py_ssize_t k, i, j
+    cdef Py_ssize_t k, i, j, at
     cdef bint seen = False
     for a in range(AXES):
         wanted += level.shape[a] > 1
     for k in range(level.shape[0]):
         for i in range(level.shape[1]):
+            at = k * level.pitch + i * level.stride
             for j in range(level.shape[2]):
-                if level.free[k * level.pitch + i * level.stride + j]:
+                if level.free[at + j] or level.present != NULL and not level.present[at + j]:
                     continue
                 if not seen:
                     seen = True
@@ -1679,6 +1797,8 @@ cdef size_t lay_out(Solver *solver, char *memory) noexcept nogil:
             if solver.kind == SECOND:
                 level.tilt = claim_plane(level, memory, &used)
         else:
+            if solver.noisy:
+                level.mass = claim_plane(level, memory, &used)
             solver.direction = claim_plane(level, memory, &used)
             block = claim(memory, &used, (level.shape[2] + 2 * PAD) * sizeof(float))
             solver.twos = NULL if block == NULL else <float *> block + PAD
@@ -1687,6 +1807,10 @@ cdef size_t lay_out(Solver *solver, char *memory) noexcept nogil:
             )
         block = claim(memory, &used, level.size)
         level.free = NULL if block == NULL else <unsigned char *> block + PAD
+        level.present = NULL
+        if k == 0 and solver.left_out:
+            block = claim(memory, &used, level.size)
+            level.present = NULL if block == NULL else <unsigned char *> block + PAD
         capacity = level.shape[0] * level.shape[1] * (
             level.shape[2] // (2 * BLOCK_WIDTH) + level.shape[2] // SPAN + 2
         )
@@ -1771,13 +1895,22 @@ cdef void change_part(void *given, Py_ssize_t part) noexcept nogil:
 
 # ---- what Python calls ----
 
+cdef inline void copy_masses(
+    const float *mass, const unsigned char *free, Py_ssize_t cols, float *out
+) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(cols):
+        out[j] = mass[j] * <float> free[j]
+
+
 cdef class Run:
     """Conjugate gradients for one mask, made by ``prepare``; not for two threads at once.
 
     Attributes
     ----------
     unique : bool
-        Whether the known voxels leave one minimiser, whatever their values.
+        Whether the known voxels leave one minimiser, whatever their values. Where voxels are left out that is asked of
+        the volume as a whole, and may be set by whoever knows better.
     settled : bool
         Whether the distance to the minimiser is, as estimated, within what the last ``advance`` asked for.
     stalled : bool
@@ -1795,6 +1928,7 @@ cdef class Run:
     cdef Solver solver
     cdef unsigned char[::1] workspace
     cdef double[:, :, ::1] x
+    cdef const double[:, :, ::1] data
     cdef double tol
     cdef double floor
     cdef bint levels_made
@@ -1812,7 +1946,7 @@ cdef class Run:
     def weigh(self, const double[:, :, :, ::1] x not None, double epsilon):
         """Find the weights of all channels of x together, shape (channels, planes, rows, cols), and make the levels.
 
-        Of a run that was prepared for weights. ``begin`` must follow.
+        Of a run that was prepared for weights. ``begin`` must follow; where it is noisy, ``trust`` before that.
         """
         cdef Job job
         require(not self.solver.plain, "the run must have weights")
@@ -1826,15 +1960,45 @@ cdef class Run:
             job.factor = epsilon
             job.out = self.solver.level[0].omega
             run_pass(weigh_part, &job)
+            if not self.solver.noisy:
+                make_levels(&self.solver)
+        self.levels_made = not self.solver.noisy
+
+    def trust(self, const float[:, :, ::1] mass not None):
+        """Tell how much the squares of the distances to what was measured weigh; of a run that is noisy.
+
+        ``begin`` must follow, with what was measured. To the energy mass (x - data)^2 / 2 is added.
+        """
+        cdef Level *level = &self.solver.level[0]
+        cdef Py_ssize_t k, i
+        require(self.solver.noisy, "the run must be noisy")
+        require(
+            mass.shape[0] == level.shape[0] and mass.shape[1] == level.shape[1] and mass.shape[2] == level.shape[2],
+            "mass must have the shape of free",
+        )
+        require(self.workspace is not None, "the run must not be finished")
+        with nogil:
+            for k in range(level.shape[0]):
+                for i in range(level.shape[1]):
+                    copy_masses(
+                        &mass[k, i, 0], level.free + k * level.pitch + i * level.stride, level.shape[2],
+                        level.mass + k * level.pitch + i * level.stride,
+                    )
             make_levels(&self.solver)
         self.levels_made = True
 
-    def begin(self, double[:, :, ::1] x not None):
-        """Take x, which ``advance`` changes where free; it is referred to, not copied."""
+    def begin(self, double[:, :, ::1] x not None, const double[:, :, ::1] data=None):
+        """Take x, which ``advance`` changes where free, and what was measured; they are referred to, not copied."""
         self.require_shape(x, "x")
-        require(self.solver.plain or self.levels_made, "weigh must come first")
+        require(self.solver.plain and not self.solver.noisy or self.levels_made, "weigh or trust must come first")
+        require((data is not None) == self.solver.noisy, "data must be given to a run that is noisy, and to no other")
         self.x = x
         self.solver.x = &x[0, 0, 0]
+        self.solver.data = NULL
+        if data is not None:
+            self.require_shape(data, "data")
+            self.data = data
+            self.solver.data = &data[0, 0, 0]
         self.tol = self.floor = -1
         with nogil:
             if not self.levels_made:
@@ -1888,6 +2052,7 @@ cdef class Run:
         self.workspace = None
         self.levels_made = self.begun = False
         self.x = None
+        self.data = None
 
     def gradient(self, double[:, :, ::1] out not None):
         """Write A x to out, 0 where known, as the residual is kept: in float32; ``advance`` then starts anew from x."""
@@ -1931,6 +2096,10 @@ cdef class Run:
     def unique(self):
         return self.solver.unique
 
+    @unique.setter
+    def unique(self, bint unique):
+        self.solver.unique = unique
+
     @property
     def settled(self):
         return self.solver.settled
@@ -1968,7 +2137,7 @@ cdef int take_spacing(spacing, double *out) except -1:
     return 0
 
 
-cdef int set_up(Solver *solver, int kind, spacing, shape, bint weights) except -1:
+cdef int set_up(Solver *solver, int kind, spacing, shape, bint weights, bint left_out, bint noisy) except -1:
     cdef int a
     require(kind == FIRST or kind == SECOND, "kind must be 0 or 1")
     require(len(shape) == AXES and min(shape) > 0, "shape must have three numbers, all positive")
@@ -1977,30 +2146,39 @@ cdef int set_up(Solver *solver, int kind, spacing, shape, bint weights) except -
         solver.level[0].shape[a] = shape[a]
     solver.kind = kind
     solver.plain = not weights
+    solver.left_out = left_out
+    solver.noisy = noisy
     return 0
 
 
-def workspace_size(int kind, spacing, shape, bint weights):
+def workspace_size(int kind, spacing, shape, bint weights, bint left_out=False, bint noisy=False):
     """Return how many bytes a Run for a volume of such a shape needs."""
     cdef Run run = Run.__new__(Run)
-    set_up(&run.solver, kind, spacing, shape, weights)
+    set_up(&run.solver, kind, spacing, shape, weights, left_out, noisy)
     return lay_out(&run.solver, NULL) + 64
 
 
 def prepare(
     int kind, spacing, const unsigned char[:, :, ::1] free not None, bint weights,
-    unsigned char[::1] workspace not None, int threads,
+    unsigned char[::1] workspace not None, int threads, const unsigned char[:, :, ::1] present=None, bint noisy=False,
 ):
     """Return a Run for the free (1) voxels of a volume, its levels and its one workspace.
 
     kind is 0 for first, 1 for second differences; spacing has a number for each axis; with weights each voxel has its
-    own, else all have 2. free is copied. workspace must be all 0; it is used until ``finish``.
+    own, else all have 2. A difference that has a voxel that is not present (0) counts nothing; none of them is free.
+    If it is to be noisy, ``trust`` must come before ``begin``. free and present are copied. workspace must be all 0; it
+    is used until ``finish``.
     """
     cdef Run run = Run.__new__(Run)
     cdef Solver *solver = &run.solver
     cdef Level *level = &run.solver.level[0]
     cdef Py_ssize_t k, i
-    set_up(solver, kind, spacing, (free.shape[0], free.shape[1], free.shape[2]), weights)
+    set_up(solver, kind, spacing, (free.shape[0], free.shape[1], free.shape[2]), weights, present is not None, noisy)
+    require(
+        present is None or present.shape[0] == free.shape[0] and present.shape[1] == free.shape[1]
+        and present.shape[2] == free.shape[2],
+        "present must have the shape of free",
+    )
     solver.threads = threads
     require(
         <size_t> workspace.shape[0] >= lay_out(solver, NULL) + 64, "workspace must be as large as workspace_size says"
@@ -2013,6 +2191,10 @@ def prepare(
                 copy_mask(
                     &free[k, i, 0], free.shape[2], level.free + k * level.pitch + i * level.stride
                 )
+                if present is not None:
+                    copy_mask(
+                        &present[k, i, 0], free.shape[2], level.present + k * level.pitch + i * level.stride
+                    )
         build_levels(solver)
     return run
 
@@ -2023,12 +2205,14 @@ cdef struct Whole:
     bint single  # arrays are float, or else double
     bint to_weigh  # out gets weights
     bint to_measure
+    bint to_keep  # in out, what is measured
     Taps taps
     Py_ssize_t[AXES] shape
     Py_ssize_t channels
     Py_ssize_t parts
     const void *x
     const void *omega
+    const unsigned char *present
     void *out
     double epsilon
     double[PARTS] sums
@@ -2042,6 +2226,7 @@ cdef inline void do_row_part(
     cdef double[SPAN] squares
     cdef real[SPAN + 2 * PAD] alike
     cdef const real *weights = &alike[PAD]
+    cdef const unsigned char *present = NULL
     cdef real minus = -1
     cdef double epsilon = whole.epsilon, square
     cdef Axis[OUTER] outer
@@ -2051,6 +2236,9 @@ cdef inline void do_row_part(
     outer[0].count, outer[1].count = whole.shape[0], whole.shape[1]
     outer[0].step, outer[1].step = pitch, cols
     outer[0].weight_step, outer[1].weight_step = pitch, cols
+    outer[0].present_step, outer[1].present_step = pitch, cols
+    if whole.present != NULL:
+        present = whole.present + at
     if not (whole.to_weigh or whole.to_measure):
         if omega == NULL:
             for j in range(width + 2 * PAD):
@@ -2060,13 +2248,13 @@ cdef inline void do_row_part(
             weights = omega + at
         for c in range(whole.channels):
             weighted_row(
-                &whole.taps, outer, volume + c * size + at, weights, minus, cols,
+                &whole.taps, outer, volume + c * size + at, weights, present, minus, cols,
                 first, width, out + c * size + at,
             )
         return
     clear(squares, width)
     for c in range(whole.channels):
-        add_squares(&whole.taps, outer, volume + c * size + at, cols, first, width, squares)
+        add_squares(&whole.taps, outer, volume + c * size + at, present, cols, first, width, squares)
     for j in range(width):
         square = squares[j]
         if epsilon > 0:
@@ -2076,7 +2264,7 @@ cdef inline void do_row_part(
             else:
                 square = whole.channels * square / (sqrt(epsilon * epsilon + square) + epsilon)
         squares[j] = square
-        if whole.to_weigh:
+        if whole.to_weigh or whole.to_keep:
             out[at + j] = <real> square
     if whole.to_measure:
         total[0] += tally(squares, width)
@@ -2123,20 +2311,47 @@ cdef Whole whole_of(int kind, spacing, const real[:, :, :, ::1] x, double epsilo
     take_spacing(spacing, distances)
     set_taps(kind, distances, 1, &whole.taps)
     whole.single = real is float
-    whole.to_weigh = whole.to_measure = False
+    whole.to_weigh = whole.to_measure = whole.to_keep = False
     whole.channels = x.shape[0]
     for a in range(AXES):
         whole.shape[a] = x.shape[a + 1]
     whole.x = &x[0, 0, 0, 0]
     whole.omega = whole.out = NULL
+    whole.present = NULL
     whole.epsilon = epsilon
     return whole
 
 
-def energy(int kind, spacing, const real[:, :, :, ::1] x not None, double epsilon, int threads):
-    """Return the loss of a volume of shape (channels, planes, rows, cols); without epsilon, 0, the sum of Q."""
+cdef int leave_out(Whole *whole, const unsigned char[:, :, ::1] present) except -1:
+    cdef int a
+    if present is None:
+        return 0
+    for a in range(AXES):
+        require(present.shape[a] == whole.shape[a], "present must have the shape of a channel")
+    whole.present = &present[0, 0, 0]
+    return 0
+
+
+def energy(
+    int kind, spacing, const real[:, :, :, ::1] x not None, double epsilon, int threads,
+    const unsigned char[:, :, ::1] present=None, real[:, :, ::1] densities_out=None,
+):
+    """Return the loss of a volume of shape (channels, planes, rows, cols); without epsilon, 0, the sum of Q.
+
+    A difference that has a voxel that is not present (0) counts nothing. densities_out, if given, gets what each voxel
+    adds, of all channels together.
+    """
     cdef Whole whole = whole_of(kind, spacing, x, epsilon)
     cdef double out
+    leave_out(&whole, present)
+    if densities_out is not None:
+        require(
+            densities_out.shape[0] == x.shape[1] and densities_out.shape[1] == x.shape[2]
+            and densities_out.shape[2] == x.shape[3],
+            "densities_out must have the shape of a channel",
+        )
+        whole.to_keep = True
+        whole.out = &densities_out[0, 0, 0]
     whole.to_measure = True
     with nogil:
         out = run_whole(&whole, threads)

@@ -272,6 +272,100 @@ def test_bad_arguments():
         volume.occupied(free, np.zeros((4, 5, 1), np.uint8))
 
 
+# ---- voxels that are left out, and noisy ones ----
+
+
+def some_present(shape, rng):
+    return (rng.random(shape) < 0.93).astype(np.uint8)
+
+
+@each("shape", [(1, 9, 40), (4, 5, 6), (3, 37, 33), (9, 8, 17), (3, 4, 270), (2, 2, 2)])
+@each("spacing", SPACINGS)
+@each("dtype", [np.float32, np.float64])
+@pytest.mark.once
+def test_slow_twins_beside_what_is_left_out_agree(shape, spacing, dtype, level):
+    rng = np.random.default_rng(21)
+    x, m, present = rng.random((1, *shape)).astype(dtype), weights(shape, rng), some_present(shape, rng)
+    fits, tiles, distances = volumes.fits_of(present), everything(shape), np.array(spacing)
+    out, steps = np.empty_like(x), np.empty_like(x)
+    hidden = np.where(present, x, 1e3).astype(dtype)
+    volume.gradient(hidden, six(m, dtype), distances, tiles, 1, room(dtype), out, fits)
+    expected = reference.volume_gradient(x[0].astype(float), m, spacing, present)
+    assert_allclose(out[0], expected, atol=tolerance(dtype) * 10)
+    assert not out[0][present == 0].any()
+    free = np.ones((1, *shape), np.uint8)
+    volume.step_sizes(free, six(m, dtype), distances, 2.4, 0.02, tiles, 1, room(dtype), steps, fits)
+    for place in rng.integers(0, shape, (8, 3)):
+        unit = np.zeros(shape)
+        unit[tuple(place)] = 1
+        diagonal = reference.volume_gradient(unit, m, spacing, present)[tuple(place)]
+        assert_allclose(steps[0][tuple(place)], 1 / (2.4 * max(diagonal, 0.02)), rtol=tolerance(dtype) * 10)
+
+
+@each("shape", [(1, 9, 40), (4, 5, 6), (9, 8, 17), (1, 1, 1)])
+@each("spacing", SPACINGS)
+@pytest.mark.once
+def test_energies_and_weights_beside_what_is_left_out(shape, spacing):
+    rng = np.random.default_rng(22)
+    x, present = rng.random((2, *shape)) * 0.1, some_present(shape, rng)
+    present.flat[0] = 1
+    loss = EdgeAligned()
+    found = volumes.EdgeWeights(0.02, 0.002, shape, spacing, 1.5, x.dtype, 1, present=present)
+    list(found.orient(np.where(present, x, 1e3)))
+    m = np.empty((6, *shape))
+    list(found.spread(m))
+    square = np.empty((3, 3, *shape))
+    for number, (a, b) in enumerate(NUMBERS):
+        square[a, b] = square[b, a] = m[number]
+    expected = sum(reference.volume_energy(channel, square, spacing, present) for channel in x)
+    assert_allclose(found.energy(np.where(present, x, 1e3)), expected, rtol=1e-10, atol=1e-20)
+    # With nothing left out the tensor is that of the whole volume.
+    all_of = volumes.EdgeWeights(0.02, 0.002, shape, spacing, 1.5, x.dtype, 1, present=np.ones(shape, np.uint8))
+    list(all_of.orient(x))
+    whole = volumes.EdgeWeights(0.02, 0.002, shape, spacing, 1.5, x.dtype, 1)
+    list(whole.orient(x))
+    assert_allclose(all_of.energy(x), whole.energy(x), rtol=1e-9, atol=1e-20)
+    densities = np.empty(shape)
+    list(whole.densities(x, densities))
+    assert_allclose(2 * densities.sum(), whole.energy(x), rtol=1e-12, atol=1e-20)
+    assert loss.volume_energy(x, spacing, 1, np.ones(shape, np.uint8)) == pytest.approx(
+        loss.volume_energy(x, spacing, 1), rel=1e-9, abs=1e-20
+    )
+
+
+def test_what_is_on_the_other_side_of_a_wall_turns_no_tensor():
+    shape = (6, 8, 21)
+    z, y, x = np.mgrid[:6, :8, :21]
+    wall = x == 10
+    sides = np.where(x < 10, 0.2, 0.9) + 0 * (z + y)
+    weights_of = volumes.EdgeWeights(
+        0.02, 0.002, shape, (1.0, 1.0, 1.0), 2.2, float, 1, present=(~wall).astype(np.uint8)
+    )
+    list(weights_of.orient(np.where(wall, 0.0, sides)[np.newaxis]))
+    m = np.empty((6, *shape))
+    list(weights_of.spread(m))
+    assert np.abs(m).max() < 1e-12
+
+
+@each("shape", [(1, 9, 40), (4, 5, 6), (3, 37, 33), (3, 4, 270)])
+@each("dtype", [np.float32, np.float64])
+@pytest.mark.once
+def test_a_step_is_pulled_to_what_was_measured(shape, dtype, level):
+    rng = np.random.default_rng(23)
+    x, previous, data = rng.random((3, 2, *shape)).astype(dtype)
+    m, steps, pull = weights(shape, rng), *(rng.random((2, 1, *shape)) * 0.3).astype(dtype)
+    out, tiles, spacing = np.empty_like(x), everything(shape), SPACINGS[1]
+    totals = np.empty((len(tiles), 2, 2))
+    volume.accelerate(
+        x, previous, steps, 0.6, 0.1, 0.8, 0.25, six(m, dtype), np.array(spacing), tiles, 1, room(dtype), totals, out,
+        None, data, pull,
+    )  # fmt: skip
+    v = x + 0.6 * (x.astype(float) - previous)
+    gradient = np.array([reference.volume_gradient(channel, m, spacing) for channel in v])
+    expected = np.where(steps > 0, np.clip(v - steps * gradient - pull * (v - data), 0.1, 0.8), x)
+    assert_allclose(out, expected, atol=tolerance(dtype) * 10)
+
+
 # ---- the loss ----
 
 

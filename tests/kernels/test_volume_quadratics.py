@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import splu
 
@@ -20,10 +21,11 @@ def kernels(level=isa.LEVEL):
     return importlib.import_module(f"graddesc._kernels.volume_quadratics_{level}")
 
 
-def prepare(kind, spacing, free, weights=False, threads=1, level=isa.LEVEL):
+def prepare(kind, spacing, free, weights=False, threads=1, level=isa.LEVEL, present=None, noisy=False):
     module = kernels(level)
-    workspace = np.zeros(module.workspace_size(kind, spacing, free.shape, weights), np.uint8)
-    return module.prepare(kind, spacing, np.ascontiguousarray(free, np.uint8), weights, workspace, threads)
+    size = module.workspace_size(kind, spacing, free.shape, weights, present is not None, noisy)
+    free = np.ascontiguousarray(free, np.uint8)
+    return module.prepare(kind, spacing, free, weights, np.zeros(size, np.uint8), threads, present, noisy)
 
 
 def incomplete(shape, missing, seed=0):
@@ -62,6 +64,65 @@ def test_energies_weights_and_gradients_are_those_of_the_definition():
                     matrix = reference.volume_hessian(kind, shape, spacing, weights)
                     for out, volume in zip(gradient, x, strict=True):
                         assert_allclose(out.ravel(), matrix @ volume.ravel(), atol=1e-10, err_msg=case)
+
+
+@pytest.mark.once
+def test_a_difference_counts_nothing_if_a_voxel_of_it_is_left_out():
+    for shape in SHAPES:
+        x, free = incomplete(shape, 0.5)
+        present = (np.random.default_rng(8).random(shape) < 0.85).astype(np.uint8)
+        free &= present == 1
+        for spacing in SPACINGS:
+            for kind in (0, 1):
+                case = f"{shape}, {spacing}, {kind}"
+                for epsilon in (0.0, 0.1):
+                    densities = np.empty(shape)
+                    energy = kernels().energy(kind, spacing, x, epsilon, 1, present, densities)
+                    expected = reference.volume_difference_energy(kind, x, spacing, epsilon, present)
+                    assert_allclose(energy, expected, rtol=1e-12, err_msg=case)
+                    assert_allclose(densities.sum(), expected, rtol=1e-12, err_msg=case)
+                for weights in (False, True):
+                    run, omega, out = prepare(kind, spacing, free, weights, present=present), None, np.empty(shape)
+                    if weights:
+                        run.weigh(x, 0.1)
+                        squares = [reference.volume_square(kind, volume, spacing, present) for volume in x]
+                        omega = 1 / np.sqrt(0.01 + np.mean(squares, axis=0))
+                    run.begin(x[0])
+                    run.gradient(out)
+                    matrix = reference.volume_hessian(kind, shape, spacing, omega, present)
+                    expected = (matrix @ x[0].ravel()).reshape(shape)
+                    assert_allclose(
+                        out,
+                        np.where(free, expected, 0),
+                        rtol=1e-5,
+                        atol=1e-6 * abs(expected).max() + 1e-30,
+                        err_msg=case,
+                    )
+
+
+@pytest.mark.once
+def test_noisy_data_weigh_beside_the_energy():
+    for shape in [(1, 5, 6), (4, 5, 37), (9, 12, 40)]:
+        rng = np.random.default_rng(9)
+        data, mass = rng.random((2, *shape))
+        free = rng.random(shape) < 0.9
+        mass[rng.random(shape) < 0.3] = 0
+        for kind in (0, 1):
+            for weights in (False, True):
+                run, omega, x = prepare(kind, SPACINGS[1], free, weights, noisy=True), None, data.copy()
+                if weights:
+                    run.weigh(data[np.newaxis], 0.1)
+                    omega = 1 / np.sqrt(0.01 + reference.volume_square(kind, data, SPACINGS[1]))
+                run.trust(mass.astype(np.float32))
+                run.begin(x, data)
+                while not (run.settled or run.stalled):
+                    run.advance(300, 1e-6, 1e-12, 1e18)
+                matrix = reference.volume_hessian(kind, shape, SPACINGS[1], omega)
+                unknown, own = free.ravel(), np.where(free, mass.astype(np.float32), 0).ravel()
+                system = (matrix + sparse.diags_array(own)).tocsc()[unknown][:, unknown]
+                right = (own * data.ravel())[unknown] - (matrix[:, ~unknown] @ data.ravel()[~unknown])[unknown]
+                assert_allclose(x[free], splu(system).solve(right), atol=1e-4)
+                assert_array_equal(x[~free], data[~free])
 
 
 @pytest.mark.once
@@ -315,7 +376,7 @@ def test_bad_calls():
     plain, weighted = prepare(0, (1, 1, 1), free), prepare(0, (1, 1, 1), free, True)
     with pytest.raises(ValueError, match="the run must have weights"):
         plain.weigh(x, 0.1)
-    with pytest.raises(ValueError, match="weigh must come first"):
+    with pytest.raises(ValueError, match="weigh or trust must come first"):
         weighted.begin(x[0])
     with pytest.raises(ValueError, match="begin must come first"):
         plain.advance(1, 0.0, 0.0, 1.0)

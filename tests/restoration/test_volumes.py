@@ -74,12 +74,17 @@ def test_callables_see_the_volume_as_it_is(init):
         ((5, 6, 7), (5, 6, 7), {"loss": "texture"}, "^loss must be one of local differences, .* got TextureAdaptive"),
         ((5, 6, 7), (5, 6, 7), {"ignore": np.zeros((5, 6, 7), bool)}, None),
         ((5, 6, 7), (5, 6, 7), {"ignore": np.ones((5, 6, 7), bool)}, "^mask must leave at least one pixel known"),
-        ((5, 6, 7), (5, 6, 7), {"ignore": MASK, "loss": "edge"}, "^ignore must not be given with a volume"),
+        (
+            (5, 6, 7),
+            (5, 6, 7),
+            {"ignore": ~MASK & (VOLUME < 0.5), "step": graddesc.Constant(0.1), "loss": "tv"},
+            "^step must not be given with ignore for a volume",
+        ),
         (
             (5, 6),
             (5, 6),
-            {"ignore": MASK[0, :5, :6], "spacing": (1, 2), "loss": "tv"},
-            "^ignore must not be given with an",
+            {"ignore": VOLUME[0, :5, :6] < 0.5, "spacing": (1, 2), "step": graddesc.Constant(0.1), "loss": "tv"},
+            "^step must not be given with ignore for an image whose spacing",
         ),
         (
             (5, 6, 7),

@@ -76,6 +76,7 @@ class Differences:
     """The methods of the losses of local differences, which tell their `operator`."""
 
     default_tol: ClassVar[float] = 0.25
+    volume_balance: ClassVar[tuple[float, float, float]]  # of noisy volumes, as `balance` and its limits of images
 
     @property
     def operator(self) -> stencil.Operator:
@@ -152,8 +153,13 @@ class Differences:
         """Return the loss and its gradient; parameters and errors as in `gradient`."""
         return self.value(x, spacing=spacing), self.gradient(x, out, spacing=spacing)
 
-    def volume_energy(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> float:
-        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together."""
+    def volume_energy(
+        self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, present: NDArray[np.uint8] | None = None
+    ) -> float:
+        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together.
+
+        Differences that have a voxel that is not present (0) count nothing; none may hold NaN.
+        """
         raise ValueError(f"x must be 2-D for {self!r}, got shape {x.shape[1:]}")
 
     def volume_gradient(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:
@@ -167,12 +173,17 @@ class Differences:
 class Quadratics(Differences):
     """The losses that are sums of squares, or are so once the weights of their pixels are known."""
 
-    def volume_energy(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> float:
-        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together."""
+    def volume_energy(
+        self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, present: NDArray[np.uint8] | None = None
+    ) -> float:
+        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together.
+
+        Differences that have a voxel that is not present (0) count nothing; none may hold NaN.
+        """
         from graddesc._kernels import volume_quadratics  # which images do not need
 
         operator = self.operator
-        return float(volume_quadratics.energy(operator.kind, spacing, x, operator.epsilon, threads))
+        return float(volume_quadratics.energy(operator.kind, spacing, x, operator.epsilon, threads, present))
 
     def volume_gradient(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:
         """Write the gradient of that loss to out, of the shape of x."""
@@ -221,6 +232,8 @@ class Harmonic(SumOfSquares):
     26.0
     """
 
+    volume_balance: ClassVar[tuple[float, float, float]] = (0.9, 10, 2000)
+
     @property
     def operator(self) -> stencil.Operator:
         """What the kernels must know."""
@@ -248,6 +261,7 @@ class Biharmonic(SumOfSquares):
     """
 
     default_tol: ClassVar[float] = 0.02  # of smooth images less would be seen
+    volume_balance: ClassVar[tuple[float, float, float]] = (0.5, 5, 3000)
 
     @property
     def operator(self) -> stencil.Operator:
@@ -278,6 +292,7 @@ class TotalVariation(Reweighted):
     """
 
     epsilon: float = 0.003
+    volume_balance: ClassVar[tuple[float, float, float]] = (0.4, 1, 100)
 
     def __post_init__(self) -> None:
         require_parameters(epsilon=self.epsilon)
@@ -313,6 +328,7 @@ class HessianTotalVariation(Reweighted):
 
     epsilon: float = 0.003
     default_tol: ClassVar[float] = 0.05  # of smooth images less would be seen
+    volume_balance: ClassVar[tuple[float, float, float]] = (0.3, 0.5, 1000)
 
     def __post_init__(self) -> None:
         require_parameters(epsilon=self.epsilon)
@@ -374,6 +390,7 @@ class EdgeAligned(Differences):
     epsilon: float = 0.015
     first_order: float = 0.5
     mixed: float = 2.0
+    volume_balance: ClassVar[tuple[float, float, float]] = (1.2, 20, 4000)
 
     def __post_init__(self) -> None:
         require_parameters(**{field.name: getattr(self, field.name) for field in fields(self)})
@@ -397,11 +414,16 @@ class EdgeAligned(Differences):
             most_balance=4000,
         )
 
-    def volume_energy(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> float:
-        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together."""
+    def volume_energy(
+        self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, present: NDArray[np.uint8] | None = None
+    ) -> float:
+        """Return the loss of a volume of shape (channels, planes, rows, cols), of all channels together.
+
+        Differences that have a voxel that is not present (0) count nothing; none may hold NaN.
+        """
         from graddesc.losses.volumes import edge_energy  # with its kernels, which images do not need
 
-        return edge_energy(self, x, spacing, threads)
+        return edge_energy(self, x, spacing, threads, present)
 
     def volume_gradient(self, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:
         """Write the gradient of that loss to out, of the shape of x."""

@@ -68,32 +68,47 @@ class EdgeWeights:
         dtype: DTypeLike,
         threads: int,
         sectors: NDArray[np.uint8] | None = None,
+        present: NDArray[np.uint8] | None = None,
     ) -> None:
+        self._present = present
         self._contrast, self._strength = contrast, STRENGTH_OF_SHEETS * strength
         self._spacing, self._threads = np.array(spacing), threads
         blocks = block_shape(shape, spacing)
         self._taps = [
-            _gaussian(spread / h / (1 if few == side else 2))
+            gaussian(spread / h / (1 if few == side else 2))
             for side, few, h in zip(shape, blocks, spacing, strict=True)
         ]
         radii = [len(taps) - 1 for taps in self._taps]
         self._stages = (
             Stages.everywhere(shape, spacing) if sectors is None else stages_of(sectors, shape, spacing, radii)
         )
+        self._shares = None if present is None else self._blurred_shares(present, blocks, dtype)
         shape = 6, *blocks
         self._raw, self._tensor = (array_for(shape, dtype, sectors) for _ in range(2))
+
+    def _blurred_shares(self, present: NDArray[np.uint8], blocks: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """How much of what the tensor's Gaussian reaches from each block is present."""
+        shares, spans = means_over(present.astype(dtype), blocks)[np.newaxis], rows_of(blocks)
+        for axis, taps in enumerate(self._taps):
+            blurred = np.empty_like(shares)
+            volume.blur(shares, taps, axis, spans, self._threads, blurred)
+            shares = blurred
+        least: NDArray[Any] = np.maximum(shares, _LEAST_SHARE)
+        return least
 
     def orient(self, x: NDArray[Any]) -> Iterator[int]:
         """Find the weights of blocks of x, shape (channels, planes, rows, cols); yield the work that was done."""
         raw, tensor, stages, threads = self._raw, self._tensor, self._stages, self._threads
         for some in in_parts(stages.raw):
-            volume.tensor(x, self._contrast, self._spacing, some, threads, raw)
+            volume.tensor(x, self._contrast, self._spacing, some, threads, raw, self._present)
             yield 8 * _size(some)
         passes = (raw, tensor, stages.blurred_once), (tensor, raw, stages.blurred_twice), (raw, tensor, stages.blurred)
         for axis, (source, target, spans) in enumerate(passes):
             for some in in_parts(spans):
                 volume.blur(source, self._taps[axis], axis, some, threads, target)
                 yield 2 * _size(some)
+        if self._shares is not None:
+            tensor /= self._shares
         for some in in_parts(stages.blurred):
             volume.orient(self._strength, some, threads, tensor)
             yield 8 * _size(some)
@@ -107,7 +122,14 @@ class EdgeWeights:
     def energy(self, x: NDArray[Any]) -> float:
         """The energy of x with the weights of blocks as they stand."""
         spans = rows_of(x.shape[1:])
-        return float(volume.energy(x, self._tensor, self._spacing, spans, self._threads, *scratch_of(spans)))
+        fits = None if self._present is None else fits_of(self._present)
+        return float(volume.energy(x, self._tensor, self._spacing, spans, self._threads, *scratch_of(spans), fits))
+
+    def densities(self, x: NDArray[Any], out: NDArray[Any]) -> Iterator[int]:
+        """Write the energy of each voxel, the mean over the channels, to out; yield the work that was done."""
+        for some in in_parts(rows_of(x.shape[1:])):
+            volume.energy(x, self._tensor, self._spacing, some, self._threads, *scratch_of(some), None, out)
+            yield 6 * _size(some)
 
 
 _SPANS_AT_ONCE = 2**20  # voxels, about, that are worked on before anybody looks up
@@ -147,7 +169,8 @@ def array_for(shape: tuple[int, ...], dtype: DTypeLike, sectors: NDArray[np.uint
     return np.frombuffer(mmap.mmap(-1, size), dtype).reshape(shape)
 
 
-def _gaussian(sigma: float) -> NDArray[np.float64]:
+def gaussian(sigma: float) -> NDArray[np.float64]:
+    """The taps of a Gaussian from its centre on; with those on the other side their sum is 1."""
     # The C library's exp: NumPy's own rounds otherwise on some processors.
     radius = int(3 * sigma + 0.5)
     taps = np.array([math.exp(-0.5 * (k / sigma) * (k / sigma)) if k else 1.0 for k in range(radius + 1)])
@@ -155,16 +178,25 @@ def _gaussian(sigma: float) -> NDArray[np.float64]:
     return taps
 
 
-def _edge_weights(loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> EdgeWeights:
-    weights = EdgeWeights(loss.contrast, loss.edge_strength, x.shape[1:], spacing, SPREAD, x.dtype, threads)
+def _edge_weights(
+    loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int, present: NDArray[np.uint8] | None = None
+) -> EdgeWeights:
+    weights = EdgeWeights(
+        loss.contrast, loss.edge_strength, x.shape[1:], spacing, SPREAD, x.dtype, threads, present=present
+    )
     for _ in weights.orient(x):
         pass
     return weights
 
 
-def edge_energy(loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int) -> float:
-    """The energy of a volume, shape (channels, planes, rows, cols), by the loss `EdgeAligned`."""
-    return _edge_weights(loss, x, spacing, threads).energy(x)
+def edge_energy(
+    loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int, present: NDArray[np.uint8] | None = None
+) -> float:
+    """The energy of a volume, shape (channels, planes, rows, cols), by the loss `EdgeAligned`.
+
+    Of what is present (1) alone, if that is given.
+    """
+    return _edge_weights(loss, x, spacing, threads, present).energy(x)
 
 
 def edge_gradient(loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:
@@ -175,6 +207,45 @@ def edge_gradient(loss: Any, x: NDArray[Any], spacing: tuple[float, ...], thread
     room = np.empty(volume.workspace(x.dtype == np.float32, threads), np.uint8)
     volume.gradient(x, m, np.array(spacing), tiles_of(occupied(np.ones((1, *x.shape[1:]), np.uint8)), x.shape[3]),
                     threads, room, out)  # fmt: skip
+
+
+# ---- where voxels are left out ----
+
+_LEAST_SHARE = 1e-6  # of what the tensor's Gaussian reaches, that is present
+
+
+def fits_of(present: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Which second differences are left at each voxel, as the bits that `volume.step_sizes` tells.
+
+    Those of unlike axes are left where nine voxels are, so that none reaches around a voxel that is left out.
+    """
+    three = [_three(present, axis) for axis in range(3)]
+    fits = np.zeros(present.shape, np.uint8)
+    for bit, left in enumerate(
+        [*three, _three(three[0], 1), _three(three[0], 2), _three(three[1], 2)]  # in the order of the numbers of M
+    ):
+        fits |= left << bit
+    return fits
+
+
+def _three(flags: NDArray[np.uint8], axis: int) -> NDArray[np.uint8]:
+    """1 where a voxel and both of its neighbours along an axis are 1; 0 at the border."""
+    out = np.zeros_like(flags)
+    inner, before, behind = ([slice(None)] * 3 for _ in range(3))
+    inner[axis], before[axis], behind[axis] = slice(1, -1), slice(None, -2), slice(2, None)
+    out[tuple(inner)] = flags[tuple(before)] & flags[tuple(inner)] & flags[tuple(behind)]
+    return out
+
+
+def means_over(x: NDArray[Any], blocks: tuple[int, ...]) -> NDArray[Any]:
+    """The means of a volume over blocks, each axis of which is as long as the volume's, or half of it, rounded up."""
+    for axis, (side, few) in enumerate(zip(x.shape, blocks, strict=True)):
+        if few != side:
+            sums = np.add.reduceat(x, np.arange(0, side, 2), axis=axis)
+            counts = np.full(few, 2, x.dtype)
+            counts[-1] = 2 - side % 2
+            x = sums / counts.reshape([-1 if k == axis else 1 for k in range(3)])
+    return x
 
 
 # ---- where there is work ----

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from graddesc.restoration import methods
 from graddesc.restoration.noise import Noise
-from graddesc.restoration.problem import Problem, bands, fill_pyramid
+from graddesc.restoration.problem import Problem, bands, fill_pyramid, fill_pyramid_volume
 from graddesc.restoration.solver import Limits, Schedule
 
 __all__ = ["estimate"]
@@ -88,7 +88,11 @@ def estimate(
     seen = x if problem.noise is None else problem.converted()
     if ignored is not None:
         for plane in x:
-            fill_pyramid(plane, ignored.view(np.uint8), problem.threads)  # the contrast is looked at beside them
+            # The contrast is looked at beside them.
+            if problem.spacing:
+                fill_pyramid_volume(plane, ignored.view(np.uint8), problem.spacing, problem.threads)
+            else:
+                fill_pyramid(plane, ignored.view(np.uint8), problem.threads)
     masks = len(problem.free)
     parts = [np.s_[:]] if masks == 1 else [np.s_[c : c + 1] for c in range(masks)]
     noises = (

@@ -18,6 +18,7 @@ from graddesc.losses.differences import FIRST, Differences, EdgeAligned, SumOfSq
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.sweeps import SETTLED, Piece
 from graddesc.restoration.problem import Problem
+from graddesc.restoration.solver import CUT_OFF, TOO_LITTLE_BESIDE
 from graddesc.restoration.windows import WindowSteps
 
 Values: TypeAlias = NDArray[np.float64]
@@ -30,9 +31,6 @@ _DOUBT = 2.0  # how much more that series may hold than it shows
 _SINGULAR = 1e-13  # the least pivot over the greatest, below which a minimum is one of many
 _RIDGE = 1e-9  # of the mean of the diagonal: what then holds the corrupt pixels where they are
 _LEAST_NORM = 1e-12  # of a line, as the weight is its inverse
-
-_CUT_OFF = "Some corrupt pixels are cut off from all known ones by those to ignore: they are as they started."
-_NOT_UNIQUE = "The corrupt pixels are at one of many minima: too little is known on their side of what is ignored."
 
 
 class Loss(Protocol):
@@ -426,7 +424,7 @@ class DomainSteps:
     @property
     def stalled_message(self) -> str:
         """Why the corrupt pixels come no nearer."""
-        return _CUT_OFF if any(domain.cut_off for domain in self._domains) else _NOT_UNIQUE
+        return CUT_OFF if any(domain.cut_off for domain in self._domains) else TOO_LITTLE_BESIDE
 
     def advance(self, until: int, tol: float) -> None:
         """Renew the weights once, and solve for them."""

@@ -136,11 +136,13 @@ def _volume_descent(loss: Differences, problem: Problem) -> Descent:
         from graddesc.restoration.volumes import VolumeSteps
 
         return VolumeSteps(loss, problem)
-    from graddesc.restoration.volume_quadratics import VolumeQuadraticSteps, VolumeRenewalSteps
+    from graddesc.restoration.volume_quadratics import NoisyVolumeSteps, VolumeQuadraticSteps, VolumeRenewalSteps
 
+    assert isinstance(loss, SumOfSquares | Reweighted)
+    if problem.noise is not None:
+        return NoisyVolumeSteps(loss, problem)
     if isinstance(loss, SumOfSquares):
         return VolumeQuadraticSteps(loss, problem)
-    assert isinstance(loss, Reweighted)
     return VolumeRenewalSteps(loss, problem)
 
 

@@ -165,7 +165,7 @@ class Plan:
         self._flat = space == 2
         self._spacing = _relative(distances) if space == 3 or min(distances) < max(distances) else ()
         if self._spacing:
-            _require_volumes(self._loss, self._flat, self._ignored is not None, min(distances) < max(distances))
+            _require_volumes(self._loss, min(distances) < max(distances))
         pixels = None if isinstance(self._loss, TextureAdaptive) else self._free[0].size  # that is much work for each
         self._threads = team_size(arguments.require_count("threads", threads), pixels)
         self._prepared = self._prepare()
@@ -323,6 +323,9 @@ class Plan:
             raise ValueError("confidence must not be asked of a callable loss")
         if deviations is not None:
             self._require_noise_fits(step)
+        if step is not None and self._spacing and self._ignored is not None:
+            what = "an image whose spacing differs from axis to axis" if self._flat else "a volume"
+            raise ValueError(f"step must not be given with ignore for {what}, whose recipe leaves nothing out")
         prepared = self._prepared if missing is self._free else None
         start = _as_start(init, image, missing, channel_axis)
         exact = deviations is None and missing is self._free
@@ -341,11 +344,12 @@ class Plan:
         )
         problem = Problem(
             self._in_space(planes), self._in_space(missing), units,
-            start if isinstance(start, str) else self._in_space(start), self._threads, self._ignored,
+            start if isinstance(start, str) else self._in_space(start), self._threads,
+            None if self._ignored is None else self._in_space(self._ignored[np.newaxis])[0],
             spacing=self._spacing,
         )  # fmt: skip
         if deviations is not None:
-            problem = noisy(problem, deviations, outlying)
+            problem = noisy(problem, self._in_space(deviations) if deviations.size > 1 else deviations, outlying)
         steps, run = methods.begin(loss, problem, step, limits, channel_axis, prepared)
         report = _Report(steps, problem, image, channel_axis, callback, full_output and history)
         watched = full_output or callback is not None
@@ -417,9 +421,6 @@ class Plan:
         methods.require_noisy(self._loss, self._ignored)
         if step is not None:
             raise ValueError("noise must not be given with step, whose recipe keeps the known pixels as they are")
-        if self._spacing:
-            what = "an image whose spacing differs from axis to axis" if self._flat else "a volume"
-            raise ValueError(f"noise must not be given with {what}, whose solver keeps the known voxels as they are")
 
     def _planes(self, image: NDArray[Any]) -> NDArray[Any]:
         """The planes of an image, which must have the plan's shape."""
@@ -579,7 +580,7 @@ def _relative(distances: tuple[float, ...]) -> tuple[float, ...]:
     return (1.0,) * (3 - len(distances)) + tuple(distance / least for distance in distances)
 
 
-def _require_volumes(loss: Any, flat: bool, ignores: bool, uneven: bool) -> None:
+def _require_volumes(loss: Any, uneven: bool) -> None:
     """Raise unless a loss restores volumes, or images and volumes whose spacing differs from axis to axis."""
     differences = isinstance(loss, Differences)
     if uneven and not differences:
@@ -587,9 +588,6 @@ def _require_volumes(loss: Any, flat: bool, ignores: bool, uneven: bool) -> None
         raise ValueError(f"spacing must be the same along all axes with {what}, which does not know of it")
     if isinstance(loss, LineSmoothness | TextureAdaptive):
         raise ValueError(f"loss must be one of local differences, or a callable, for a volume, got {loss!r}")
-    if ignores:
-        what = "an image whose spacing differs from axis to axis" if flat else "a volume"
-        raise ValueError(f"ignore must not be given with {what}, of which nothing can be left out")
 
 
 def _corrupt_pixels(

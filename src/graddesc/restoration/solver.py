@@ -25,6 +25,10 @@ NOTHING = 0, "No pixel is corrupt: the image is returned as it is."
 ITERATIONS = 1, "The greatest number of iterations was reached."
 NOT_FINITE = 3, "The loss is not finite: the bounds allow values whose squares overflow."
 TIME = 5, "The greatest time was reached."
+CUT_OFF = "Some corrupt pixels are cut off from all known ones by those to ignore: they are as they started."
+TOO_LITTLE_BESIDE = (
+    "The corrupt pixels are at one of many minima: too little is known on their side of what is ignored."
+)
 CALLBACK = 99, "The callback stopped the run."
 
 

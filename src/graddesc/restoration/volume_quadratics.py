@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graddesc._kernels import stencil
 from graddesc._kernels import volume_quadratics as compiled
-from graddesc.losses.differences import Reweighted, SumOfSquares
+from graddesc.losses.differences import FIRST, SECOND, Reweighted, SumOfSquares
 from graddesc.losses.sweeps import SETTLED, STALLED, Piece
+from graddesc.restoration.left_out import LeftOut
 from graddesc.restoration.problem import Problem
 from graddesc.restoration.quadratics import (
     ITERATIONS_BY_WEIGHTS,
@@ -27,13 +29,16 @@ from graddesc.restoration.quadratics import (
     NOT_UNIQUE,
     to_come,
 )
-from graddesc.restoration.solver import WORK_AT_ONCE
-from graddesc.restoration.windows import taken
+from graddesc.restoration.solver import CUT_OFF, TOO_LITTLE_BESIDE, WORK_AT_ONCE
+from graddesc.restoration.volume_noise import BALANCES, Balance, Measured
+from graddesc.restoration.windows import LEAST_NOISY, SETTLED_NOISE, taken
 
 _NOT_UNIQUE_IN_SPACE = "The corrupt pixels are at one of many minima: all that is known lies in one plane."
 _REACH = 2  # voxels beyond which no weighted difference looks
 _FEW = 1e-3  # of the voxels: where no more are corrupt, only those around are converted
 _PASS_WORK = 3.0  # passes of the solver over a voxel, which a sweep of a pixel takes as long as
+_PROBE_ITERATIONS, _PROBE_TOL = 200, 1e-4  # of a probe that starts from numbers between 0 and 1
+_PROBE_REST = 0.02  # what may be left of these where there is one minimiser
 _MIDDLE = 0.5  # of the units that contrasts are measured in
 
 
@@ -50,8 +55,10 @@ class _Part:
         free: NDArray[np.uint8],
         places: list[NDArray[np.intp]] | None,
         sparse: bool,
+        left: LeftOut | None = None,
+        noisy: bool = False,
     ) -> None:
-        self.x, self.free, self._places, self._sparse = x, free, places, sparse
+        self.x, self.free, self._places, self._sparse, self._left, self._noisy = x, free, places, sparse, left, noisy
         self.runs: list[Any] = []
 
     def copy_room(self) -> NDArray[np.float64]:
@@ -60,14 +67,18 @@ class _Part:
 
     def prepare(self, kind: int, weights: bool, mask: int, problem: Problem) -> Any:
         """A run of the compiled solver for a mask."""
-        free = self.free[mask]
-        size = compiled.workspace_size(kind, problem.spacing, free.shape, weights)
+        free, left = self.free[mask], self._left
+        size = compiled.workspace_size(kind, problem.spacing, free.shape, weights, left is not None, self._noisy)
         if self._sparse:
             workspace = np.zeros(size, np.uint8)  # memory that is there where it is used
         else:
             workspace = np.empty(size, np.uint8)  # of large pages
             workspace.fill(0)
-        return compiled.prepare(kind, problem.spacing, free, weights, workspace, problem.threads)
+        present = None if left is None else left.present
+        run = compiled.prepare(kind, problem.spacing, free, weights, workspace, problem.threads, present, self._noisy)
+        if left is not None:
+            run.unique = kind == FIRST or left.surely_determined(free) or _is_determined(problem, left, free)
+        return run
 
     def pieces(self) -> Iterator[Piece]:
         """The corrupt voxels as they stand."""
@@ -79,8 +90,24 @@ class _Part:
                 yield channel, self._places[mask], volume[self.free[mask].view(bool)]
 
 
-def _parts_of(problem: Problem) -> Iterator[_Part]:
+def _is_determined(problem: Problem, left: LeftOut, free: NDArray[np.uint8]) -> bool:
+    """Whether squared second differences have one minimiser: then the one beside zeros is 0, wherever one starts."""
+    workspace = np.zeros(compiled.workspace_size(SECOND, problem.spacing, free.shape, False, True), np.uint8)
+    run = compiled.prepare(SECOND, problem.spacing, free, False, workspace, problem.threads, left.present)
+    run.unique = True
+    x = free * np.random.default_rng(0).random(free.shape)
+    run.begin(x)
+    run.advance(_PROBE_ITERATIONS, _PROBE_TOL, 1.0, math.inf)
+    return bool(np.abs(x).max() <= _PROBE_REST)
+
+
+def _parts_of(problem: Problem, left: LeftOut | None) -> Iterator[_Part]:
     """The parts of a volume: it as a whole, or where few of its voxels are corrupt the lone ones and the rest."""
+    if left is not None:
+        x = problem.filled(np.float64)
+        x[:, left.present == 0] = 0  # whatever it was
+        yield _Part(x, left.free, None, sparse=False, left=left)
+        return
     free = np.ascontiguousarray(problem.free)
     corrupt = np.count_nonzero(free.view(bool))
     if not problem.begins_with_pyramid or corrupt > _FEW * free.size:
@@ -178,9 +205,13 @@ class _VolumeSteps:
 
     def __init__(self, loss: SumOfSquares | Reweighted, problem: Problem) -> None:
         self._loss, self._problem = loss, problem
+        self._left = None if problem.ignored is None else LeftOut(problem)
         self._parts: list[_Part] = []
         self._coming: Iterator[None] | None = self._begin()  # what is left to do before the first iteration
         self._not_unique = NOT_UNIQUE if 1 in problem.free.shape[1:] else _NOT_UNIQUE_IN_SPACE
+        self._cut_off = self._left is not None and self._left.cut_off
+        if self._left is not None:
+            self._not_unique = CUT_OFF if self._cut_off else TOO_LITTLE_BESIDE
         self.settled = self.stalled = False
         self.iterations = 0
 
@@ -208,7 +239,11 @@ class _VolumeSteps:
     def loss(self) -> float:
         """The loss of the volume as it stands, clamped, as the loss sees it."""
         problem = self._problem
-        return self._loss.volume_energy(problem.restored(self.pieces()), problem.spacing, problem.threads)
+        x, present = problem.restored(self.pieces()), None
+        if self._left is not None:
+            present = self._left.present
+            x[:, present == 0] = 0
+        return self._loss.volume_energy(x, problem.spacing, problem.threads, present)
 
 
 class VolumeQuadraticSteps(_VolumeSteps):
@@ -217,10 +252,11 @@ class VolumeQuadraticSteps(_VolumeSteps):
     @property
     def stalled_message(self) -> str:
         """Why the corrupt voxels come no nearer."""
-        return STALLED if all(run.unique for part in self._parts for run in part.runs) else self._not_unique
+        unique = all(run.unique for part in self._parts for run in part.runs)
+        return STALLED if unique and not self._cut_off else self._not_unique
 
     def _begin(self) -> Iterator[None]:
-        for part in _parts_of(self._problem):
+        for part in _parts_of(self._problem, self._left):
             for channel, volume in enumerate(part.x):
                 yield
                 run = part.prepare(self._loss.operator.kind, False, channel % len(part.free), self._problem)
@@ -247,7 +283,7 @@ class VolumeQuadraticSteps(_VolumeSteps):
         done = [run.iterations for run in going or runs]
         self.iterations = min(done) if going else max(max(done), 1)
         if not going:
-            self.settled = all(run.settled for run in runs)
+            self.settled = all(run.settled for run in runs) and not self._cut_off
             self.stalled = not self.settled
 
 
@@ -262,7 +298,7 @@ class VolumeRenewalSteps(_VolumeSteps):
     def _begin(self) -> Iterator[None]:
         self._renewals: list[_Renewals] = []
         self._renewal: Iterator[None] | None = None  # what is left of an iteration
-        for part in _parts_of(self._problem):
+        for part in _parts_of(self._problem, self._left):
             for mask in range(len(part.free)):
                 yield
                 part.runs.append(part.prepare(self._loss.operator.kind, True, mask, self._problem))
@@ -281,15 +317,81 @@ class VolumeRenewalSteps(_VolumeSteps):
         self._renewal = None
         self.iterations += 1
         if all(renewals.settled for renewals in self._renewals):
-            self.settled = all(run.unique for part in self._parts for run in part.runs)
+            self.settled = all(run.unique for part in self._parts for run in part.runs) and not self._cut_off
             self.stalled = not self.settled
+
+
+class NoisyVolumeSteps(_VolumeSteps):
+    """Either of the two where what is known is noisy: weights and the data's are renewed, which an iteration does once.
+
+    See `graddesc.losses.sweeps.Descent`.
+    """
+
+    settled_message, stalled_message = SETTLED_NOISE, STALLED
+
+    def _begin(self) -> Iterator[None]:
+        problem, operator = self._problem, self._loss.operator
+        measured = Measured.of(problem, np.float64)
+        x = problem.filled(np.float64)
+        np.copyto(x, measured.data, where=(measured.missing == 0) & (problem.free == 1))
+        part = _Part(x, problem.free, None, sparse=False, noisy=True)
+        for mask in range(len(part.free)):
+            yield
+            part.runs.append(part.prepare(operator.kind, operator.epsilon > 0, mask, problem))
+            part.runs[-1].unique = True  # what next to nothing is known of stays as it starts
+        self._parts.append(part)
+        assert problem.noise is not None
+        balance = Balance(self._loss, measured, problem.spacing, problem.noise.huber, problem.threads)
+        self._data = _Data(measured, balance, operator, problem)
+        self._renewals = _Renewals(part, operator.epsilon, self._data)
+        self._renewal: Iterator[None] | None = None  # what is left of an iteration
+
+    def advance(self, until: int, tol: float) -> None:
+        """Renew the weights and solve for them, for some tenths of a second."""
+        if not self._has_begun():
+            return
+        if self._renewal is None:
+            self._renewal = self._renewals.renew(tol)
+        for _ in self._renewal:
+            return
+        self._renewal = None
+        self.iterations += 1
+        self.settled = self._renewals.settled
+
+    def loss(self) -> float:
+        """The loss of the volume as it stands, clamped, as the loss sees it, and that of the data."""
+        value = super().loss()
+        if self._coming is not None:
+            return value
+        x = self._problem.restored(self.pieces())
+        return value + self._data.balance.data_term(x, self._problem.free)
+
+
+class _Data:
+    """What was measured of a part, and how much it weighs."""
+
+    def __init__(self, measured: Measured, balance: Balance, operator: stencil.Operator, problem: Problem) -> None:
+        self.measured, self.balance, self._operator, self._problem = measured, balance, operator, problem
+
+    def weigh(self, x: NDArray[np.float64], runs: list[Any]) -> Iterator[None]:
+        """Tell each run how much what was measured weighs, in parts."""
+        if self.balance.found < BALANCES:
+            densities = np.empty(x.shape[1:])
+            operator, problem = self._operator, self._problem
+            compiled.energy(operator.kind, problem.spacing, x, operator.epsilon, problem.threads, None, densities)
+            densities /= len(x)
+            yield
+            self.balance.find(densities)
+        for run, weights in zip(runs, self.balance.weights(x), strict=True):
+            yield
+            run.trust(weights.astype(np.float32))
 
 
 class _Renewals:
     """The renewals of the weights of a part, which has a run for each mask."""
 
-    def __init__(self, part: _Part, epsilon: float) -> None:
-        self._part, self._epsilon = part, epsilon
+    def __init__(self, part: _Part, epsilon: float, data: _Data | None = None) -> None:
+        self._part, self._epsilon, self._data = part, epsilon, data
         self._before = part.copy_room()
         self._brought: list[float] = []
         self._contrast, self._within = 0.0, 0
@@ -308,18 +410,21 @@ class _Renewals:
         for run, channel in self._channels():
             run.remember(x[channel], self._before[channel])
         # All weights are those of the volume as it was, though a channel's come when those before it have moved.
-        for run in self._part.runs:
+        for run in self._part.runs if self._epsilon > 0 else ():
             run.weigh(x, self._epsilon)
             yield
+        if self._data is not None:
+            yield from self._data.weigh(x, self._part.runs)
         for run, channel in self._channels():
-            run.begin(x[channel])
+            run.begin(x[channel], None if self._data is None else self._data.measured.data[channel])
             yield from _advanced(run, ITERATIONS_BY_WEIGHTS, 0.0)
             if not run.estimate <= self._contrast:
                 # The solution is still far, as beside what stands out by much more than the volume's range.
                 yield from _advanced(run, MORE_ITERATIONS, tol)
             contrast += run.contrast**2
             corrupt += run.unknown
-        self._contrast = contrast = max(math.sqrt(contrast / len(x)), LEAST_CONTRAST)
+        least = LEAST_CONTRAST if self._data is None else LEAST_NOISY
+        self._contrast = contrast = max(math.sqrt(contrast / len(x)), least)
         # What stands out by many contrasts must not decide when all else has settled.
         total = math.fsum(
             run.changed(x[channel], self._before[channel], MOST_BROUGHT * contrast) for run, channel in self._channels()
@@ -327,7 +432,7 @@ class _Renewals:
         self._brought.append(math.sqrt(total / max(corrupt, 1)))
         # Twice in a row: three renewals alone may fall by chance as if no more were to come.
         self._within = self._within + 1 if to_come(self._brought) <= tol * contrast else 0
-        self.settled = self._within > 1
+        self.settled = self._within > 1 and (self._data is None or self._data.balance.found >= BALANCES)
 
 
 def _advanced(run: Any, iterations: int, tol: float) -> Iterator[None]:

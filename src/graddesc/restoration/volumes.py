@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc._kernels import pyramid, volume
-from graddesc.losses.differences import EdgeAligned
+from graddesc._kernels import pyramid, volume, volume_quadratics
+from graddesc.losses.differences import SECOND, EdgeAligned
 from graddesc.losses.grids import coarse_spacing, halved
 from graddesc.losses.sweeps import STALLED, Momentum, Piece
 from graddesc.losses.volumes import (
@@ -19,6 +19,7 @@ from graddesc.losses.volumes import (
     SPREAD,
     EdgeWeights,
     array_for,
+    fits_of,
     in_parts,
     occupied,
     scratch_of,
@@ -26,8 +27,11 @@ from graddesc.losses.volumes import (
     tiles_of,
     widened,
 )
+from graddesc.restoration.left_out import LeftOut
 from graddesc.restoration.problem import Problem
-from graddesc.restoration.solver import WORK_AT_ONCE
+from graddesc.restoration.solver import CUT_OFF, WORK_AT_ONCE
+from graddesc.restoration.volume_noise import BALANCES, Balance, Measured
+from graddesc.restoration.windows import LEAST_NOISY, SETTLED_NOISE
 
 _COARSE_GRIDS = 4  # that are descended; those above are averaged only
 _LEAST_SIDE = 3  # of a grid that is descended
@@ -45,18 +49,31 @@ _LEAST_ULPS = 400  # units in the last place of 1: a smaller contrast never sett
 _SLOWEST = 0.97  # the greatest ratio of a geometric series of renewals
 _DOUBT = 10.0  # how much more a series of two renewals may hold than it shows
 _DENSE_START = 20.0  # of the momentum's sequence where most voxels around a corrupt one are corrupt
+_FILL_TOL, _FILL_ITERATIONS = 0.1, 30  # of the start where voxels are left out
 _SPARSE = 0.25  # of the voxels are corrupt: of fewer, they alone are taken out
 
 
 class _Grid:
     """A grid of the pyramid: its voxels, shape (channels, planes, rows, cols), its masks and distances."""
 
-    def __init__(self, x: NDArray[Any], free: NDArray[np.uint8], spacing: tuple[float, ...]) -> None:
-        self.x, self.free, self.spacing = x, free, spacing
-        self.unknown = int(np.count_nonzero(free))
+    def __init__(
+        self,
+        x: NDArray[Any],
+        free: NDArray[np.uint8],
+        spacing: tuple[float, ...],
+        measured: Measured | None = None,
+    ) -> None:
+        self.x, self.free, self.spacing, self.measured = x, free, spacing, measured
+        self.missing = free if measured is None else measured.missing
+        self.unknown = int(np.count_nonzero(self.missing))
 
     def coarser(self, threads: int) -> _Grid:
-        """The next grid, of averages of what is known."""
+        """The next grid, of averages of what is known; of what is noisy, on which all voxels are free."""
+        if self.measured is not None:
+            measured = self.measured.coarser(self.spacing)
+            shape, masks = measured.data.shape[1:], len(self.free)
+            spacing = coarse_spacing(self.x.shape[1:], shape, self.spacing)
+            return _Grid(measured.data.copy(), np.ones((masks, *shape), np.uint8), spacing, measured)
         shape = halved(self.x.shape[1:], self.spacing)
         x, free = np.empty((len(self.x), *shape), self.x.dtype), np.empty((len(self.free), *shape), np.uint8)
         for channel, plane in enumerate(self.x):
@@ -64,17 +81,27 @@ class _Grid:
             pyramid.pull_volume(plane, self.free[mask], threads, x[channel], free[mask])
         return _Grid(x, free, coarse_spacing(self.x.shape[1:], shape, self.spacing))
 
-    def fill_from(self, coarse: NDArray[Any], threads: int) -> None:
-        """Interpolate what is free from the next coarser grid."""
+    def fill_from(self, coarse: NDArray[Any], where: NDArray[np.uint8], threads: int) -> None:
+        """Interpolate some voxels from the next coarser grid."""
         for channel, plane in enumerate(self.x):
-            pyramid.push_volume(coarse[channel], self.free[channel % len(self.free)], threads, plane)
+            pyramid.push_volume(coarse[channel], where[channel % len(where)], threads, plane)
 
 
 class _Run:
     """The descent of a grid: its weights, its sweeps, its momentum."""
 
-    def __init__(self, loss: EdgeAligned, grid: _Grid, bounds: tuple[float, float], threads: int) -> None:
+    def __init__(
+        self,
+        loss: EdgeAligned,
+        grid: _Grid,
+        bounds: tuple[float, float],
+        threads: int,
+        left: LeftOut | None = None,
+        huber: float = math.inf,
+    ) -> None:
         self._grid, self._bounds, self._threads = grid, bounds, threads
+        self._present = present = None if left is None else left.present
+        self._fits = None if present is None else fits_of(present)
         shape, dtype = grid.x.shape[1:], grid.x.dtype
         sectors = occupied(grid.free)
         self._tiles = tiles_of(sectors, shape[2])
@@ -82,11 +109,13 @@ class _Run:
         rows = max(int(np.sum(self._around[:, 3] - self._around[:, 2], dtype=np.int64) // _LOOKED_AT), 1)
         # An odd step is in step with no pattern of rows or planes that is likely.
         self._looked_at = self._around[:: rows | 1].copy() if rows > 1 else self._around
-        density = max(self._known_around(), _LEAST_DENSITY)
+        known = self._known_around() if left is None else np.mean([left.known_share(free) for free in grid.free])
+        density = max(float(known), _LEAST_DENSITY)
         spread = min(max(SPREAD * (0.1 / density) ** 0.4, _LEAST_SPREAD), _MOST_SPREAD)
         self._weights = EdgeWeights(
-            loss.contrast, loss.edge_strength, shape, grid.spacing, spread, dtype, threads, sectors
-        )
+            loss.contrast, loss.edge_strength, shape, grid.spacing, spread, dtype, threads,
+            sectors if present is None else None, present,
+        )  # fmt: skip
         self._spacing = np.array(grid.spacing)
         self._m = array_for((6, *shape), dtype, sectors)
         self._steps = array_for(grid.free.shape, dtype, sectors)
@@ -95,13 +124,22 @@ class _Run:
         self._least = _LEAST_ULPS * float(np.finfo(dtype).eps)
         self._momentum = Momentum()
         self._slope, self.contrast = 0.0, 1.0
-        self._moving = grid.unknown * (len(grid.x) // len(grid.free))
+        self._moving = int(np.count_nonzero(grid.free)) * (len(grid.x) // len(grid.free))
         self.change = 0.0
+        self.balance: Balance | None = None
+        self._data: NDArray[Any] | None = None
+        self._pull: NDArray[Any] | None = None
+        if grid.measured is not None:
+            self.balance = Balance(loss, grid.measured, grid.spacing, huber, threads)
+            self._least = max(self._least, LEAST_NOISY)
+            self._data = grid.measured.data
 
     def _known_around(self) -> float:
         """The share of the known voxels among those around the free ones."""
         total, count = 0.0, 0
-        for free in self._grid.free:
+        if not self._grid.unknown:
+            return 1.0
+        for free in self._grid.missing:
             for some in in_parts(self._looked_at):
                 sums, found = volume.known_around(free, some, self._threads, *scratch_of(some))
                 total, count = total + sums, count + found
@@ -113,7 +151,9 @@ class _Run:
         for _ in range(2 if self.contrast == 1 else 1):
             total, pairs = 0.0, 0
             for some in in_parts(self._looked_at):
-                sums, count = volume.contrast(self.x, self._grid.free, most, some, self._threads, *scratch_of(some))
+                sums, count = volume.contrast(
+                    self.x, self._grid.free, most, some, self._threads, *scratch_of(some), self._present
+                )
                 total, pairs = total + sums, pairs + count
                 yield int(np.sum(some[:, 3] - some[:, 2]))
             self.contrast = max(math.sqrt(total / max(pairs, 1)), self._least)
@@ -127,9 +167,26 @@ class _Run:
         yield from self._weights.spread(self._m)
         for some in _tiles_in_parts(self._tiles):
             volume.step_sizes(
-                self._grid.free, self._m, self._spacing, SAFETY, FLOOR, some, self._threads, self._room, self._steps
-            )
+                self._grid.free, self._m, self._spacing, SAFETY, FLOOR, some, self._threads, self._room, self._steps,
+                self._fits,
+            )  # fmt: skip
             yield 2 * _size(some)
+        if self.balance is not None:
+            yield from self._weigh_data(self.balance)
+
+    def _weigh_data(self, balance: Balance) -> Iterator[int]:
+        """Find how much what was measured weighs, and the steps by it."""
+        if balance.found < BALANCES:
+            densities = np.empty(self.x.shape[1:], self.x.dtype)
+            yield from self._weights.densities(self.x, densities)
+            balance.find(densities)
+        weights = balance.weights(self.x)
+        with np.errstate(all="ignore"):  # beside the tiles steps hold anything
+            for steps, own in zip(self._steps, weights, strict=True):
+                steps /= 1 + steps * own
+                own *= steps
+        self._pull = weights
+        yield 4 * weights.size
 
     def sweep(self) -> Iterator[int]:
         """Take a step; yield the work that was done."""
@@ -141,7 +198,7 @@ class _Run:
             totals = np.empty((len(some), len(self.x), 2))
             volume.accelerate(
                 self.x, self._previous, self._steps, momentum, *self._bounds, _MOST_MOVE * self.contrast, self._m,
-                self._spacing, some, self._threads, self._room, totals, self._next,
+                self._spacing, some, self._threads, self._room, totals, self._next, self._fits, self._data, self._pull,
             )  # fmt: skip
             for of_change, of_slope in totals.reshape(-1, 2).tolist():
                 change, slope = change + of_change, slope + of_slope
@@ -167,7 +224,6 @@ def _tiles_in_parts(tiles: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
 class VolumeSteps:
     """The descent of "edge" on a volume: see `graddesc.losses.sweeps.Descent`."""
 
-    stalled, stalled_message = False, STALLED
     settled_message = (
         "The corrupt pixels have settled: what renewals of the weights change, carried on as they fall, is within tol."
     )
@@ -176,38 +232,70 @@ class VolumeSteps:
         self._loss, self._problem = loss, problem
         self.iterations, self.settled, self.failed = 0, False, False
         self._tol = 0.0
-        coarse = problem.begins_with_pyramid
-        grids = [_Grid(problem.converted() if coarse else problem.filled(), problem.free, problem.spacing)]
+        self._balance: Balance | None = None
+        self._left = None if problem.ignored is None else LeftOut(problem)
+        self.stalled, self.stalled_message = False, STALLED if self._left is None else CUT_OFF
+        if self._left is not None:
+            self._x = problem.filled()
+            self._x[:, self._left.present == 0] = 0  # whatever it was
+            self._work = self._descend_beside(self._left)
+            return
+        coarse, measured = problem.begins_with_pyramid, None
+        x = problem.converted() if coarse else problem.filled()
+        if problem.noise is not None:
+            self.settled_message = SETTLED_NOISE
+            measured = Measured.of(problem)
+            np.copyto(x, measured.data, where=(measured.missing == 0) & (problem.free == 1))
+        grids = [_Grid(x, problem.free, problem.spacing, measured)]
         if coarse:
-            while grids[-1].unknown:
+            while grids[-1].unknown or (measured and len(grids) <= _COARSE_GRIDS and max(grids[-1].x.shape[1:]) > 1):
                 grids.append(grids[-1].coarser(problem.threads))
             for fine, above in zip(grids[-2::-1], grids[:0:-1], strict=True):
-                fine.fill_from(above.x, problem.threads)
+                fine.fill_from(above.x, fine.missing, problem.threads)
         self._x = grids[0].x
         self._work = self._descend(grids)
 
     def _descend(self, grids: list[_Grid]) -> Iterator[int]:
         """Go down from grid to grid; yield the work that was done, and 0 after each iteration of the finest grid."""
         bounds, threads = self._problem.units.bounds(), self._problem.threads
+        noise = self._problem.noise
+        huber = math.inf if noise is None else noise.huber
         level = 0
         while (
             level + 1 < min(len(grids), _COARSE_GRIDS + 1)
-            and grids[level + 1].unknown
+            and (grids[level + 1].unknown or noise is not None)
             and (max(grids[level + 1].x.shape[1:]) >= _LEAST_SIDE)
         ):
             level += 1
         del grids[level + 1 :]
         while len(grids) > 1:
-            run = _Run(self._loss, grids.pop(), bounds, threads)
+            run = _Run(self._loss, grids.pop(), bounds, threads, huber=huber)
             for _ in range(_COARSE_RENEWALS):
                 yield from run.renew()
                 for _ in range(_COARSE_PERIOD):
                     yield from run.sweep()
-            grids[-1].fill_from(run.x, threads)
-        yield from self._settle(_Run(self._loss, grids.pop(), bounds, threads))
+            grids[-1].fill_from(run.x, grids[-1].free, threads)
+        yield from self._settle(_Run(self._loss, grids.pop(), bounds, threads, huber=huber))
+
+    def _descend_beside(self, left: LeftOut) -> Iterator[int]:
+        """The same where some voxels are left out: from a minimum of the squared second differences, on one grid.
+
+        Coarse voxels would hold what is on either side of a thin wall.
+        """
+        problem = self._problem
+        grid = _Grid(self._x, left.free, problem.spacing)
+        if problem.begins_with_pyramid:
+            yield from _fill_smoothly(grid.x, left, problem)
+        if grid.unknown:
+            run = _Run(self._loss, grid, problem.units.bounds(), problem.threads, left)
+            yield from self._settle(run)
+        if self.failed:
+            return
+        self.stalled, self.settled = left.cut_off, not left.cut_off
 
     def _settle(self, run: _Run) -> Iterator[int]:
         """Descend the finest grid until what renewals bring is within the tolerance."""
+        self._balance = run.balance
         brought: list[float] = []
         while True:
             yield from run.renew()
@@ -224,6 +312,8 @@ class VolumeSteps:
                 if count >= _LEAST_PERIOD and run.change <= _SOLVED * greatest:
                     break
             brought.append(total)
+            if run.balance is not None and run.balance.found < BALANCES:
+                continue
             if _to_come(brought) <= self._tol * run.contrast:
                 yield from run.measure_contrast()
                 if _to_come(brought) <= self._tol * run.contrast:
@@ -254,8 +344,29 @@ class VolumeSteps:
 
     def loss(self) -> float:
         """The loss of the volume as it stands, clamped, as the loss sees it."""
-        x = self._problem.restored(self.pieces())
-        return self._loss.volume_energy(x, self._problem.spacing, self._problem.threads)
+        x, present = self._problem.restored(self.pieces()), None
+        if self._left is not None:
+            present = self._left.present
+            x[:, present == 0] = 0
+        value = self._loss.volume_energy(x, self._problem.spacing, self._problem.threads, present)
+        return value if self._balance is None else value + self._balance.data_term(x, self._problem.free)
+
+
+def _fill_smoothly(x: NDArray[Any], left: LeftOut, problem: Problem) -> Iterator[int]:
+    """Fill what is free of x with about the minimum of its squared second differences; yield the work that was done."""
+    spacing, shape = problem.spacing, x.shape[1:]
+    low, high = problem.units.bounds()
+    for channel, plane in enumerate(x):
+        free = left.free[channel % len(left.free)]
+        workspace = np.zeros(volume_quadratics.workspace_size(SECOND, spacing, shape, False, True), np.uint8)
+        run = volume_quadratics.prepare(SECOND, spacing, free, False, workspace, problem.threads, left.present)
+        found = plane.astype(np.float64)
+        run.begin(found)
+        while run.iterations < _FILL_ITERATIONS and not (run.settled or run.stalled):
+            work = run.advance(_FILL_ITERATIONS - run.iterations, _FILL_TOL, 1e-6, WORK_AT_ONCE)
+            yield int(work)
+        if np.isfinite(found).all():
+            np.copyto(plane, np.clip(found, low, high), where=free.view(bool), casting="unsafe")
 
 
 def _to_come(brought: list[float]) -> float:

@@ -21,12 +21,12 @@ _SPARSE = 0.25  # of the pixels are corrupt: of fewer, they alone are taken out
 # Where momentum is bounded: with 1, 52 iterations of "edge" reach what 36 do.
 _MOST_MOMENTUM = 0.97
 _LEAST_ULPS = 400  # units in the last place of 1: a smaller contrast never settles, but moves by rounding
-_OUTERMOST = -0.5, 1.5  # units that an outlier among noisy pixels counts as: a range of the image beyond either end
-_LEAST_NOISY = 1e-4  # of the unit: the same where there is noise, after which next to nothing may be left
+OUTERMOST = -0.5, 1.5  # units that an outlier among noisy pixels counts as: a range of the image beyond either end
+LEAST_NOISY = 1e-4  # of the unit: the same where there is noise, after which next to nothing may be left
 # How near to a thin plate's minimum large holes are filled at first.
 _FILL_TOL, _FILL_ITERATIONS = 0.1, 20
 
-_SETTLED_NOISE = (
+SETTLED_NOISE = (
     "The pixels have settled: what renewals of the weights and of the noise's balance change, carried on as they fall,"
     " is within tol."
 )
@@ -151,18 +151,18 @@ class WindowSteps:
         coarse = problem.begins_with_pyramid
         x = windows.gathered(problem if coarse else problem.alike(problem.filled(), problem.free))
         if noise is not None:
-            self.settled_message = _SETTLED_NOISE
+            self.settled_message = SETTLED_NOISE
             if noise.huber < math.inf:
                 masks = len(problem.free)
                 free = windows.free if windows.index is None or masks == 1 else windows.free[windows.order(masks)]
                 # What lies further out pulls no more; the first start would be full of it.
-                np.clip(x, *_OUTERMOST, out=x, where=free.reshape(masks, -1).view(bool))
+                np.clip(x, *OUTERMOST, out=x, where=free.reshape(masks, -1).view(bool))
         if self._mixing is not None:
             _mix(x, self._mixing)
         self._x = x.reshape(-1) if windows.index is None or channels == 1 else windows.scattered(x)
         least = _LEAST_ULPS * float(np.finfo(units.dtype).eps)
         if noise is not None:
-            least = max(least, _LEAST_NOISY)
+            least = max(least, LEAST_NOISY)
         self._descent = stencil.prepare(
             loss.operator, windows.shapes, windows.free, channels, len(problem.free), units.dtype == np.float32,
             _MOST_MOMENTUM, least, problem.threads, None if noise is None else noise.huber, self._allocate,

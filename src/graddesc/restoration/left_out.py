@@ -1,0 +1,89 @@
+"""Volumes of which some voxels are left out: what is cut off by them, and whether what is known tells all else."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graddesc.restoration.problem import Problem
+
+
+class LeftOut:
+    """What is left of a volume beside the voxels to ignore.
+
+    Attributes
+    ----------
+    present : ndarray of uint8, shape (planes, rows, cols)
+        1 where a voxel is not ignored.
+    free : ndarray of uint8, shape (masks, planes, rows, cols)
+        The corrupt voxels but for those that are cut off: from which no way leads, from neighbour to neighbour, to a
+        known voxel. These stay as they start.
+    cut_off : bool
+        Whether there are such voxels.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        from scipy import ndimage  # which few volumes need
+
+        assert problem.ignored is not None
+        self.present = np.ascontiguousarray(~problem.ignored).view(np.uint8)
+        labels, count = ndimage.label(self.present)
+        self.free = problem.free.copy()
+        self.cut_off = False
+        for free in self.free:
+            told = np.zeros(count + 1, bool)
+            told[labels[(free == 0) & (labels > 0)]] = True
+            alone = (free == 1) & ~told[labels]
+            free[alone] = 0
+            self.cut_off |= bool(alone.any())
+
+    def known_share(self, free: NDArray[np.uint8]) -> float:
+        """The share of the known voxels in the 7 x 7 x 7 around the free ones, on the average."""
+        from scipy import ndimage
+
+        shares = ndimage.uniform_filter((self.present & (1 - free)).astype(float), 7, mode="constant")
+        return float(shares[free == 1].mean()) if free.any() else 0.0
+
+    def surely_determined(self, free: NDArray[np.uint8]) -> bool:
+        """Whether squared second differences have one minimiser, as far as that is seen without solving for it.
+
+        Cubes of 2 x 2 x 2 voxels that are present hold together with those beside them: an affine function on one of
+        them costs nothing only if it goes on in the next. So each free voxel must lie in such a cube, and the known
+        voxels of what hangs together must not lie in one plane.
+        """
+        from scipy import ndimage
+
+        sides = tuple(min(side, 2) for side in free.shape)
+        cubes = np.lib.stride_tricks.sliding_window_view(self.present, sides).min(axis=(-3, -2, -1))
+        labels, count = ndimage.label(cubes)
+        pieces = np.zeros((count + 1, 10))  # of each piece the number of its known voxels and the sums of moments
+        covered = np.zeros(free.shape, bool)
+        asked = np.zeros(count + 1, bool)
+        middle = [(side - 1) / 2 for side in free.shape]
+        for corner in np.ndindex(*sides):
+            box = tuple(slice(k, k + n) for k, n in zip(corner, labels.shape, strict=True))
+            inside = labels > 0
+            covered[box] |= inside
+            unknown = free[box] == 1
+            asked[labels[inside & unknown]] = True
+            known = inside & ~unknown
+            places = np.array(np.nonzero(known), float)
+            places += np.reshape(corner, (3, 1)) - np.reshape(middle, (3, 1))
+            terms = [np.ones(places.shape[1]), *places, *(places[a] * places[b] for a, b in _PAIRS)]
+            for number, term in enumerate(terms):
+                pieces[:, number] += np.bincount(labels[known], term, count + 1)
+        if (covered < free).any():
+            return False
+        asked[0] = False
+        for piece in pieces[asked]:
+            if piece[0] == 0:
+                return False
+            mean, moments = piece[1:4] / piece[0], np.empty((3, 3))
+            for (a, b), moment in zip(_PAIRS, piece[4:] / piece[0], strict=True):
+                moments[a, b] = moments[b, a] = moment - mean[a] * mean[b]
+            if np.linalg.matrix_rank(moments, tol=1e-6, hermitian=True) < sum(side > 1 for side in free.shape):
+                return False
+        return True
+
+
+_PAIRS = (0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)
