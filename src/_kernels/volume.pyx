@@ -272,9 +272,9 @@ cdef inline void step_off(
     const real *v, const real *gradient, const real *steps, const real *x, bint noisy, const real *data,
     const real *pull, real low, real high, real most, Py_ssize_t width, real *out, real *slope, real *change,
 ) noexcept nogil:
-    # If `noisy` is set, `pull` is how much of the way to what was measured, the data, a step leads as well. What is more
-    # than `most` counts as that much in the sums: what stands out by more than the volume's range must not decide when
-    # all else has settled.
+    # If `noisy` is set, `pull` is how much of the way to what was measured, the data, a step leads as well. What is
+    # more than `most` counts as that much in the sums: what stands out by more than the volume's range must not decide
+    # when all else has settled.
     cdef Py_ssize_t j
     cdef real voxel, new, move, back
     for j in range(width):

@@ -33,8 +33,8 @@ and of each voxel two or three numbers:
 So a level knows of single known voxels in what is unknown to it, and its operator is never singular. Nothing is stored
 of the finest level's where omega is 2: it has neither mass nor tilt.
 
-Where what is known is noisy, all voxels are unknown and the finest level has a mass, that of what was measured, to which
-the loss adds mass (x - data)^2 / 2. Where voxels are left out, differences that have one of them count nothing on the
+Where what is known is noisy, all voxels are unknown, and the finest level has the mass of what was measured: the loss
+has mass (x - data)^2 / 2 beside it. Where voxels are left out, differences that have one of them count nothing on the
 finest level; coarse levels, of which these have no omega, reach across all the same. That costs iterations alone.
 
 The cycle is a V; its smoother is Richardson's iteration with the sums of each row's absolute taps between unknown

@@ -254,9 +254,9 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     if names := images.left_out(job.target, picture):
         request.note(f"{job.target} leaves out what its format cannot hold: {', '.join(names)}")
 
-    if picture.frames and options.max_memory is not None:
-        raise ValueError(f"{job.source} is a stack of frames: --max-memory goes with one image")
-    tile = None if picture.frames else _tile_within(picture, options)
+    if picture.frames and options.max_memory is not None and not options.volume:
+        raise ValueError(f"{job.source} is a stack of frames: --max-memory goes with one image, or with --volume")
+    tile = None if picture.frames and not options.volume else _tile_within(picture, options)
     recorder = None
     if options.animate is not None:
         from graddesc import animation
@@ -324,9 +324,10 @@ def _tile_within(picture: Picture, options: argparse.Namespace) -> int | None:
         memory = _memory() / 2
     from graddesc.restoration.tiling import tile_within
 
-    tile = tile_within(picture.pixels.shape, picture.pixels.dtype, picture.channel_axis, memory)
+    tile = tile_within(picture.pixels.shape, picture.pixels.dtype, picture.channel_axis, memory, options.volume)
     if tile is not None:
-        wants = [f"--{name}" for name in (*_EXTRAS, "classic", "spacing") if getattr(options, name)]
+        whole = (*_EXTRAS, "classic") if options.volume else (*_EXTRAS, "classic", "spacing")
+        wants = [f"--{name}" for name in whole if getattr(options, name)]
         wants += ["--loss line"] if options.loss == "line" else []
         if wants:
             raise ValueError(f"{wants[0]} wants the whole image solved at once, which takes more than --max-memory")
@@ -362,6 +363,7 @@ def _in_tiles(
         tol=options.tol,
         max_time=options.max_time,
         channel_axis=picture.channel_axis,
+        spacing=options.spacing or ((1, 1, 1) if options.volume else None),
         threads=options.threads,
         progress=None if bar is None else advance,
         full_output=True,

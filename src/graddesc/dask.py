@@ -6,7 +6,7 @@ import functools
 import itertools
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise ImportError("graddesc.dask needs dask: pip install 'graddesc[dask]'") from error
 
-from graddesc.arguments import as_flags, require_axis, require_count
+from graddesc.arguments import as_flags, require_axis, require_count, require_spacing
 from graddesc.losses import _Loss, _Name
 from graddesc.losses.differences import EdgeAligned
 from graddesc.restoration.api import restore as restore_array
@@ -29,10 +29,12 @@ from graddesc.restoration.noise import as_deviations
 from graddesc.restoration.problem import as_planes
 from graddesc.restoration.tiling import (
     TILE,
+    VOLUME_TILE,
     Journal,
     Overview,
     Settings,
     Survey,
+    as_relative,
     cuts,
     depth_for,
     part_of,
@@ -83,6 +85,7 @@ def restore(
     tol: float | None = None,
     bounds: tuple[float | None, float | None] | None = None,
     channel_axis: int | None = None,
+    spacing: float | Sequence[float] | None = None,
     threads: int = 1,
 ) -> Any:
     """Restore a Dask array without computing it: tiles with halos, or frames.
@@ -90,8 +93,8 @@ def restore(
     Parameters
     ----------
     image : dask array, or DataArray that holds one, shape (..., rows, cols), with channels or not
-        Of integers or floats of at most 64 bits. Leading axes are frames, each restored as if it were alone. A
-        DataArray comes back as one.
+        Of integers or floats of at most 64 bits. Leading axes are frames, each restored as if it were alone. With
+        three numbers of `spacing` it is a volume, shape (..., planes, rows, cols). A DataArray comes back as one.
     mask, known, ignore : array_like or dask array of bool or numbers, optional
         As for `graddesc.restore`: of the image's shape, or of its last axes. Without `mask` and `known`, NaN is corrupt
         in floats; integers need one of them.
@@ -103,7 +106,8 @@ def restore(
         As for `graddesc.restore`.
     depth : int or "auto", default "auto"
         The pixels that tiles overlap on each side. "auto" takes 16 more than the widest hole of a mask that is in
-        memory, at least 32 and no more than a quarter of a chunk or 64, and 64 where the mask is lazy.
+        memory, at least 32 and no more than a quarter of a chunk or 64, and 64 where the mask is lazy; of a volume it
+        takes 8 more, at least 16, and 32 where the mask is lazy.
     coarse : int, default 16
         The side of the cells, from 2 to 64, whose means tell what stands at the rim of a halo in wide voids.
     exact : bool, default False
@@ -111,6 +115,9 @@ def restore(
         Tiles then stand where the image's shape alone says.
     max_iter, tol, bounds, channel_axis, threads : optional
         As for `graddesc.restore`; `channel_axis` counts all axes of `image`, and `threads` work on each task.
+    spacing : float or sequence of float, optional
+        The distance of neighbours along each axis of space: three numbers tell that the last three axes (beside that
+        of channels) are those of a volume. Those of images must be equal where they are restored in tiles.
 
     Returns
     -------
@@ -162,15 +169,18 @@ def restore(
     if mask is None and known is None and data.dtype.kind != "f" and not is_noisy:
         raise ValueError(f"mask must be given, or known in its place, for an image of {data.dtype}, got None for both")
     axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, data.ndim)
-    planar = 2 if axis is None else 3
+    space = 3 if spacing is not None and np.size(spacing) == 3 else 2
+    distances = require_spacing(1 if spacing is None else spacing, space)
+    planar = space + (axis is not None)
     if data.ndim < planar or 0 in data.shape or any(np.isnan(side) for side in data.shape):
-        wanted = "2-D, or 3-D with channel_axis, behind any axes of frames, of known and positive sides"
+        wanted = f"{space}-D, or {space + 1}-D with channel_axis, behind any axes of frames, of known sides"
         raise ValueError(f"image must be {wanted}, got shape {data.shape}")
     frames = data.shape[: data.ndim - planar]
     if axis is not None:
         axis -= len(frames)
         if axis < 0:
-            raise ValueError(f"channel_axis must be one of the last three axes of image, got {channel_axis}")
+            last = "three" if space == 2 else "four"
+            raise ValueError(f"channel_axis must be one of the last {last} axes of image, got {channel_axis}")
     cell = require_cell(coarse)
     if depth != "auto":
         depth = require_count("depth", depth, least=2)
@@ -182,17 +192,20 @@ def restore(
     }
     require_count("threads", threads)
     if frames and not exact and all(data.numblocks[k] == 1 for k in range(len(frames), data.ndim)):
-        options = {"loss": loss, "max_iter": max_iter, "tol": tol, "bounds": bounds, "threads": threads}
+        options: dict[str, Any] = {"loss": loss, "max_iter": max_iter, "tol": tol, "bounds": bounds, "threads": threads}
         options |= {"huber": huber} if many else {"huber": huber, "noise": number}
+        options["spacing"] = distances
         return close(_frame_by_frame(data, flags, len(frames), axis, options))
     settings = settings_of(loss, axis, max_iter, tol, threads, is_noisy, huber)
+    relative = as_relative(distances, space)
     if depth == "auto":
-        sides = TILE if exact else max(max(sizes) for k, sizes in enumerate(data.chunks) if k != channel_axis)
-        depth = _depth_for(mask if known is None else known, known is not None, sides, flags, len(frames), axis)
+        longest = max(max(sizes) for k, sizes in enumerate(data.chunks) if k != channel_axis)
+        sides = _tile_of(relative) if exact else longest
+        depth = _depth_for(mask if known is None else known, known is not None, sides, flags, len(frames), axis, space)
     restored = np.empty(frames, object)
     for k in np.ndindex(frames):
         own = {name: told.of_frame(k) for name, told in flags.items()}
-        restored[k] = _in_tiles(data[k], own, number, settings, cell, depth, exact, bounds)
+        restored[k] = _in_tiles(data[k], own, number, settings, cell, depth, exact, bounds, relative)
     return close(_stacked(restored).rechunk(data.chunks))
 
 
@@ -363,71 +376,91 @@ def _restore_frames(
 # ---- tiles ----
 
 
-def _depth_for(given: Any, complement: bool, chunk: int, flags: _Flags, n_frames: int, axis: int | None) -> int:
+def _depth_for(
+    given: Any, complement: bool, chunk: int, flags: _Flags, n_frames: int, axis: int | None, dims: int
+) -> int:
     """The overlap where none is told: by the widest hole, if the flags are in memory."""
     if given is None or isinstance(getattr(given, "data", given), da.Array) or isinstance(given, da.Array):
-        return _LAZY_DEPTH
+        return _LAZY_DEPTH // (dims - 1)
     axes = flags["known" if complement else "mask"].axes
     space = [axes.index(k) for k in axes if k >= n_frames and k - n_frames != axis]
     corrupt = as_flags("mask", given) != complement
-    planes = np.moveaxis(corrupt, space, (-2, -1)).reshape(-1, *(corrupt.shape[k] for k in space))
-    return depth_for(max(map(widest_hole, planes)), max(chunk, 4 * _LAZY_DEPTH))
+    planes = np.moveaxis(corrupt, space, range(-len(space), 0)).reshape(-1, *(corrupt.shape[k] for k in space))
+    return depth_for(max(map(widest_hole, planes)), max(chunk, 4 * _LAZY_DEPTH), len(space) == 3)
+
+
+def _tile_of(spacing: tuple[float, ...]) -> int:
+    """The side of the tiles whose places do not depend on chunks."""
+    return VOLUME_TILE if spacing else TILE
 
 
 def _in_tiles(
-    data: Any, flags: dict[str, Any], noise: Any, settings: Settings, cell: int, depth: int, exact: bool, bounds: Any
+    data: Any,
+    flags: dict[str, Any],
+    noise: Any,
+    settings: Settings,
+    cell: int,
+    depth: int,
+    exact: bool,
+    bounds: Any,
+    spacing: tuple[float, ...],
 ) -> Any:
     """Restore an image without frames in tiles, which are its chunks unless these are too small."""
     axis = settings.channel_axis
-    space = _space_of(data, axis)
+    dims = 3 if spacing else 2
+    space = _space_of(data, axis, dims)
     shape = tuple(data.shape[k] for k in space)
     # Chunks that begin in the middle of a cell, or are smaller than a halo, are joined.
     least = max(4 * cell, 2 * depth)
     ends = [
-        cuts(side, -(-TILE // cell) * cell) if exact else _joined(data.chunks[k], cell, least)
+        cuts(side, -(-_tile_of(spacing) // cell) * cell) if exact else _joined(data.chunks[k], cell, least)
         for side, k in zip(shape, space, strict=True)
     ]
-    row_spans, col_spans = (list(itertools.pairwise(own)) for own in ends)
-    cut = [span for spans in (row_spans, col_spans) if len(spans) > 1 for span in spans]
+    spans = [list(itertools.pairwise(own)) for own in ends]
+    counts = [len(own) for own in spans]
+    cut = [span for own in spans if len(own) > 1 for span in own]
     depth = min([depth, *(end - start for start, end in cut)])
     names = list(flags)
     arrays = [_in_chunks(told, ends, axis) for told in (data, *flags.values())]
-    blocks = [_blocks_of(array, axis) for array in arrays]
-    surveys = [
-        [
-            dask.delayed(_survey, pure=True)(*(own[i, j] for own in blocks), names, noise, axis, cell, (top, left))
-            for j, (left, _) in enumerate(col_spans)
-        ]
-        for i, (top, _) in enumerate(row_spans)
-    ]
-    overview = dask.delayed(_overview, pure=True)(surveys, cell, settings, bounds)
-    if len(row_spans) * len(col_spans) > 1:
+    blocks = [_blocks_of(array, axis, dims) for array in arrays]
+    surveys = np.empty(counts, object)
+    for at in np.ndindex(*counts):
+        corner = tuple(own[k][0] for own, k in zip(spans, at, strict=True))
+        read = (own[at] for own in blocks)
+        surveys[at] = dask.delayed(_survey, pure=True)(*read, names, noise, axis, cell, corner)
+    overview = dask.delayed(_overview, pure=True)(surveys.tolist(), cell, settings, bounds, spacing)
+    if len(surveys.flat) > 1:
         arrays = [_read_again(array, overview) for array in arrays]
-    with_halos = [_blocks_of(_with_halos(array, axis, depth), axis) for array in arrays]
+    with_halos = [_blocks_of(_with_halos(array, axis, dims, depth), axis, dims) for array in arrays]
 
-    def restored(i: int, j: int) -> Any:
-        tile = tile_at(row_spans[i], col_spans[j], shape, depth)
-        read = (own[i, j] for own in with_halos)
+    def restored(at: tuple[int, ...]) -> Any:
+        tile = tile_at([own[k] for own, k in zip(spans, at, strict=True)], shape, depth)
+        read = (own[at] for own in with_halos)
         task = dask.delayed(_restore_tile, pure=True)(*read, names, noise, tile, shape, overview, settings)
         sides = [side.stop - side.start for side in tile.inner]
         if axis is not None:
             sides.insert(axis, data.shape[axis])
         return da.from_delayed(task, tuple(sides), meta=np.empty((0,) * data.ndim, data.dtype))
 
-    rows = [da.concatenate([restored(i, j) for j in range(len(col_spans))], space[1]) for i in range(len(row_spans))]
-    return da.concatenate(rows, space[0])
+    def joined(at: tuple[int, ...]) -> Any:
+        """The tiles whose first places are these, joined along the axes that follow."""
+        if len(at) == dims:
+            return restored(at)
+        return da.concatenate([joined((*at, k)) for k in range(counts[len(at)])], space[len(at)])
+
+    return joined(())
 
 
-def _space_of(array: Any, axis: int | None) -> list[int]:
-    """The two axes of space of an image, or of flags that may be without channels."""
-    return [k for k in range(array.ndim) if array.ndim == 2 or k != axis]
+def _space_of(array: Any, axis: int | None, dims: int) -> list[int]:
+    """The axes of space, so many, of an image, or of flags that may be without channels."""
+    return [k for k in range(array.ndim) if array.ndim == dims or k != axis]
 
 
 def _in_chunks(array: Any, ends: list[list[int]], axis: int | None) -> Any:
     """An array of which one axis is one chunk, and the axes of space end where they are told to."""
     sizes = (tuple(np.diff(own).tolist()) for own in ends)
     chunks: dict[int, Any] = dict.fromkeys(range(array.ndim), -1)
-    return array.rechunk(chunks | dict(zip(_space_of(array, axis), sizes, strict=True)))
+    return array.rechunk(chunks | dict(zip(_space_of(array, axis, len(ends)), sizes, strict=True)))
 
 
 def _read_again(array: Any, told: Any) -> Any:
@@ -453,14 +486,15 @@ def _once_told(_: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
-def _with_halos(array: Any, axis: int | None, depth: int) -> Any:
-    reach = {k: depth if array.numblocks[k] > 1 else 0 for k in _space_of(array, axis)}
+def _with_halos(array: Any, axis: int | None, dims: int, depth: int) -> Any:
+    reach = {k: depth if array.numblocks[k] > 1 else 0 for k in _space_of(array, axis, dims)}
     return da.overlap.overlap(array, depth=reach, boundary="none", allow_rechunk=False)
 
 
-def _blocks_of(array: Any, axis: int | None) -> NDArray[Any]:
-    """The chunks by rows and columns, as delayed arrays."""
-    return array.to_delayed().reshape([array.numblocks[k] for k in _space_of(array, axis)])  # type: ignore[no-any-return]
+def _blocks_of(array: Any, axis: int | None, dims: int) -> NDArray[Any]:
+    """The chunks by the axes of space, as delayed arrays."""
+    counts = [array.numblocks[k] for k in _space_of(array, axis, dims)]
+    return array.to_delayed().reshape(counts)  # type: ignore[no-any-return]
 
 
 def _joined(sizes: tuple[int, ...], cell: int, least: int) -> list[int]:
@@ -500,8 +534,8 @@ def _survey(pixels: NDArray[Any], *rest: Any) -> Survey:
     return survey(planes, free, unknown, cell, corner, deviations)
 
 
-def _overview(surveys: list[list[Survey]], cell: int, settings: Settings, bounds: Any) -> Overview:
-    return Overview(together(surveys), cell, settings.loss, bounds, settings.threads, settings.huber)
+def _overview(surveys: Any, cell: int, settings: Settings, bounds: Any, spacing: tuple[float, ...]) -> Overview:
+    return Overview(together(surveys), cell, settings.loss, bounds, settings.threads, settings.huber, spacing)
 
 
 def _restore_tile(pixels: NDArray[Any], *rest: Any) -> NDArray[Any]:

@@ -491,7 +491,11 @@ def test_what_volumes_do_not_go_with(folder, run):
         (("scan.tif", "out.tif", "--volume", *mask, "--spacing", "3,1"), 1, "spacing must be a positive finite number"),
         (("scan.tif", "out.tif", "--volume", *mask, "--spacing", "3,0,1"), 2, "--spacing: must be a positive number"),
         (("scan.tif", "out.tif", "--volume", *mask, "--loss", "line"), 1, "loss must be one of local differences"),
-        (("scan.tif", "out.tif", "--volume", *mask, "--max-memory", "1G"), 1, "--max-memory goes with one image"),
+        (
+            ("scan.tif", "out.tif", "--volume", *mask, "--max-memory", "9K"),
+            1,
+            "a tile of 32 by 32 by 32 voxels takes",
+        ),
     ]:
         found, _, err = run("restore", *arguments)
         assert found == code

@@ -53,6 +53,32 @@ def test_nothing_is_computed_before_it_is_asked_for():
     assert rms(values, PHOTOGRAPH, HALF) <= 1.003 * rms(restore(IMAGE, HALF), PHOTOGRAPH, HALF)
 
 
+def test_three_numbers_of_spacing_tell_a_volume():
+    planes, rows, cols = np.mgrid[:40, :64, :68]
+    volume = (np.sin(planes / 5) + np.cos(rows / 6) * np.sin(cols / 4)).astype(np.float32)
+    mask = np.random.default_rng(3).random(volume.shape) < 0.6
+    damaged = np.where(mask, np.nan, volume)
+    for spacing in ((1, 1, 1), (2, 1, 1)):
+        tiles = graddesc.tiling.restore(damaged, mask, spacing=spacing, tile=32, depth=8)
+        chunks = ((40,), (32, 32), (32, 36))
+        restored = graddesc.dask.restore(lazy(damaged, chunks), mask, spacing=spacing, depth=8)
+        assert restored.chunks == chunks
+        restored = restored.compute()
+        np.testing.assert_array_equal(restored[~mask], volume[~mask])
+        assert rms(restored, tiles, mask) < 0.003
+    frames = np.stack([damaged[:8, :9, :10], damaged[8:16, :9, :10]])
+    restored = graddesc.dask.restore(lazy(frames, (1, 8, 9, 10)), spacing=(2, 1, 1), loss="tv").compute()
+    np.testing.assert_array_equal(restored[1], restore(frames[1], spacing=(2, 1, 1), loss="tv"))
+    noisy = volume + 0.1 * np.random.default_rng(5).standard_normal(volume.shape)
+    given = {"noise": lazy(np.full(volume.shape, 0.1), 32), "spacing": (1, 1, 1), "depth": 8}
+    restored = graddesc.dask.restore(lazy(noisy, 32), lazy(mask, 32), **given).compute()
+    assert rms(restored, volume, ~mask) < 0.07
+    with pytest.raises(ValueError, match="image must be 3-D, or 4-D with channel_axis"):
+        graddesc.dask.restore(lazy(damaged[0], 64), spacing=(1, 1, 1))
+    with pytest.raises(ValueError, match="spacing must be the same along both axes of an image in tiles"):
+        graddesc.dask.restore(lazy(damaged[0], 64), spacing=(1, 2))
+
+
 @each("loss", ["harmonic", "edge"])
 def test_exact_has_the_same_bits_for_all_chunks(loss, monkeypatch):
     monkeypatch.setattr(graddesc.dask, "TILE", 96)

@@ -50,6 +50,8 @@ def test_the_widest_hole_and_the_overlap_that_it_takes():
     hole[10:51, 20:80] = True
     assert widest_hole(hole) == 41
     assert [depth_for(hole, 1024) for hole in (0, 16, 17, 100, 500)] == [32, 32, 33, 116, 256]
+    assert [depth_for(hole, 128, volume=True) for hole in (0, 8, 9, 100)] == [16, 16, 17, 32]
+    assert widest_hole(np.pad(np.ones((3, 5, 4), bool), 2)) == 3
 
 
 @each("loss", ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"])
@@ -128,6 +130,67 @@ def test_masks_of_every_kind_say_the_same():
             tiling.restore(image, **given, out=image[:])
     with_nan = np.where(HALF, np.nan, image)
     np.testing.assert_array_equal(tiling.restore(with_nan, tile=128), wanted)
+
+
+def volume_with_gaps(shape, missing=0.6):
+    planes, rows, cols = np.mgrid[tuple(slice(side) for side in shape)]
+    volume = np.sin(planes / 5) + np.cos(rows / 6) * np.sin(cols / 4) + (planes + rows + cols > sum(shape) / 2)
+    return volume.astype(np.float32), np.random.default_rng(3).random(shape) < missing
+
+
+@each("loss", ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"])
+def test_volumes_in_tiles_are_as_good_as_the_whole(loss):
+    volume, mask = volume_with_gaps((24, 64, 34))
+    damaged = np.where(mask, np.nan, volume)
+    whole = restore(damaged, mask, loss=loss)
+    tiles, info = tiling.restore(damaged, loss=loss, tile=32, depth=8, full_output=True)
+    assert (info.tiles, info.status) == (2, 0)
+    np.testing.assert_array_equal(tiles[~mask], damaged[~mask])
+    assert rms(tiles, volume, mask) < 1.01 * rms(whole, volume, mask)
+    assert rms(tiles, whole, mask) < 0.1 * neighbours(volume)
+
+
+def test_volumes_in_tiles_with_walls_noise_channels_and_distances():
+    volume, mask = volume_with_gaps((36, 64, 34))
+    wall = np.zeros(volume.shape, bool)
+    wall[:, 31] = True
+    sides = np.where(np.arange(64)[:, np.newaxis] < 31, volume, volume + 50)
+    damaged = np.where(mask | wall, np.nan, sides)
+    restored = tiling.restore(damaged, mask & ~wall, ignore=wall, tile=32, depth=8)
+    assert np.isnan(restored[wall]).all()
+    assert np.abs(restored - sides)[mask & ~wall].max() < 2
+    rough = volume + 0.2 * np.random.default_rng(4).standard_normal(volume.shape).astype(np.float32)
+    known = ~mask
+    smooth, whole = tiling.restore(rough, mask, noise=0.2, tile=32, depth=8), restore(rough, mask, noise=0.2)
+    assert rms(smooth, volume, known) < 0.7 * rms(rough, volume, known)
+    assert rms(smooth, whole, known) < 0.05
+    colour = np.stack([volume, 1 - volume / 2], axis=-1)
+    settings = {"channel_axis": -1, "spacing": (2, 1, 1), "loss": "biharmonic"}
+    tiles = tiling.restore(colour, mask, tile=32, depth=8, **settings)
+    assert rms(tiles, restore(colour, mask, **settings), mask) < 0.02
+    apart = np.stack([mask, mask[::-1]], axis=-1)
+    tiles = tiling.restore(colour, apart, tile=32, depth=8, **settings)
+    assert rms(tiles, restore(colour, apart, **settings), apart) < 0.02
+
+
+def test_a_void_of_a_volume_that_is_wider_than_the_halo():
+    planes, rows, cols = np.mgrid[:40, :70, :72]
+    volume = (0.3 * planes + 0.2 * rows + 0.1 * cols + 20 * np.sin(cols / 30)).astype(np.float32)
+    void = np.zeros(volume.shape, bool)
+    void[4:36, 6:64, 6:66] = True
+    restored = tiling.restore(np.where(void, 0, volume), void, tile=32, depth=8, loss="biharmonic")
+    whole = restore(np.where(void, 0, volume), void, loss="biharmonic")
+    assert np.abs(restored - whole).max() < 3
+    blind = void.copy()
+    blind[:36, :60, :] = True
+    assert np.isfinite(tiling.restore(np.where(blind, 0, volume), blind, tile=32, depth=8)).all()
+    assert restored[:1, :1].shape == (1, 1, 72)
+    with pytest.raises(
+        ValueError, match="image must be finite where it is known, got nan at plane 38, row 2, column 5"
+    ):
+        tiling.restore(
+            np.where(np.arange(volume.size).reshape(volume.shape) == (38 * 70 + 2) * 72 + 5, np.nan, volume), void
+        )
 
 
 def test_walls_in_voids_wider_than_the_halo_do_not_leak():
@@ -293,11 +356,11 @@ def test_units_are_those_of_the_whole():
         ({"mask": lambda pixels: pixels[0] == 0}, ValueError, "mask must return flags of shape"),
         ({"mask": np.ones_like(HALF)}, ValueError, "mask must leave at least one pixel known, got none"),
         ({"ignore": np.ones((2, 2))}, ValueError, r"ignore must have shape \(320, 320\), got \(2, 2\)"),
-        ({"channel_axis": 0}, ValueError, r"image must be 3-D with channel_axis, got shape \(320, 320\)"),
+        ({"channel_axis": 0}, ValueError, r"image must be 3-D or 4-D with channel_axis, got shape \(320, 320\)"),
         ({"out": np.empty((3, 3))}, ValueError, r"out must have shape \(320, 320\) and dtype uint8"),
         ({"bounds": (3, 300)}, ValueError, "bounds must lie in the range of the image's dtype, 0 to 255"),
         ({"image": HALF}, TypeError, "image must be of integers or of floats of at most 64 bits, got bool"),
-        ({"image": np.zeros((0, 3), np.uint8)}, ValueError, r"image must be 2-D, got shape \(0, 3\)"),
+        ({"image": np.zeros((0, 3), np.uint8)}, ValueError, r"image must be 2-D or 3-D, got shape \(0, 3\)"),
         ({"out": [1]}, TypeError, "out must be an array that takes slices, got list"),
         ({"image": np.ma.array(PHOTOGRAPH, mask=HALF)}, TypeError, "image must not be a masked array"),
         ({"progress": 3}, TypeError, "progress must be callable, got 3"),

@@ -1,8 +1,8 @@
-"""Larger than memory: an image restored tile by tile, each with a halo, so that hardly a seam can be found.
+"""Larger than memory: an image or a volume restored tile by tile, each with a halo, so that hardly a seam is left.
 
 What a tile needs to know of the whole is found in a first pass, the survey: the unit and the range of the image, and
-the means of its known pixels over cells of 16 by 16. The image of these means, restored, tells what stands at the outer
-rim of a halo where the void is wider than the halo; at all other places, the halo alone is enough.
+the means of its known pixels over cells of 16 along each axis. The image of these means, restored, tells what stands at
+the outer rim of a halo where the void is wider than the halo; at all other places, the halo alone is enough.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,17 +20,19 @@ from numpy.typing import NDArray
 from graddesc.arguments import (
     as_flags,
     is_masked_array,
+    looks_coloured,
     require_axis,
     require_callable,
     require_count,
     require_nonnegative,
+    require_spacing,
 )
 from graddesc.losses import _Loss, _Name, by_name
 from graddesc.losses.differences import Differences, EdgeAligned
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
 from graddesc.restoration.noise import as_deviations, as_huber, with_infinite
-from graddesc.restoration.problem import Problem, Units, as_planes, fill_pyramid, noisy
+from graddesc.restoration.problem import Problem, Units, as_planes, fill_pyramid, fill_pyramid_volume, noisy
 from graddesc.result import Result
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["restore"]
 
-TILE = 1024  # pixels along each side
-_LEAST_TILE = 64
+TILE, VOLUME_TILE = 1024, 128  # pixels along each side of an image's tile, and of a volume's
+_LEAST_TILE, _LEAST_VOLUME_TILE = 64, 32
 _RIM = 2  # pixels that a second difference reaches
 _LEAST_DEPTH = 32
 _BESIDE_HOLE = 16  # pixels of overlap that are enough where the mask is random
@@ -52,16 +54,15 @@ _NEAR = 2.0  # pixels: nearer to a known pixel than so, the cells are too coarse
 
 
 class Tile(NamedTuple):
-    """The rows and columns that a tile restores, and those that it reads."""
+    """What a tile restores, as slices along the axes of space, and what it reads."""
 
-    inner: tuple[slice, slice]
-    outer: tuple[slice, slice]
+    inner: tuple[slice, ...]
+    outer: tuple[slice, ...]
 
     @property
-    def within(self) -> tuple[slice, slice]:
+    def within(self) -> tuple[slice, ...]:
         """The inner pixels among the outer ones."""
-        rows, cols = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(self.inner, self.outer, strict=True))
-        return rows, cols
+        return tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(self.inner, self.outer, strict=True))
 
 
 def cuts(side: int, tile: int) -> list[int]:
@@ -70,20 +71,20 @@ def cuts(side: int, tile: int) -> list[int]:
     return [*range(0, count * tile, tile), side][: count + 1] if count > 1 else [0, side]
 
 
-def tile_at(rows: tuple[int, int], cols: tuple[int, int], shape: tuple[int, int], depth: int) -> Tile:
-    """The tile of these first and last rows and columns, with a halo of so many pixels inside the image."""
-    inner = slice(*rows), slice(*cols)
+def tile_at(spans: Sequence[tuple[int, int]], shape: tuple[int, ...], depth: int) -> Tile:
+    """The tile from these places to those, along each axis, with a halo of so many pixels inside the image."""
+    inner = tuple(slice(*span) for span in spans)
     outer = tuple(
         slice(max(side.start - depth, 0), min(side.stop + depth, length))
         for side, length in zip(inner, shape, strict=True)
     )
-    return Tile(inner, (outer[0], outer[1]))
+    return Tile(inner, outer)
 
 
-def tiles_of(shape: tuple[int, int], tile: int, depth: int) -> list[Tile]:
-    """The tiles of an image of so many rows and columns."""
-    rows, cols = (itertools.pairwise(cuts(side, tile)) for side in shape)
-    return [tile_at(r, c, shape, depth) for r, c in itertools.product(rows, list(cols))]
+def tiles_of(shape: tuple[int, ...], tile: int, depth: int) -> list[Tile]:
+    """The tiles of an image of this shape, row by row."""
+    spans = (list(itertools.pairwise(cuts(side, tile))) for side in shape)
+    return [tile_at(own, shape, depth) for own in itertools.product(*spans)]
 
 
 def widest_hole(free: NDArray[np.bool_]) -> int:
@@ -93,15 +94,18 @@ def widest_hole(free: NDArray[np.bool_]) -> int:
     if not free.any():
         return 0
     if free.all():
-        rows, cols = free.shape
-        return int(max(rows, cols))
+        return int(max(free.shape))
     distances: NDArray[np.int32] = distance_transform_cdt(free, "chessboard")
     return 2 * int(distances.max()) - 1
 
 
-def depth_for(hole: int, tile: int) -> int:
-    """The pixels of overlap where the widest hole is so wide: no more than a quarter of a tile."""
-    return max(min(_BESIDE_HOLE + hole, tile // 4), _LEAST_DEPTH)
+def depth_for(hole: int, tile: int, volume: bool = False) -> int:
+    """The pixels of overlap where the widest hole is so wide: no more than a quarter of a tile.
+
+    In volumes half of that is enough: known voxels are nearer.
+    """
+    halves = 2 if volume else 1
+    return max(min(_BESIDE_HOLE // halves + hole, tile // 4), _LEAST_DEPTH // halves)
 
 
 # ---- the survey ----
@@ -112,7 +116,7 @@ class Survey(NamedTuple):
 
     Attributes
     ----------
-    sums, counts : ndarray of float64, shape (channels, rows, cols) of the cells
+    sums, counts : ndarray of float64, shape (channels, rows, cols) of the cells, of a volume (channels, planes, ...)
         The sum of the known pixels of each cell, and how many there are.
     walls : ndarray of bool, shape (rows, cols) of the cells
         True where a cell has an ignored pixel: its mean may be of two sides of a wall.
@@ -154,14 +158,14 @@ def survey(
     free: NDArray[np.uint8],
     unknown: NDArray[np.bool_],
     cell: int,
-    corner: tuple[int, int],
+    corner: tuple[int, ...],
     deviations: NDArray[np.float64] | None = None,
 ) -> Survey:
     """Look at a part of an image whose first row and column, at the corner, begin a cell.
 
     Parameters
     ----------
-    planes : ndarray, shape (channels, rows, cols)
+    planes : ndarray, shape (channels, rows, cols), of a volume (channels, planes, rows, cols)
     free : ndarray of uint8, shape (channels or 1, rows, cols)
         1 where a pixel is corrupt.
     unknown : ndarray of bool, shape (channels or 1, rows, cols)
@@ -169,7 +173,7 @@ def survey(
     cell : int
         The side of a cell.
     corner : tuple of int
-        The part's first row and column in the image, which errors tell.
+        Where the part begins in the image, which errors tell.
     deviations : ndarray of float64, shape (channels or 1, rows, cols) or (1, 1, 1), or None
         The standard deviations of the known pixels' noise.
     """
@@ -177,17 +181,18 @@ def survey(
     if planes.dtype.kind == "f":
         bad = known & ~np.isfinite(planes)
         if bad.any():
-            channel, row, col = (int(i) for i in np.argwhere(bad)[0])
-            where = f"row {corner[0] + row}, column {corner[1] + col}"
-            raise ValueError(f"image must be finite where it is known, got {planes[channel, row, col]} at {where}")
-    channels, rows, cols = planes.shape
-    shape = channels, -(-rows // cell), -(-cols // cell)
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            axes = ("plane", "row", "column")[-len(corner) :]
+            where = ", ".join(f"{axis} {a + b}" for axis, a, b in zip(axes, corner, place[1:], strict=True))
+            raise ValueError(f"image must be finite where it is known, got {planes[place]} at {where}")
+    channels, *sides = planes.shape
+    shape = channels, *(-(-side // cell) for side in sides)
     sums, counts, walls = np.zeros(shape), np.zeros(shape), np.zeros(shape[1:], bool)
     ignored = (unknown & (free == 0)).any(axis=0)
-    for i, j in itertools.product(range(min(cell, rows)), range(min(cell, cols))):  # in an order that no part changes
-        some = np.s_[:, i::cell, j::cell]
+    for first in itertools.product(*(range(min(cell, side)) for side in sides)):  # in an order that no part changes
+        some = np.s_[:, *(slice(start, None, cell) for start in first)]
         values, there = planes[some], known[some]
-        at = np.s_[:, : values.shape[1], : values.shape[2]]
+        at = np.s_[:, *(slice(side) for side in values.shape[1:])]
         np.add(sums[at], values, out=sums[at], where=there)
         counts[at] += there
         walls[at[1:]] |= ignored[some[1:]]
@@ -207,13 +212,13 @@ def _ends(values: NDArray[Any]) -> NDArray[Any]:
     return np.array([values.min(), values.max()], values.dtype) if len(values) else values
 
 
-def together(parts: list[list[Survey]]) -> Survey:
-    """The survey of a whole from those of its parts, row by row."""
-    flat = [part for row in parts for part in row]
+def together(parts: Any) -> Survey:
+    """The survey of a whole from those of its parts, in lists of lists of rows."""
+    flat = list(_flat(parts))
     return Survey(
-        np.concatenate([np.concatenate([part.sums for part in row], axis=2) for row in parts], axis=1),
-        np.concatenate([np.concatenate([part.counts for part in row], axis=2) for row in parts], axis=1),
-        np.concatenate([np.concatenate([part.walls for part in row], axis=1) for row in parts]),
+        np.block(_each(parts, lambda part: part.sums)),
+        np.block(_each(parts, lambda part: part.counts)),
+        np.block(_each(parts, lambda part: part.walls)),
         [_ends(np.concatenate(ends)) for ends in zip(*(part.ends for part in flat), strict=True)],
         [np.sort(np.concatenate(samples)) for samples in zip(*(part.samples for part in flat), strict=True)],
         any(part.apart for part in flat),
@@ -221,6 +226,19 @@ def together(parts: list[list[Survey]]) -> Survey:
         max(part.widest for part in flat),
         sum(part.variance for part in flat),
     )
+
+
+def _flat(parts: Any) -> Iterator[Survey]:
+    if isinstance(parts, Survey):
+        yield parts
+    else:
+        for part in parts:
+            yield from _flat(part)
+
+
+def _each(parts: Any, get: Callable[[Survey], NDArray[Any]]) -> Any:
+    """Lists of lists, of something of each part."""
+    return get(parts) if isinstance(parts, Survey) else [_each(part, get) for part in parts]
 
 
 class Overview:
@@ -240,9 +258,21 @@ class Overview:
         How many threads may restore the image of the cells.
     huber : float
         Standard deviations of the noise beyond which a pixel is an outlier; infinite where none is.
+    spacing : tuple of float
+        Of a volume, as a `Problem` has it; empty for an image.
     """
 
-    def __init__(self, found: Survey, cell: int, loss: Any, bounds: Any, threads: int, huber: float) -> None:
+    def __init__(
+        self,
+        found: Survey,
+        cell: int,
+        loss: Any,
+        bounds: Any,
+        threads: int,
+        huber: float,
+        spacing: tuple[float, ...] = (),
+    ) -> None:
+        self._spacing = spacing
         if not found.counts.reshape(len(found.counts), -1).any(axis=1).all():
             channel = int(np.flatnonzero(~found.counts.reshape(len(found.counts), -1).any(axis=1))[0])
             where = f" in channel {channel}" if len(found.counts) > 1 else ""
@@ -250,7 +280,7 @@ class Overview:
         self.corrupt, self.widest = found.corrupt, found.widest
         deviation = math.sqrt(found.variance / found.counts.sum())
         # Channels with masks of their own are measured apart, unless there is noise.
-        some = slice(1, None) if found.apart and deviation == 0 else slice(1)
+        some = slice(1, None) if found.apart and deviation == 0 and not spacing else slice(1)
         told = list(zip(found.samples, found.ends, strict=True))[some]
         outliers = deviation > 0 and huber < math.inf
         self._each = [_units(sample, ends, bounds, deviation, outliers) for sample, ends in told]
@@ -260,14 +290,14 @@ class Overview:
         self._means: NDArray[Any] = np.divide(found.sums, found.counts, out=np.zeros_like(found.sums), where=~unknown)
         if unknown.any():
             self._restore_means(unknown, loss, threads)
-        self._groups = self._related(unknown) if len(self._each) > 1 else None
+        self._groups = self._related(unknown) if len(self._each) > 1 and not spacing else None
 
     def problem(
         self, planes: NDArray[Any], free: NDArray[np.uint8], ignored: NDArray[np.bool_] | None, threads: int
     ) -> Problem:
         """That of a tile: the units of bands and which of them are related are those of the whole image."""
-        problem = Problem(planes, free, self._each[0], "pyramid", threads, ignored)
-        if len(free) > 1:
+        problem = Problem(planes, free, self._each[0], "pyramid", threads, ignored, spacing=self._spacing)
+        if len(free) > 1 and not self._spacing:
             problem.each = [self.units_of(channel) for channel in range(len(free))]
             problem.groups = self._groups or [tuple(range(len(free)))]
         return problem
@@ -292,37 +322,47 @@ class Overview:
 
     def _restore_means(self, unknown: NDArray[np.bool_], loss: Any, threads: int) -> None:
         """Restore the image of the cells, across no wall unless nothing would be known then."""
-        walls = self._walls if (~unknown & ~self._walls).any(axis=(1, 2)).all() else np.zeros_like(self._walls)
+        space = tuple(range(1, unknown.ndim))
+        walls = self._walls if (~unknown & ~self._walls).any(axis=space).all() else np.zeros_like(self._walls)
         own = loss if isinstance(loss, Differences) else EdgeAligned()
         units = Units.of(self._means, unknown.view(np.uint8), None, as_is=False, contrasts=True)
         free = unknown[:1] if (unknown == unknown[0]).all() else unknown
         free_cells: NDArray[np.uint8] = np.ascontiguousarray(free & ~walls).view(np.uint8)
-        problem = Problem(self._means, free_cells, units, "pyramid", threads, walls if walls.any() else None)
+        walled = walls if walls.any() else None
+        problem = Problem(self._means, free_cells, units, "pyramid", threads, walled, spacing=self._spacing)
         steps, run = methods.begin(own, problem, None, solver.Limits(solver.MAX_ITER, own.default_tol, np.inf))
         run(None)
         problem.write(steps.pieces(), self._means)
         for plane, lost in zip(self._means, unknown & walls, strict=True):
-            if lost.any():
-                fill_pyramid(plane, lost.view(np.uint8), threads)  # told only where nothing better is
+            if lost.any():  # told only where nothing better is
+                if self._spacing:
+                    fill_pyramid_volume(plane, lost.view(np.uint8), self._spacing, threads)
+                else:
+                    fill_pyramid(plane, lost.view(np.uint8), threads)
 
-    def tells(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Whether no wall is near the cells that tell of pixels of the image."""
-        return ~self._near_wall[rows // self._cell, cols // self._cell]
+    def tells(self, *places: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether no wall is near the cells that tell of pixels of the image, by their places along each axis."""
+        return ~self._near_wall[tuple(along // self._cell for along in places)]
 
-    def at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[Any]:
+    def at(self, *places: NDArray[np.intp]) -> NDArray[Any]:
         """What the cells tell of pixels of the image, by linear interpolation, shape (channels, pixels)."""
-        values = []
-        weights: list[tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]] = []
-        for places, count in zip((rows, cols), self._means.shape[1:], strict=True):
-            at = np.clip((places + 0.5) / self._cell - 0.5, 0, count - 1)
+        shares, sides = [], []
+        for along, count in zip(places, self._means.shape[1:], strict=True):
+            at = np.clip((along + 0.5) / self._cell - 0.5, 0, count - 1)
             first = np.minimum(at.astype(np.intp), max(count - 2, 0))
-            weights.append((at - first, first, np.minimum(first + 1, count - 1)))
-        (down, above, below), (along, left, right) = weights
-        for plane in self._means:
-            upper = plane[above, left] * (1 - along) + plane[above, right] * along
-            lower = plane[below, left] * (1 - along) + plane[below, right] * along
-            values.append(upper * (1 - down) + lower * down)
-        return np.stack(values)
+            shares.append(at - first)
+            sides.append((first, np.minimum(first + 1, count - 1)))
+
+        def between(plane: NDArray[Any], corner: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
+            """The value among the cells that differ from a corner along the axes behind it."""
+            axis = len(corner)
+            if axis == len(shares):
+                value: NDArray[Any] = plane[corner]
+                return value
+            near, far = (between(plane, (*corner, side)) for side in sides[axis])
+            return near * (1 - shares[axis]) + far * shares[axis]
+
+        return np.stack([between(plane, ()) for plane in self._means])
 
 
 def _units(sample: NDArray[Any], ends: NDArray[Any], bounds: Any, deviation: float, outliers: bool) -> Units:
@@ -339,7 +379,7 @@ def _beside(walls: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return walls
     from scipy.ndimage import binary_dilation
 
-    near: NDArray[np.bool_] = binary_dilation(walls, np.ones((3, 3), bool))
+    near: NDArray[np.bool_] = binary_dilation(walls, np.ones((3,) * walls.ndim, bool))
     return near
 
 
@@ -390,7 +430,7 @@ def restore_tile(
     free: NDArray[np.uint8],
     ignored: NDArray[np.bool_] | None,
     tile: Tile,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     overview: Overview,
     settings: Settings,
     deadline: float = np.inf,
@@ -400,7 +440,7 @@ def restore_tile(
 
     Parameters
     ----------
-    planes : ndarray, shape (channels, rows, cols)
+    planes : ndarray, shape (channels, rows, cols), of a volume (channels, planes, rows, cols)
         The outer pixels; not changed.
     free : ndarray of uint8, shape (channels or 1, rows, cols)
         1 where an outer pixel is corrupt; not changed.
@@ -409,7 +449,7 @@ def restore_tile(
     tile : Tile
         Where it stands.
     shape : tuple of int
-        The rows and columns of the image.
+        The image's along the axes of space.
     overview : Overview
         What is known of the whole.
     deviations : ndarray of float64, shape (channels or 1, rows, cols) or (1, 1, 1), or None
@@ -430,7 +470,7 @@ def restore_tile(
         return Restored(as_image_axes(planes[inner], axis), *solver.TIME)
     _pin_rim(planes, free, tile, shape, overview)
     unknown = free.view(bool) if ignored is None else free.view(bool) | ignored
-    blind = unknown.all(axis=(1, 2), keepdims=True)
+    blind = unknown.all(axis=tuple(range(1, unknown.ndim)), keepdims=True)
     if blind.any():
         # Only ignored pixels are at the rim, or the image is one tile: nothing of these channels is known.
         _pin(planes, free, free.view(bool) & blind, tile, overview)
@@ -453,17 +493,17 @@ def as_image_axes(planes: NDArray[Any], channel_axis: int | None) -> NDArray[Any
 
 
 def _pin_rim(
-    planes: NDArray[Any], free: NDArray[np.uint8], tile: Tile, shape: tuple[int, int], overview: Overview
+    planes: NDArray[Any], free: NDArray[np.uint8], tile: Tile, shape: tuple[int, ...], overview: Overview
 ) -> None:
     """Give the corrupt pixels at the outer rim, but not at the image's, what the overview tells, and make them known.
 
     Those near a known pixel stay corrupt: the tile knows better.
     """
     rim = np.zeros(free.shape[1:], bool)
-    rows, cols = tile.outer
-    rim[:_RIM], rim[-_RIM:] = rows.start > 0, rows.stop < shape[0]
-    rim[:, :_RIM] |= cols.start > 0
-    rim[:, -_RIM:] |= cols.stop < shape[1]
+    for axis, (side, length) in enumerate(zip(tile.outer, shape, strict=True)):
+        ends = np.moveaxis(rim, axis, 0)
+        ends[:_RIM] |= side.start > 0
+        ends[-_RIM:] |= side.stop < length
     pinned = rim & free.view(bool)
     if pinned.any():
         from scipy.ndimage import distance_transform_edt
@@ -472,7 +512,8 @@ def _pin_rim(
             if not plane.all():
                 pins &= distance_transform_edt(plane) > _NEAR
         at_rim = np.nonzero(rim)
-        pinned[:, *at_rim] &= overview.tells(at_rim[0] + rows.start, at_rim[1] + cols.start)
+        told = overview.tells(*(at + side.start for at, side in zip(at_rim, tile.outer, strict=True)))
+        pinned[:, *at_rim] &= told
         _pin(planes, free, pinned, tile, overview)
 
 
@@ -482,9 +523,9 @@ def _pin(
     """Give pixels what the overview tells, and make them known."""
     for channel, plane in enumerate(planes):
         mask = channel if len(free) > 1 else 0
-        rows, cols = np.nonzero(pinned[mask])
-        values = overview.at(rows + tile.outer[0].start, cols + tile.outer[1].start)[channel]
-        plane[rows, cols] = overview.units_of(channel).within(values)
+        places = np.nonzero(pinned[mask])
+        values = overview.at(*(at + side.start for at, side in zip(places, tile.outer, strict=True)))[channel]
+        plane[places] = overview.units_of(channel).within(values)
     free[pinned] = 0
 
 
@@ -500,7 +541,7 @@ def restore(
     loss: _Name | _Loss = "edge",
     noise: Any = 0.0,
     huber: bool | float = False,
-    tile: int = TILE,
+    tile: int | None = None,
     depth: int | Literal["auto"] = "auto",
     coarse: int = 16,
     max_iter: int | None = None,
@@ -508,6 +549,7 @@ def restore(
     max_time: float | None = None,
     bounds: tuple[float | None, float | None] | None = None,
     channel_axis: int | None = None,
+    spacing: float | Sequence[float] | None = None,
     threads: int = 1,
     out: Any = None,
     journal: str | os.PathLike[str] | None = None,
@@ -522,11 +564,11 @@ def restore(
 
     Parameters
     ----------
-    image : array_like, shape (rows, cols) or with channels
+    image : array_like, shape (rows, cols) or (planes, rows, cols), or with channels
         Anything with ``shape``, ``dtype`` and slices that NumPy can read: an ndarray, a memmap, an array of zarr or
         h5py. Integers or floats of at most 64 bits. Not changed, unless it is `out`, too.
     mask, known, ignore : array_like of bool or numbers, or callable, optional
-        As for `graddesc.restore`, of the image's shape or of its rows and columns; read a tile at a time. A callable
+        As for `graddesc.restore`, of the image's shape or of its axes of space; read a tile at a time. A callable
         gets the pixels of a tile and returns its flags: ``functools.partial(masks.detect, nodata=-9999)``. Without
         `mask` and `known`, NaN is corrupt in floats; integers need one of them.
     loss : str or loss of `graddesc.losses`, default "edge"
@@ -535,15 +577,17 @@ def restore(
         As for `graddesc.restore`; an array is read a tile at a time.
     huber : bool or float, default False
         As for `graddesc.restore`.
-    tile : int, default 1024
-        The rows and columns of a tile, at least 64; those at the ends are larger, up to twice as long.
+    tile : int, optional
+        The side of a tile, by default 1024 and at least 64, of a volume's 128 and 32; those at the ends are larger, up
+        to twice as long.
     depth : int or "auto", default "auto"
         The pixels of the halo on each side. "auto" takes 16 more than the widest hole of the mask, at least 32 and no
-        more than a quarter of a tile.
+        more than a quarter of a tile; of a volume 8 more, at least 16.
     coarse : int, default 16
         The side of the cells, from 2 to 64.
-    max_iter, tol, bounds, channel_axis : optional
-        As for `graddesc.restore`; the first two are those of each tile.
+    max_iter, tol, bounds, channel_axis, spacing : optional
+        As for `graddesc.restore`; the first two are those of each tile. A volume in which channels have masks of their
+        own is restored with the units of all of them together.
     max_time : float, optional
         Seconds at most; when they are over, the tiles that are left are filled from the cells, and status is 5.
     threads : int, default 1
@@ -588,9 +632,12 @@ def restore(
     >>> bool(np.abs(restored - image).max() < 0.02)
     True
     """
-    source = _Source(image, mask, known, ignore, channel_axis, noise)
+    source = _Source(image, mask, known, ignore, channel_axis, noise, spacing)
+    if tile is None:
+        tile = VOLUME_TILE if source.spacing else TILE
+    least = _LEAST_VOLUME_TILE if source.spacing else _LEAST_TILE
     settings = settings_of(loss, source.channel_axis, max_iter, tol, threads, source.is_noisy, huber)
-    tile, cell = require_count("tile", tile, least=_LEAST_TILE), require_cell(coarse)
+    tile, cell = require_count("tile", tile, least=least), require_cell(coarse)
     tile = -(-tile // cell) * cell
     require_callable("progress", progress)
     started = time.perf_counter()
@@ -607,18 +654,17 @@ def restore(
         )
     elif source.tells_by_values and (out is image or _overlap(out, image)):
         raise ValueError("out must be another array than image, whose corrupt pixels are found by their values")
-    row_cuts, col_cuts = (cuts(side, tile) for side in source.plane)
-    parts = [
-        [source.survey((slice(*rows), slice(*cols)), cell) for cols in itertools.pairwise(col_cuts)]
-        for rows in itertools.pairwise(row_cuts)
-    ]
-    found = together(parts)
+    found = source.survey_of_all([cuts(side, tile) for side in source.plane], cell)
     if not found.variance:
         settings = settings_of(loss, source.channel_axis, max_iter, tol, threads, False, huber)
-    overview = Overview(found, cell, settings.loss, bounds, settings.threads, settings.huber)
+    overview = Overview(found, cell, settings.loss, bounds, settings.threads, settings.huber, source.spacing)
     if mask is None and known is None and not (overview.corrupt or source.is_noisy):
         raise ValueError("no pixel is NaN: give mask=...")
-    reach = depth_for(overview.widest, tile) if depth == "auto" else require_count("depth", depth, least=_RIM)
+    reach = (
+        depth_for(overview.widest, tile, bool(source.spacing))
+        if depth == "auto"
+        else require_count("depth", depth, least=_RIM)
+    )
     tiles = tiles_of(source.plane, tile, reach)
     done = Journal(journal, f"{source.shape} {source.dtype} {tile} {reach} {settings} {bounds} {found.digest()}")
     status, message = solver.NOTHING
@@ -646,10 +692,12 @@ def restore(
     return out, Result(x=out, success=status == 0, status=status, message=message, tiles=len(tiles))
 
 
-_BYTES = 64  # that a solver takes for each pixel of single precision, at most
+_BYTES, _VOLUME_BYTES = 64, 96  # that a solver takes for each pixel, or voxel, of single precision, at most
 
 
-def tile_within(shape: tuple[int, ...], dtype: np.dtype[Any], channel_axis: int | None, memory: float) -> int | None:
+def tile_within(
+    shape: tuple[int, ...], dtype: np.dtype[Any], channel_axis: int | None, memory: float, volume: bool = False
+) -> int | None:
     """The side of the tiles of which one is solved within so many bytes; None if the whole image is.
 
     Raises
@@ -658,15 +706,16 @@ def tile_within(shape: tuple[int, ...], dtype: np.dtype[Any], channel_axis: int 
         If no tile is small enough.
     """
     single = dtype.itemsize <= (2 if dtype.kind in "iu" else 4)
-    of_pixel = _BYTES * (1 if single else 2) * (1 if channel_axis is None else shape[channel_axis])
+    bytes_of = _VOLUME_BYTES if volume else _BYTES
+    of_pixel = bytes_of * (1 if single else 2) * (1 if channel_axis is None else shape[channel_axis])
     if of_pixel * np.prod([float(n) for axis, n in enumerate(shape) if axis != channel_axis]) <= memory:
         return None
     # The last tile is up to twice as long, and a halo up to half of the least tile.
-    side = int((memory / of_pixel) ** 0.5 / 3) // _LEAST_TILE * _LEAST_TILE
-    if side < _LEAST_TILE:
-        raise ValueError(
-            f"a tile of {_LEAST_TILE} by {_LEAST_TILE} pixels takes more than {memory:.0f} bytes of memory"
-        )
+    axes, least = (3, _LEAST_VOLUME_TILE) if volume else (2, _LEAST_TILE)
+    side = int((memory / of_pixel) ** (1 / axes) / 3) // least * least
+    if side < least:
+        tile = " by ".join([str(least)] * axes) + (" voxels" if volume else " pixels")
+        raise ValueError(f"a tile of {tile} takes more than {memory:.0f} bytes of memory")
     return min(side, TILE)
 
 
@@ -682,11 +731,31 @@ def require_cell(coarse: Any) -> int:
     return cell
 
 
+def as_relative(spacing: float | Sequence[float] | None, space: int) -> tuple[float, ...]:
+    """The spacing of an image or volume as a `Problem` has it.
+
+    Images in tiles have pixels that are squares.
+    """
+    distances = require_spacing(1 if spacing is None else spacing, space)
+    if space == 2:
+        if min(distances) < max(distances):
+            raise ValueError(f"spacing must be the same along both axes of an image in tiles, got {spacing!r}")
+        return ()
+    return tuple(distance / min(distances) for distance in distances)
+
+
 class _Source:
     """An image with its flags, of which parts are read."""
 
     def __init__(
-        self, image: Any, mask: Any, known: Any, ignore: Any, channel_axis: int | None, noise: Any = 0.0
+        self,
+        image: Any,
+        mask: Any,
+        known: Any,
+        ignore: Any,
+        channel_axis: int | None,
+        noise: Any = 0.0,
+        spacing: float | Sequence[float] | None = None,
     ) -> None:
         if mask is not None and known is not None:
             raise ValueError("mask and known must not both be given")
@@ -698,21 +767,27 @@ class _Source:
         wanted = "image must be of integers or of floats of at most 64 bits"
         if self.dtype.kind not in "iuf" or self.dtype.itemsize > 8:
             raise TypeError(f"{wanted}, got {self.dtype}")
-        ndim = 2 if channel_axis is None else 3
-        if len(self.shape) != ndim or 0 in self.shape:
-            wanted = "2-D" if ndim == 2 else "3-D with channel_axis"
-            wanted += " (volumes are not restored in tiles)" if len(self.shape) == ndim + 1 else ""
+        ndim = len(self.shape) - (channel_axis is not None)
+        if ndim not in (2, 3) or 0 in self.shape:
+            wanted = "2-D or 3-D" if channel_axis is None else "3-D or 4-D with channel_axis"
             raise ValueError(f"image must be {wanted}, got shape {self.shape}")
-        self.channel_axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, ndim)
-        rows, cols = (side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
-        self.plane = rows, cols
+        if channel_axis is None and looks_coloured(self.shape) and spacing is None:
+            raise ValueError(
+                f"image of shape {self.shape} looks like one with channels: give channel_axis=-1, or"
+                " spacing=(1, 1, 1) if it is a volume"
+            )
+        self.channel_axis = (
+            None if channel_axis is None else require_axis("channel_axis", channel_axis, len(self.shape))
+        )
+        self.plane = tuple(side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
+        self.spacing = as_relative(spacing, ndim)
         self._noise = noise if np.ndim(noise) > 0 else as_deviations(noise, self.shape, self.channel_axis)
         self.is_noisy = self._noise is not None
         if np.ndim(noise) > 0:
             if not hasattr(noise, "shape"):
                 self._noise = noise = np.asarray(noise)
             if tuple(noise.shape) not in {self.plane, self.shape}:
-                wanted = f"{self.plane}" + (f" or {self.shape}" if len(self.shape) == 3 else "")
+                wanted = f"{self.plane}" + (f" or {self.shape}" if self.plane != self.shape else "")
                 raise ValueError(f"noise must be a number or have shape {wanted}, got shape {tuple(noise.shape)}")
         if self.is_noisy and ignore is not None:
             methods.require_noisy(EdgeAligned(), ignore)
@@ -729,18 +804,19 @@ class _Source:
             if not hasattr(flags, "shape"):
                 self._flags[name] = flags = np.asarray(flags)
             if tuple(flags.shape) not in {self.plane, self.shape if name != "ignore" else self.plane}:
-                wanted = f"{self.plane}" + (f" or {self.shape}" if len(self.shape) == 3 and name != "ignore" else "")
+                more = self.plane != self.shape and name != "ignore"
+                wanted = f"{self.plane}" + (f" or {self.shape}" if more else "")
                 raise ValueError(f"{name} must have shape {wanted}, got {tuple(flags.shape)}")
 
-    def _part(self, array: Any, ndim: int, where: tuple[slice, slice]) -> NDArray[Any]:
-        """The part of something that is of the image's shape, or of its rows and columns."""
+    def _part(self, array: Any, ndim: int, where: tuple[slice, ...]) -> NDArray[Any]:
+        """The part of something that is of the image's shape, or of its axes of space."""
         some: list[slice] = list(where)
-        if self.channel_axis is not None and ndim == 3:
+        if self.channel_axis is not None and ndim == len(self.shape):
             some.insert(self.channel_axis, slice(None))
         return np.asarray(array[tuple(some)])
 
     def read(
-        self, where: tuple[slice, slice]
+        self, where: tuple[slice, ...]
     ) -> tuple[
         NDArray[Any],
         NDArray[np.uint8],
@@ -766,12 +842,18 @@ class _Source:
             deviations = as_deviations(some, pixels.shape, self.channel_axis)
         return part_of(as_planes(pixels, self.channel_axis), corrupt, told["ignore"], self.channel_axis, deviations)
 
-    def survey(self, where: tuple[slice, slice], cell: int) -> Survey:
-        """The survey of a part."""
-        planes, free, unknown, _, deviations = self.read(where)
-        return survey(planes, free, unknown, cell, (where[0].start, where[1].start), deviations)
+    def survey_of_all(self, ends: list[list[int]], cell: int) -> Survey:
+        """The survey of the whole, part by part, which end so along each axis."""
 
-    def _flags_of(self, name: str, flags: Any, pixels: NDArray[Any], where: tuple[slice, slice]) -> Any:
+        def surveys(where: tuple[slice, ...]) -> Any:
+            if len(where) == len(ends):
+                planes, free, unknown, _, deviations = self.read(where)
+                return survey(planes, free, unknown, cell, tuple(side.start for side in where), deviations)
+            return [surveys((*where, slice(*span))) for span in itertools.pairwise(ends[len(where)])]
+
+        return together(surveys(()))
+
+    def _flags_of(self, name: str, flags: Any, pixels: NDArray[Any], where: tuple[slice, ...]) -> Any:
         if flags is None:
             return None
         if callable(flags):
@@ -782,7 +864,7 @@ class _Source:
             return given
         return as_flags(name, self._part(flags, len(flags.shape), where))
 
-    def write(self, out: Any, where: tuple[slice, slice], restored: NDArray[Any]) -> None:
+    def write(self, out: Any, where: tuple[slice, ...], restored: NDArray[Any]) -> None:
         """Write a part of the result."""
         some: list[slice] = list(where)
         if self.channel_axis is not None:
@@ -798,7 +880,7 @@ def part_of(
     deviations: NDArray[np.float64] | None,
 ) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_] | None, NDArray[np.float64] | None]:
     """A part of an image as `survey` and `restore_tile` take it, with what is ignored, or None where nothing is."""
-    corrupt = as_planes(corrupt, None if corrupt.ndim == 2 else channel_axis)
+    corrupt = as_planes(corrupt, None if corrupt.ndim < planes.ndim else channel_axis)
     free = np.array(corrupt, order="C")
     if deviations is not None:
         free = with_infinite(free.view(np.uint8), deviations, ignore).view(bool)
