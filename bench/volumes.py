@@ -308,7 +308,9 @@ def noise(options):
     cases = [(sigma, share) for share in SHARES for sigma in SIGMAS]
     methods = {"edge, known voxels kept": functools.partial(of_noisy, "edge", False)}
     methods |= {
-        "that, then a Gaussian": functools.partial(denoised_by, ndimage.gaussian_filter, (0.3, 0.4, 0.5, 0.7, 0.9, 1.2)),
+        "that, then a Gaussian": functools.partial(
+            denoised_by, ndimage.gaussian_filter, (0.3, 0.4, 0.5, 0.7, 0.9, 1.2)
+        ),
         "that, then total variation": functools.partial(
             denoised_by, by_total_variation, (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2)
         ),

@@ -150,16 +150,18 @@ def restore(
         `noise`, which tells what is wrong with integers, none.
     known : array_like of bool or numbers, of the shape of the axes of space or the image's, optional
         The complement, to give instead of `mask`.
-    ignore : array_like of bool or numbers, shape (rows, cols), optional
+    ignore : array_like of bool or numbers, of the shape of the axes of space, optional
         True where a pixel is neither corrupt nor known, such as land in a sea or a wall in a flow: it keeps its value,
-        which may be NaN, and nothing is smoothed across it. The equations of what is left are solved by SuperLU, which
-        takes a second for some 10 000 corrupt pixels. A callable loss sees these pixels as they are, and has to leave
-        them out itself: it is not asked what its gradient is there. Not with "texture", and not for volumes.
+        which may be NaN, and nothing is smoothed across it. In an image the equations of what is left are solved by
+        SuperLU, which takes a second for some 10 000 corrupt pixels. In a volume "edge" descends no coarse grids, whose
+        voxels would hold what is on either side of a thin wall. A callable loss sees these pixels as they are, and has
+        to leave them out itself: it is not asked what its gradient is there. Not with "texture", and of volumes with
+        `step` only with callables.
     loss : str, loss of `graddesc.losses`, or callable, default "edge"
         What to descend. A callable ``loss(x) -> (value, gradient)`` gets a copy of the image, in float64 and in its own
         shape and units (integers scaled to [0, 1]), and returns a gradient of that shape. Without `step` it is
         descended by `minimize` with `BarzilaiBorwein`.
-    noise : float or array_like of float, shape (rows, cols) or the image's, default 0
+    noise : float or array_like of float, of the shape of the axes of space or the image's, default 0
         The standard deviation of the known pixels' noise, in units of the image: 0 where a pixel is exact and stays as
         it is, infinite where it is corrupt, as if `mask` told so. All other pixels change: the loss is weighed against
         their squared distances to what was measured, in variances. Of the image's shape only with `channel_axis`, and

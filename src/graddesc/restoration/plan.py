@@ -323,7 +323,7 @@ class Plan:
             raise ValueError("confidence must not be asked of a callable loss")
         if deviations is not None:
             self._require_noise_fits(step)
-        if step is not None and self._spacing and self._ignored is not None:
+        if step is not None and self._spacing and self._ignored is not None and isinstance(loss, Differences):
             what = "an image whose spacing differs from axis to axis" if self._flat else "a volume"
             raise ValueError(f"step must not be given with ignore for {what}, whose recipe leaves nothing out")
         prepared = self._prepared if missing is self._free else None

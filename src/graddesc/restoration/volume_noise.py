@@ -76,7 +76,9 @@ class Balance:
     more was measured around. `found` tells how often it was found.
     """
 
-    def __init__(self, loss: Differences, measured: Measured, spacing: tuple[float, ...], huber: float, threads: int):
+    def __init__(
+        self, loss: Differences, measured: Measured, spacing: tuple[float, ...], huber: float, threads: int
+    ) -> None:
         self._factor, self._least, self._most = loss.volume_balance
         self._measured, self._huber, self._threads = measured, huber, threads
         shape = measured.data.shape[1:]
