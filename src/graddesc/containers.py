@@ -24,7 +24,7 @@ class Held(NamedTuple):
     pixels : ndarray
         The image as a plain array; no copy where it can be helped.
     masked : ndarray of bool, or None
-        What a masked array masks, of the image's shape; None for all else.
+        What a masked array masks, or is missing in a table whose dtypes say so, of the image's shape; None for all else.
     close : callable
         Makes of a plain array of the image's shape and dtype what the image was: with its class, labels and attributes.
     """
@@ -49,6 +49,14 @@ def open_image(image: Any) -> Held:
     _refuse_lazy("image", image)
     if is_masked_array(image):
         return Held(as_image(image.data), np.ma.getmaskarray(image), lambda pixels: _as_masked(pixels, image))
+    if _is_table(image) and (numbers := _numbers(image)) is not None:
+        missing: NDArray[np.bool_] = image.isna().to_numpy(bool)
+        pixels = as_image(image.fillna(0).to_numpy(numbers))
+        same = len({*image.dtypes}) == 1  # else all columns get the dtype that holds them all, as in any table
+        kind = image.dtypes.iloc[0] if same else numbers
+        return Held(
+            pixels, missing if missing.any() else None, lambda restored: _as_table(restored, image).astype(kind)
+        )
     pixels = as_image(image)
     if _is_labelled(image):
         return Held(pixels, None, lambda restored: image.copy(data=restored))
@@ -100,6 +108,15 @@ def _is_labelled(given: Any) -> bool:
 def _is_table(given: Any) -> bool:
     """Whether this is like a pandas.DataFrame."""
     return all(hasattr(given, name) for name in ("index", "columns", "iloc", "attrs"))
+
+
+def _numbers(table: Any) -> np.dtype[Any] | None:
+    """The dtype of the numbers of a table of which some may be missing, as pandas' Int64 says; None for any other."""
+    kinds = [getattr(dtype, "numpy_dtype", dtype) for dtype in table.dtypes]
+    nullable = any(hasattr(dtype, "numpy_dtype") for dtype in table.dtypes)
+    if not nullable or not all(isinstance(kind, np.dtype) and kind.kind in "iuf" for kind in kinds):
+        return None
+    return np.result_type(*kinds)
 
 
 def _require_same(name: str, axis: Any, given: Any, wanted: Any) -> None:

@@ -311,6 +311,36 @@ def test_data_frames():
         restore(table.fillna(0.0), table.isna().rename(columns={"c0": "other"}))
 
 
+@pytest.mark.parametrize("name", ["Int16", "UInt8", "Float32", "Float64"])
+def test_data_frames_that_say_what_is_missing(name):
+    values = np.rint(plane("f8")).astype(name.lower())
+    table = pandas.DataFrame(values, columns=["a"] * values.shape[1]).astype(name)
+    expected = restore(values, MASK)
+    table[:] = table.mask(MASK)
+    assert table.isna().to_numpy().sum() == MASK.sum()
+    for restored in (restore(table), restore(table, MASK)):
+        assert set(restored.dtypes) == {table.dtypes.iloc[0]}
+        assert_array_equal(restored.to_numpy(values.dtype), expected)
+    assert table.isna().to_numpy().sum() == MASK.sum()
+    whole = pandas.DataFrame(values).astype(name)
+    if values.dtype.kind == "f":
+        with pytest.raises(ValueError, match="no pixel is NaN: give mask="):
+            restore(whole)
+    assert_array_equal(restore(whole, MASK).to_numpy(values.dtype), expected)
+
+
+def test_data_frames_of_several_kinds():
+    values = np.where(MASK, np.nan, np.rint(plane("f8")))
+    table = pandas.DataFrame(values)
+    table[3] = table[3].astype("Int32")
+    restored = restore(table)
+    assert set(restored.dtypes) == {np.dtype(float)}
+    assert_array_equal(restored.to_numpy(), restore(np.where(MASK, 0, values), MASK))
+    table[3] = "text"
+    with pytest.raises(TypeError, match="image must be of integers or of floats"):
+        restore(table)
+
+
 def test_nothing_of_other_packages_is_imported():
     code = "import sys, numpy, graddesc; graddesc.restore(numpy.eye(9), numpy.eye(9) > 0, loss='edge');"
     code += "print([m for m in ('xarray', 'pandas', 'dask', 'scipy.sparse', 'scipy.optimize') if m in sys.modules])"

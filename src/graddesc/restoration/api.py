@@ -141,8 +141,8 @@ def restore(
     image : array_like, shape (rows, cols) or (planes, rows, cols), with channels or with frames
         The image or volume, of integers or floats of at most 64 bits, any strides and byte order; not changed. The
         values of its corrupt pixels matter only to ``init="image"``. Masked arrays, other subclasses of ndarray,
-        xarray's DataArray and pandas' DataFrame come back as what they are; what a masked array masks is corrupt, and
-        its result masks nothing.
+        xarray's DataArray and pandas' DataFrame come back as what they are. What a masked array masks, or what is NA
+        in a table (of the dtype Int64, for one), is corrupt, and missing no more in the result.
     mask : array_like of bool or numbers, of the shape of the axes of space or the image's, optional
         True (not zero) where a pixel is corrupt, as in scikit-image and OpenCV; a last axis of length 1 does not
         matter. By default what a masked array masks; else NaN for floats, of which there must be one; else the least
