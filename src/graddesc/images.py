@@ -701,8 +701,10 @@ def _read_tiff(file: BinaryIO) -> Picture:
         raise ImageFileError(f"TIFF compressed by {method} is not supported: save it with LZW, deflate or zstd")
     if first.first(tiff.DEPTH, 1) > 1:
         raise ImageFileError("a volume in one page is not supported: save its planes as pages")
-    for number in (tiff.ORIENTATION, tiff.NODATA):
-        if len({page.tags[number].data if number in page.tags else b"" for page in pages}) > 1:
+    with_nodata = [page for page in pages if tiff.NODATA in page.tags]  # often the first alone, for all
+    orientations = {page.first(tiff.ORIENTATION, 1) for page in pages}
+    for number, told in ((tiff.ORIENTATION, orientations), (tiff.NODATA, {*map(_nodata_text, with_nodata)})):
+        if len(told) > 1:
             raise ImageFileError(f"pages of different {tiff.tag_name(number)}: save them as files of their own")
     if len({(page.first(257, 0), page.first(256, 0)) for page in pages}) > 1:
         raise ImageFileError(f"{len(pages)} pages of different sizes: save the one to work on as a file of its own")
@@ -743,7 +745,8 @@ def _read_tiff(file: BinaryIO) -> Picture:
     if not frames:
         pixels, alpha = pixels[0], None if alpha is None else alpha[0]
     stored = (first.first(257, 0), first.first(256, 0)) if turned else None
-    return Picture(pixels, alpha, metadata, lossy, _nodata(first), frames, stored, stored_as=_stored_as(first))
+    nodata = _nodata(with_nodata[0]) if with_nodata else None
+    return Picture(pixels, alpha, metadata, lossy, nodata, frames, stored, stored_as=_stored_as(first))
 
 
 def _hidden_frames(page: Directory) -> int:
@@ -885,9 +888,14 @@ def _pages_by_tifffile(
     return *_stacked(pixels, alpha), lossy
 
 
+def _nodata_text(page: Directory) -> str:
+    """What GDAL's tag for what is missing says."""
+    return page.tags[tiff.NODATA].text.strip() if tiff.NODATA in page.tags else ""
+
+
 def _nodata(page: Directory) -> float | None:
     """The number of GDAL's tag for what is missing, or None."""
-    text = page.tags[tiff.NODATA].text.strip() if tiff.NODATA in page.tags else ""
+    text = _nodata_text(page)
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)

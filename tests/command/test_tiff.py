@@ -374,6 +374,18 @@ def test_pages_that_differ_in_what_counts_for_all(through):
             through(buffer.getvalue())
 
 
+@each("which", [0, 1])
+def test_nodata_of_one_page_goes_for_all(through, which):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for k in range(3):
+            tags = [(42113, "s", 0, " -1", True)] * (k >= which) if which else [(42113, "s", 0, "-1", True)] * (k == 0)
+            file.write(np.zeros((4, 5), "i2"), photometric="minisblack", extratags=tags, metadata=None)
+    picture, again = through(buffer.getvalue())
+    assert picture.nodata == -1
+    assert [42113 in page for page, _ in raw_tags(again)] == [42113 in page for page, _ in raw_tags(buffer.getvalue())]
+
+
 def test_an_orientation_in_xmp_is_not_handed_on(through):
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     data = written(np.arange(12, dtype="u1").reshape(3, 4), extratags=[(700, "B", len(xmp), xmp, True), *GEO])
