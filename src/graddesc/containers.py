@@ -24,7 +24,7 @@ class Held(NamedTuple):
     pixels : ndarray
         The image as a plain array; no copy where it can be helped.
     masked : ndarray of bool, or None
-        What a masked array masks, or is missing in a table whose dtypes say so, of the image's shape; None for all else.
+        What a masked array masks, or what a table says is missing, of the image's shape; None for all else.
     close : callable
         Makes of a plain array of the image's shape and dtype what the image was: with its class, labels and attributes.
     """

@@ -116,7 +116,8 @@ _UNSUPPORTED = {
 }
 _AT_ONCE = 2**18  # pixels that are taken out of Pillow's image
 
-# Descriptive tags of EXIF. Others tell how the old file stored its pixels, or hold its orientation or its thumbnail.
+# Descriptive tags of EXIF that TIFF has as well. Of the others those go with them that do not tell how the old file
+# stored its pixels, or hold its orientation or its thumbnail.
 _KEPT_TAGS = tuple(
     ExifTags.Base[name]
     for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "HostComputer", "Copyright")
@@ -927,7 +928,7 @@ def _metadata(image: ImageFile) -> _Metadata:
             metadata["exif"] = exif
     lost = [name for key, name in _LOST.items() if key in image.info]
     with contextlib.suppress(Exception):  # damaged metadata
-        lost += _other_tags(image)
+        lost += [ExifTags.TAGS.get(tag, f"EXIF tag {tag}") for tag in _other_tags(image) if not _stays(image, tag)]
     if profile and image.mode == "CMYK":
         lost.append("the colour profile of the inks")
     if getattr(image, "text", None):
@@ -942,12 +943,21 @@ def _dpi(image: ImageFile) -> tuple[float, float] | None:
     return (across, down) if all(1 <= value <= 65535 for value in (across, down)) else None
 
 
-def _other_tags(image: ImageFile) -> list[str]:
-    """The names of EXIF's tags that are neither descriptive nor about how the old file stored its pixels."""
+def _other_tags(image: ImageFile) -> list[int]:
+    """The tags of EXIF that are neither descriptive nor about how the old file stored its pixels."""
     if image.format == "TIFF":  # which hands on all tags
         return []
-    own = {*_KEPT_TAGS, *tiff.STRUCTURAL, *tiff.RESOLUTIONS}
-    return [ExifTags.TAGS.get(tag, f"EXIF tag {tag}") for tag in sorted({*image.getexif()} - own)]
+    return sorted({*image.getexif()} - {*_KEPT_TAGS, *tiff.STRUCTURAL, *tiff.RESOLUTIONS})
+
+
+def _stays(image: ImageFile, tag: int) -> bool:
+    """Whether a tag is written as it was read; XMP may say of the pixels what is no longer true."""
+    if tag in (tiff.XMP, tiff.SUBDIRECTORIES):
+        return False
+    one, again = Image.Exif(), Image.Exif()
+    one[tag] = image.getexif()[tag]
+    again.load(one.tobytes())
+    return bool(again.get(tag) == one[tag])
 
 
 def _descriptive_exif(image: ImageFile) -> bytes | None:
@@ -955,8 +965,8 @@ def _descriptive_exif(image: ImageFile) -> bytes | None:
     if not old:
         return None
     new = Image.Exif()
-    for tag in _KEPT_TAGS:
-        if tag in old:
+    for tag in (*_KEPT_TAGS, *_other_tags(image)):
+        if tag in old and (tag in _KEPT_TAGS or _stays(image, tag)):
             new[tag] = old[tag]
     found = len(new)
     for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):

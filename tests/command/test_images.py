@@ -337,18 +337,27 @@ class TestMetadata:
             assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
 
     @pytest.mark.parametrize("source", ["PNG", "JPEG", "WEBP", "TIFF"])
-    def test_tags_of_exif_that_are_dropped_are_named(self, reads, tmp_path, source):
+    def test_all_tags_of_exif_are_handed_on_or_named(self, reads, tmp_path, source):
         exif = self.exif(6)
         exif[ExifTags.Base.Rating] = 4
         exif[ExifTags.Base.XPTitle] = "oku".encode("utf-16-le")
         exif[0xC7A1] = 7  # which has no name
+        exif[700] = b"<x/>"  # XMP
         exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YCbCrPositioning] = 300, 1  # of how pixels are stored
         picture = reads(saved(Image.fromarray(COLOUR), source, exif=exif.tobytes()))
         told = images.left_out(tmp_path / "out.jpg", picture)
         if source == "TIFF":  # by TIFF's names, where they do not go to TIFF again
             assert not images.left_out(tmp_path / "out.tif", picture)
         else:
-            assert told == images.left_out(tmp_path / "out.tif", picture) == ("Rating", "XPTitle", "EXIF tag 51105")
+            assert told == images.left_out(tmp_path / "out.tif", picture) == ("XMLPacket",)
+            for name in ("out.png", "out.jpg", "out.webp", "out.tif"):
+                images.write(tmp_path / name, picture)
+                with Image.open(tmp_path / name) as image:
+                    found = image.getexif()
+                    for tag in (ExifTags.Base.Rating, ExifTags.Base.XPTitle, 0xC7A1):
+                        assert found[tag] == exif[tag]
+                    assert 700 not in found
+                    assert found.get(ExifTags.Base.YCbCrPositioning, 1) == 1
         plain = reads(saved(Image.fromarray(COLOUR), source, exif=self.exif(6).tobytes()))
         assert images.left_out(tmp_path / "out.jpg", plain) == ()
 

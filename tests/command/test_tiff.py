@@ -154,6 +154,17 @@ def test_what_nobody_reads_is_not_promised(through, monkeypatch):
             through(written(np.zeros((9, 8), dtype)))
 
 
+def test_compressions_that_are_not_read_are_named(through):
+    data = bytearray(written(np.zeros((9, 8), "u1")))
+    place = data.index(struct.pack("<HHIH", 259, 3, 1, 1)) + 8
+    for number, name in ((34712, "JPEG 2000"), (34887, "LERC"), (50001, "WebP"), (40000, "method 40000")):
+        data[place : place + 2] = struct.pack("<H", number)
+        with pytest.raises(
+            images.ImageFileError, match=f"TIFF compressed by {name} is not supported: save it with LZW"
+        ):
+            through(bytes(data))
+
+
 def test_grey_of_few_bits_is_told(through):
     for name, bits in (("1", 1), ("L", 8)):
         buffer = io.BytesIO()
