@@ -267,7 +267,7 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     settings |= {"noise": options.noise, "huber": options.huber}
     if options.classic:
         classic_step = graddesc.InverseTime(1.5, floor=0.015)
-        settings = {"step": classic_step, "init": "image", "max_iter": _CLASSIC_ITERATIONS, **settings}
+        settings = {"step": classic_step, "init": _as_seen(picture, mask), "max_iter": _CLASSIC_ITERATIONS, **settings}
     # The solver starts from a better image than the corrupt one, "texture" from one that is restored already: what is
     # shown of the others is a run of its own, from the corrupt image itself.
     apart = recorder is not None and not options.classic and options.loss != "texture"
@@ -300,7 +300,7 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
         if apart:
             told_again = ("noise", "huber", "max_iter", "max_time", "tol")
             again = {name: value for name, value in settings.items() if name in told_again}
-            plan(picture.pixels, callback=recorder, init="image", **again)
+            plan(picture.pixels, callback=recorder, init=_as_seen(picture, mask), **again)
 
     result = dataclasses.replace(picture, pixels=restored, alpha=alpha)
     contents: dict[str, ReadableBuffer] = {job.target: images.encode(job.target, result)}
@@ -315,6 +315,16 @@ def _restore_file(job: _Job, request: Request, plans: _Plans) -> tuple[int, _Tol
     which = f"{job.target}: " if len(request.inputs) > 1 else ""
     request.note(f"{which}not converged: {info.message}")
     return _NOT_CONVERGED, told
+
+
+def _as_seen(picture: Picture, mask: NDArray[np.bool_]) -> Any:
+    """The image to start from: itself, with the least known value, which is shown black, where it is not finite."""
+    pixels = picture.pixels
+    finite = np.isfinite(pixels)
+    if finite.all():
+        return "image"
+    known: NDArray[Any] = pixels[finite & ~_of_values(mask, picture)]
+    return np.where(finite, pixels, known.min() if known.size else 0)
 
 
 def _tile_within(picture: Picture, options: argparse.Namespace) -> int | None:

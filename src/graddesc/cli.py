@@ -167,7 +167,10 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("--report", metavar="FILE.html", type=_path, help="write a page that shows the restoration")
     restore.add_argument("--json", action="store_true", help="tell of each file as JSON, in a line on standard output")
     restore.add_argument(
-        "--classic", action="store_true", help=f"the classic recipe: {_CLASSIC_ITERATIONS} plain steps from the noise"
+        "--classic",
+        action="store_true",
+        help=f"the classic recipe: {_CLASSIC_ITERATIONS} plain steps from the noise, or from the least known value"
+        " where IN is NaN",
     )
     restore.add_argument(
         "--max-iter",

@@ -451,6 +451,33 @@ def test_an_image_that_wants_more_memory_is_restored_in_tiles(folder, run):
         assert run("restore", "in.png", "new.png", f"--max-memory={wrong}")[0] == 2
 
 
+def test_what_is_nan_is_seen_healing_from_black(folder, run):
+    write_tiff("dem.tif", np.where(HOLE, np.nan, DEM).astype("f4"))
+    code, _, err = run("restore", "dem.tif", "out.tif", "--animate", "heal.png")
+    assert (code, err) == (0, [])
+    with Image.open("heal.png") as film:
+        assert film.n_frames > 3
+        film.seek(0)
+        assert (np.asarray(film.convert("L"))[HOLE] == 0).all()
+    np.testing.assert_array_equal(pixels("out.tif"), graddesc.restore(pixels("dem.tif")))
+    code, _, err = run("restore", "dem.tif", "classic.tif", "--classic", "--loss", "line")
+    assert (code, err) == (0, [])
+    least = pixels("dem.tif")[~HOLE].min()
+    wanted = graddesc.restore(
+        pixels("dem.tif"),
+        loss="line",
+        step=graddesc.InverseTime(1.5, floor=0.015),
+        init=np.full(DEM.shape, least),
+        max_iter=500,
+    )
+    np.testing.assert_array_equal(pixels("classic.tif"), wanted)
+    write_tiff("more.tif", np.where(HOLE, np.nan, np.where(DEM > 1800, np.inf, DEM)).astype("f4"))
+    write_png("hole.png", HOLE.astype("u1"))
+    code, _, (line,) = run("restore", "more.tif", "more-out.tif", "--classic")
+    assert code == 1
+    assert "image must be finite where it is known" in line
+
+
 # ---- volumes ----
 
 VOLUME = np.rint(100 + 50 * np.sin(np.mgrid[:6, :9, :40].sum(axis=0) / 5)).astype(np.uint8)
