@@ -85,9 +85,10 @@ def test_exact_has_the_same_bits_for_all_chunks(loss, monkeypatch):
     hole = HALF.copy()
     hole[40:120, 100:260] = True
     image = np.where(hole, np.nan, PHOTOGRAPH)
+    every = (None, hole, lazy(hole, 50))
     first = None
-    for chunks in (64, 96, 130, SIDE, (17, 300), ((1, 319), (200, 120))):
-        for flags in (None, hole, lazy(hole, 50)):
+    for k, chunks in enumerate((64, 96, 130, SIDE, (17, 300), ((1, 319), (200, 120)))):
+        for flags in every if chunks == 130 else every[k % 3 : k % 3 + 1]:
             # The depth of a mask that is in memory is known; it is the same here.
             restored = graddesc.dask.restore(lazy(image, chunks), flags, loss=loss, exact=True, depth=32).compute()
             first = restored if first is None else first
@@ -133,21 +134,22 @@ def test_what_is_stored_is_read_for_the_survey_and_again_for_the_tiles():
     assert len(log) == len(set(log))  # one tile: it is at hand
 
 
-@each("chunks", [64, 200, (33, 320), SIDE])
+@each("chunks", [64, 100, (33, 320), SIDE])
 def test_kinds_of_flags_and_images(chunks):
-    image = np.where(HALF, np.nan, PHOTOGRAPH).astype(np.float32)
+    half = HALF[:144]
+    image = np.where(half, np.nan, PHOTOGRAPH[:144]).astype(np.float32)
     wanted = graddesc.dask.restore(lazy(image, chunks), depth=32).compute()
-    for given in ({"mask": HALF}, {"mask": lazy(HALF, 100)}, {"known": lazy(~HALF, 77)}, {"mask": HALF.astype(int)}):
+    for given in ({"mask": half}, {"mask": lazy(half, 100)}, {"known": lazy(~half, 77)}, {"mask": half.astype(int)}):
         np.testing.assert_array_equal(graddesc.dask.restore(lazy(image, chunks), **given, depth=32), wanted)
     labelled = xarray.DataArray(
-        lazy(image, chunks), dims=("y", "x"), coords={"y": np.arange(SIDE) / 7, "x": np.arange(SIDE)}, name="height"
+        lazy(image, chunks), dims=("y", "x"), coords={"y": np.arange(144) / 7, "x": np.arange(SIDE)}, name="height"
     )
     restored = graddesc.dask.restore(labelled, depth=32)
     assert isinstance(restored.data, da.Array)
     assert (restored.name, restored.dims) == ("height", ("y", "x"))
     np.testing.assert_array_equal(restored.y, labelled.y)
     np.testing.assert_array_equal(restored.values, wanted)
-    turned = xarray.DataArray(HALF.T, dims=("x", "y"))
+    turned = xarray.DataArray(half.T, dims=("x", "y"))
     np.testing.assert_array_equal(graddesc.dask.restore(labelled, turned, depth=32).values, wanted)
 
 
