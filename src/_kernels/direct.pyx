@@ -829,7 +829,7 @@ cdef void solve_part(void *argument, Py_ssize_t part) noexcept nogil:
 
 # ---- images ----
 
-cdef inline void read_known(
+cdef void read_known(
     const pixel *image, const int64_t *sources, Py_ssize_t count, const double *units, double *out,
 ) noexcept nogil:
     cdef double offset = units[0], factor = units[1]
@@ -838,7 +838,7 @@ cdef inline void read_known(
         out[k] = (<double> image[sources[k]] - offset) / factor
 
 
-cdef inline void write_solved(
+cdef void write_solved(
     const double *x, const int64_t *pixels, Py_ssize_t count, const double *units, pixel *image_out,
 ) noexcept nogil:
     cdef double offset = units[0], factor = units[1], least = units[2], greatest = units[3], value

@@ -986,22 +986,34 @@ def tie(
         run_parts(&tie_part, &job, order.shape[0], threads)
 
 
+cdef void add_window(
+    const float *estimates, const float *taper, float weight, Py_ssize_t channels, Py_ssize_t size, Py_ssize_t rows,
+    Py_ssize_t cols, float *sums, float *weights,
+) noexcept nogil:
+    # sums and weights point to the window's first pixel.
+    cdef Py_ssize_t c, i, j
+    for i in range(size):
+        for j in range(size):
+            weights[i * cols + j] += taper[i * size + j] * weight
+        for c in range(channels):
+            for j in range(size):
+                sums[(c * rows + i) * cols + j] += (
+                    taper[i * size + j] * weight * estimates[(c * size + i) * size + j]
+                )
+
+
 def merge(
     const float[:, :, :, ::1] estimates not None, const float[::1] errors not None, const int[:, ::1] corners not None,
     const int[::1] order not None, const float[:, ::1] taper not None, float floor,
     float[:, :, ::1] sums_out not None, float[:, ::1] weights_out not None,
 ):
     """Add the windows in `order`, each with the weight taper / (error + floor), and their weights, to the outputs."""
-    cdef Py_ssize_t size = taper.shape[0], channels = estimates.shape[1], index, window, c, i, j, top, left
-    cdef float weight
+    cdef Py_ssize_t size = taper.shape[0], channels = estimates.shape[1], index, window, top, left
     with nogil:
         for index in range(order.shape[0]):
             window = order[index]
             top, left = corners[window, 0], corners[window, 1]
-            weight = 1 / (errors[window] + floor)
-            for i in range(size):
-                for j in range(size):
-                    weights_out[top + i, left + j] += taper[i, j] * weight
-                for c in range(channels):
-                    for j in range(size):
-                        sums_out[c, top + i, left + j] += taper[i, j] * weight * estimates[window, c, i, j]
+            add_window(
+                &estimates[window, 0, 0, 0], &taper[0, 0], 1 / (errors[window] + floor), channels, size,
+                weights_out.shape[0], weights_out.shape[1], &sums_out[0, top, left], &weights_out[top, left],
+            )

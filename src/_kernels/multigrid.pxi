@@ -203,7 +203,7 @@ cdef inline Py_ssize_t count_free(const unsigned char *free, Py_ssize_t width) n
     return out
 
 
-cdef inline void copy_mask(const unsigned char *free, Py_ssize_t cols, unsigned char *out) noexcept nogil:
+cdef void copy_mask(const unsigned char *free, Py_ssize_t cols, unsigned char *out) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(cols):
         out[j] = free[j] != 0

@@ -1010,7 +1010,7 @@ cdef inline Py_ssize_t sectors_of(Py_ssize_t cols) noexcept nogil:
     return sectors - 1 if cols % SECTOR == 1 and sectors > 1 else sectors
 
 
-cdef inline void occupy_row(
+cdef void occupy_row(
     const unsigned char *free, Py_ssize_t cols, Py_ssize_t sectors, unsigned char *out
 ) noexcept nogil:
     # Note in which sectors anything is free.
