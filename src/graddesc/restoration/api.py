@@ -152,11 +152,11 @@ def restore(
         The complement, to give instead of `mask`.
     ignore : array_like of bool or numbers, of the shape of the axes of space, optional
         True where a pixel is neither corrupt nor known, such as land in a sea or a wall in a flow: it keeps its value,
-        which may be NaN, and nothing is smoothed across it. In an image the equations of what is left are solved by
-        SuperLU, which takes a second for some 10 000 corrupt pixels. In a volume "edge" descends no coarse grids, whose
-        voxels would hold what is on either side of a thin wall. A callable loss sees these pixels as they are, and has
-        to leave them out itself: it is not asked what its gradient is there. Not with "texture", and of volumes with
-        `step` only with callables.
+        which may be NaN, and nothing is smoothed across it. For "edge" and "line", or a `step`, in an image the
+        equations of what is left are solved by SuperLU, which takes a second for some 10 000 corrupt pixels. In a
+        volume "edge" descends no coarse grids, whose voxels would hold what is on either side of a thin wall. A
+        callable loss sees these pixels as they are, and has to leave them out itself: it is not asked what its gradient
+        is there. Not with "texture", and of volumes with `step` only with callables.
     loss : str, loss of `graddesc.losses`, or callable, default "edge"
         What to descend. A callable ``loss(x) -> (value, gradient)`` gets a copy of the image, in float64 and in its own
         shape and units (integers scaled to [0, 1]), and returns a gradient of that shape. Without `step` it is

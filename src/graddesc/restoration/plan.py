@@ -26,7 +26,7 @@ from graddesc import arguments
 from graddesc.containers import open_image
 from graddesc.isa import team_size
 from graddesc.losses import _Loss, _Name, by_name
-from graddesc.losses.differences import Differences, SumOfSquares
+from graddesc.losses.differences import Differences, Reweighted, SumOfSquares
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
@@ -342,14 +342,22 @@ class Plan:
         units = Units.of(
             planes, unknown, bounds, as_is=own, contrasts=contrasts, deviation=deviation, outliers=outliers
         )
+        spacing = self._spacing
+        if not spacing and self._ignored is not None and step is None and isinstance(loss, SumOfSquares | Reweighted):
+            spacing = (1.0, 1.0, 1.0)  # a volume of one plane, whose kernels leave pixels out; "edge" weighs otherwise
+
+        def in_space(planes: NDArray[Any]) -> NDArray[Any]:
+            """A view with the axes of the problem: an image whose pixels are not squares is a volume of one plane."""
+            return planes[:, np.newaxis] if self._flat and spacing else planes
+
         problem = Problem(
-            self._in_space(planes), self._in_space(missing), units,
-            start if isinstance(start, str) else self._in_space(start), self._threads,
-            None if self._ignored is None else self._in_space(self._ignored[np.newaxis])[0],
-            spacing=self._spacing,
+            in_space(planes), in_space(missing), units,
+            start if isinstance(start, str) else in_space(start), self._threads,
+            None if self._ignored is None else in_space(self._ignored[np.newaxis])[0],
+            spacing=spacing,
         )  # fmt: skip
         if deviations is not None:
-            problem = noisy(problem, self._in_space(deviations) if deviations.size > 1 else deviations, outlying)
+            problem = noisy(problem, in_space(deviations) if deviations.size > 1 else deviations, outlying)
         steps, run = methods.begin(loss, problem, step, limits, channel_axis, prepared)
         report = _Report(steps, problem, image, channel_axis, callback, full_output and history)
         watched = full_output or callback is not None
@@ -433,10 +441,6 @@ class Plan:
         planes = as_planes(image, self._channel_axis)
         self._require_shape(image, planes)
         return planes
-
-    def _in_space(self, planes: NDArray[Any]) -> NDArray[Any]:
-        """A view with the axes of the problem: an image whose pixels are not squares is a volume of one plane."""
-        return planes[:, np.newaxis] if self._flat and self._spacing else planes
 
     def require_within(self, masked: NDArray[np.bool_]) -> None:
         """Raise if a masked array masks pixels that the plan takes for known."""
