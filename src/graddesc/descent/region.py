@@ -216,15 +216,16 @@ def region_of(x0: _Vector, bounds: Any, fixed: Any, projection: Any) -> tuple[Ev
 _NUMBERS = {float, int, np.float64, type(None)}
 
 
-def _are_pairs(pairs: list[Any]) -> bool:
+def _sides(pairs: list[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
+    """Return the first and the second of each pair; None if these are no pairs."""
     try:
-        if any(len(pair) != 2 for pair in pairs):
-            return False
-        sides = [side for pair in pairs for side in pair]
+        first, second = zip(*pairs, strict=True)
+        sides = first + second
         # Asking NumPy of each side would take longer than many a run.
-        return set(map(type, sides)) <= _NUMBERS or all(side is None or np.ndim(side) == 0 for side in sides)
+        numbers = set(map(type, sides)) <= _NUMBERS or all(side is None or np.ndim(side) == 0 for side in sides)
     except (TypeError, ValueError):
-        return False
+        return None
+    return (first, second) if numbers else None
 
 
 def _bounds(bounds: Any, n: int) -> tuple[_Vector, _Vector]:
@@ -243,10 +244,13 @@ def _bounds(bounds: Any, n: int) -> tuple[_Vector, _Vector]:
             pairs = list(bounds)
         except TypeError:
             raise TypeError(f"bounds must be pairs (low, high) or scipy.optimize.Bounds, got {bounds!r}") from None
-        if len(pairs) != n or not _are_pairs(pairs):
+        sides = _sides(pairs) if len(pairs) == n else None
+        if sides is None:
             raise ValueError(f"bounds must be {n} pairs (low, high), got {bounds!r}")
-        low = as_floats("bounds", [-np.inf if low is None else low for low, _ in pairs])
-        high = as_floats("bounds", [np.inf if high is None else high for _, high in pairs])
+        low, high = (
+            as_floats("bounds", [open_end if side is None else side for side in each])
+            for each, open_end in zip(sides, (-math.inf, math.inf), strict=True)
+        )
     empty = np.flatnonzero(~((low <= high) & (low < np.inf) & (high > -np.inf)))
     if empty.size:
         i = empty[0]
