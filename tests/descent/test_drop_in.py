@@ -1,7 +1,9 @@
 """What people ask of a minimiser in SciPy's place: defaults that solve, scale, endings that name their cause."""
 
+import copy
 import itertools
 import math
+import pickle
 import warnings
 import zlib
 
@@ -30,6 +32,7 @@ from graddesc import (
 )
 from graddesc.descent import loop as python_loop
 from graddesc.descent import objective, region
+from graddesc.descent.differences import Differences
 from graddesc.endings import Ending
 from graddesc.line_search import exact, ray, wolfe
 from graddesc.problems import Rosenbrock
@@ -147,6 +150,14 @@ def test_lbfgs_always_leaves_its_matrix(minimize):
     assert len(minimize(rosen, [-1.2, 1.0], maxiter=9, **{**settings, "jac": rosen_der}).hess_inv.sk) == 9
     few = minimize(rosen, [-1.2, 1.0], maxiter=9, **{**settings, "jac": rosen_der, "direction": LBFGS(memory=4)})
     assert len(few.hess_inv.sk) == 4
+    # It is made when it is looked at, by whatever looks first.
+    theirs = scipy.optimize.LbfgsInvHessProduct(few.hess_inv.sk, few.hess_inv.yk)
+    for look in (lambda h: h @ np.eye(2), lambda h: (2 * h) @ np.eye(2) / 2, lambda h: h.todense()):
+        for kept in (lambda h: h, lambda h: pickle.loads(pickle.dumps(h)), copy.copy):
+            again = minimize(rosen, [-1.2, 1.0], maxiter=9, **{**settings, "jac": rosen_der, "direction": LBFGS(4)})
+            np.testing.assert_allclose(look(kept(again.hess_inv)), theirs.todense(), rtol=1e-12)
+    assert isinstance(few.hess_inv, scipy.optimize.LbfgsInvHessProduct)
+    assert not hasattr(few.hess_inv, "nothing_of_the_kind")
 
 
 def test_pairs_of_lbfgs_learn_curvature_from_values(minimize):
@@ -254,6 +265,17 @@ def test_a_plateau_of_rounding_is_no_convergence(minimize, kind):
         assert result.nfev <= 10_000
     # That of a variable which nothing depends on is one.
     assert minimize(lambda v: float(v[0] ** 2), [1.0, 1.0], step=StrongWolfe(), direction=LBFGS()).success
+
+
+def test_a_variable_whose_curvature_was_nothing_once_may_count_later():
+    # Straight, then level as far as differences reach, then bent.
+    def f(v):
+        return float(v[0]) if v[0] > 0.5 else 0.5 if v[0] > 0.3 else 0.5 + (0.3 - float(v[0])) ** 2
+
+    differences = Differences(f, None, 1e-5)
+    unit = math.ulp(1.0)
+    assert differences.gradient(np.array([0.75]), 0.75, unit)[0] == pytest.approx(1.0)
+    assert differences.gradient(np.array([0.4]), 0.5, unit)[0] != 0.0
 
 
 def test_differences_keep_to_where_the_function_is_finite(minimize):
