@@ -339,6 +339,21 @@ def test_a_gradient_of_the_wrong_sign_in_one_component_is_named_early(minimize):
             assert result.nfev <= 400  # where nothing else ends it, patience takes 1800 to 4000
 
 
+def test_one_of_the_gradients_at_a_kink_is_not_called_wrong(minimize):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        a, b = rng.standard_normal((9, 3)), rng.standard_normal(9)
+        result = minimize(
+            lambda v, a=a, b=b: float(np.abs(a @ v - b).sum()),
+            rng.uniform(-2.0, 2.0, 3),
+            jac=lambda v, a=a, b=b: a.T @ np.sign(a @ v - b),
+            step=StrongWolfe(),
+            direction=LBFGS(),
+            maxiter=120,
+        )
+        assert result.status in (1, 2)
+
+
 def test_a_gradient_wrong_in_one_component_is_named(minimize):
     rng = np.random.default_rng(0)
     named = 0

@@ -177,6 +177,9 @@ cdef bint contradicted(run_t *r, bint resolved=False) noexcept nogil:
         if resolved and f[0] == r.f == f[1]:
             return False
         ahead, behind = (f[0] - r.f) / h, (r.f - f[1]) / h
+        if least == INFINITY and fabs(ahead - behind) > wrong:
+            # A kink, where every gradient is right on one side at most; or noise.
+            return False
         told = 0.5 * (ahead + behind)
         if not (fabs(ahead - r.slope) > wrong and fabs(behind - r.slope) > wrong and fabs(told - r.slope) > wrong):
             return False
@@ -200,8 +203,8 @@ cdef bint disagree(run_t *r, bint resolved=False) noexcept nogil:
     return contradicted(r, resolved)
 
 
-cdef bint disagree_along_axis(run_t *r, bint resolved=False) noexcept nogil:
-    """Whether values contradict the largest component of the gradient."""
+cdef bint disagree_along_axis(run_t *r) noexcept nogil:
+    """Whether values, and no equal ones, contradict the largest component of the gradient."""
     cdef Py_ssize_t i, k = 0
     cdef double down
     steepest(r)
@@ -210,7 +213,7 @@ cdef bint disagree_along_axis(run_t *r, bint resolved=False) noexcept nogil:
     down = r.d[k]
     fill(r.n, r.d, 0.0)
     r.d[k] = down
-    return contradicted(r, resolved)
+    return contradicted(r, True)
 
 
 cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
@@ -253,10 +256,10 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
         if weary:
             keep_best(r)
             take_direction(r)
-            return DISAGREE if contradicted(r) or disagree(r) or disagree_along_axis(r) else IDLE
+            return DISAGREE if contradicted(r) or disagree(r) else IDLE
         if arrived and r.has_last:
             laborious = may_contradict and r.nfev - nfev_then >= LABORIOUS
-            contradicts = laborious and (disagree(r, True) or disagree_along_axis(r, True))
+            contradicts = laborious and (disagree(r, True) or disagree_along_axis(r))
             contradictions = contradictions + 1 if contradicts else 0
             nfev_then = r.nfev
             if contradictions >= CONTRADICTIONS:

@@ -269,8 +269,7 @@ class Run:
             return Ending.IDLE if weary else None
         if weary:
             d = self._region.admit(current.x, self._direction(current))
-            directions = d, None, self._steepest_axis(current)
-            return Ending.DISAGREE if any(self._disagree(current, each) for each in directions) else Ending.IDLE
+            return Ending.DISAGREE if self._disagree(current, d) or self._disagree(current) else Ending.IDLE
         if arrived and self._last is not None:
             if self._contradicted(current):
                 return Ending.DISAGREE
@@ -423,6 +422,9 @@ class Run:
             if resolved and above == f == below:
                 return False
             ahead, behind = (above - f) / h, (f - below) / h
+            if not told and abs(ahead - behind) > wrong:
+                # A kink, where every gradient is right on one side at most; or noise.
+                return False
             told.append(0.5 * (ahead + behind))
             # Not (a <= b): NaN, where there is no value, contradicts nothing.
             if not all(abs(slope_told - slope) > wrong for slope_told in (ahead, behind, told[-1])):
