@@ -111,7 +111,7 @@ MSVC = {
         double floor(double); double ceil(double); double fmod(double, double); double frexp(double, int *);
         double ldexp(double, int); double modf(double, double *); double fmin(double, double);
         double fmax(double, double);
-        double copysign(double, double); double round(double);
+        double copysign(double, double); double round(double); double rint(double);
         float fabsf(float); float sqrtf(float); float fmodf(float, float);
         """,
     "stdint.h": "\n".join(

@@ -1290,8 +1290,8 @@ cdef inline void do_tile_of(
         walk_tile(
             x + c * volume, <const real *> job.previous + c * volume, job.sides[0], job.sides[1], job.sides[2],
             &job.weights, job.inverse, tile, <const real *> job.steps + c * job.steps_apart,
-            NULL if job.pull == NULL else <const real *> job.data + c * volume,
-            NULL if job.pull == NULL else <const real *> job.pull + c * job.steps_apart, <real> job.momentum,
+            <const real *> job.data + c * volume if job.pull != NULL else NULL,
+            <const real *> job.pull + c * job.steps_apart if job.pull != NULL else NULL, <real> job.momentum,
             <real> job.low, <real> job.high, <real> job.most,
             job.sums_out + 2 * (k * job.channels + c) if job.task == STEP else NULL, job.task, room, out + c * volume,
         )

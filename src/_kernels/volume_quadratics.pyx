@@ -1041,12 +1041,12 @@ cdef void contrast_part(void *given, Py_ssize_t part) noexcept nogil:
             last = width - 1 if a == OUTER and span.last == cols else width
             if a == OUTER or here[a] > 0:
                 add_squared_differences(
-                    x, x - x_step, free, free - step, NULL if present == NULL else present - step, False, most, first,
+                    x, x - x_step, free, free - step, present - step if present != NULL else NULL, False, most, first,
                     width, squares, pairs,
                 )
             if a == OUTER or here[a] + 1 < level.shape[a]:
                 add_squared_differences(
-                    x, x + x_step, free, free, NULL if present == NULL else present + step, True, most, 0, last,
+                    x, x + x_step, free, free, present + step if present != NULL else NULL, True, most, 0, last,
                     squares, pairs,
                 )
         for j in range(width):
