@@ -503,6 +503,18 @@ def test_a_stack_as_a_volume(folder, run, name):
     np.testing.assert_array_equal(pixels(f"wide-{name}"), graddesc.restore(corrupted, GONE, spacing=(3, 1, 1)))
 
 
+def test_a_volume_that_wants_more_memory_is_restored_in_tiles(folder, run):
+    volume = np.add.outer(np.add.outer(np.arange(40), np.arange(160)), np.arange(150)).astype(np.uint16)
+    mask = np.random.default_rng(1).random(volume.shape) < 1e-4
+    np.save("in.npy", np.where(mask, 0, volume))
+    np.save("mask.npy", mask)
+    options = "--volume", "--mask", "mask.npy", "--loss", "biharmonic", "--spacing", "2,1,1", "--max-memory", "86M"
+    code, out, _ = run("restore", "in.npy", "out.npy", *options)
+    assert code == 0
+    assert "20 tiles" in out[0]
+    np.testing.assert_array_equal(np.load("out.npy"), volume)
+
+
 def test_what_volumes_do_not_go_with(folder, run):
     write_tiff("scan.tif", VOLUME)
     write_tiff("gone.tif", 255 * GONE.astype(np.uint8))

@@ -292,7 +292,7 @@ class TotalVariation(Reweighted):
     """
 
     epsilon: float = 0.003
-    volume_balance: ClassVar[tuple[float, float, float]] = (0.4, 1, 100)
+    volume_balance: ClassVar[tuple[float, float, float]] = (0.5, 0.3, 1000)
 
     def __post_init__(self) -> None:
         require_parameters(epsilon=self.epsilon)
@@ -390,7 +390,7 @@ class EdgeAligned(Differences):
     epsilon: float = 0.015
     first_order: float = 0.5
     mixed: float = 2.0
-    volume_balance: ClassVar[tuple[float, float, float]] = (1.2, 20, 4000)
+    volume_balance: ClassVar[tuple[float, float, float]] = (1.2, 20, 6000)
 
     def __post_init__(self) -> None:
         require_parameters(**{field.name: getattr(self, field.name) for field in fields(self)})

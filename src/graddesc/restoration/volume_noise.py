@@ -16,7 +16,7 @@ from graddesc.restoration.problem import Problem
 from graddesc.restoration.windows import OUTERMOST
 
 BALANCES = 6  # renewals of a grid that find the balance, before it settles; later ones keep it
-_SPREAD = 2.5  # of the least distance: of the blur of energies and of precisions
+_SPREAD = 1.0  # of the least distance: of the blur of energies and of precisions
 _FLOOR = 0.02  # of the mean energy, which every voxel has beside its own
 _LEAST_TRUST = 0.05  # of the mean root of precision
 _EXACT = 1e6  # the greatest precision that counts beside others in means: of a thousandth of the unit
