@@ -145,17 +145,29 @@ def second_differences_fit(present):
     return fits
 
 
-def volume_energy(x, m, spacing, present=None):
-    """The energy of "edge" of a volume with the weights m, shape (3, 3, planes, rows, cols)."""
+def volume_cells(x, spacing):
+    """The axes of the cells of 2 x 2 voxels, and their mixed differences."""
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        yield (a, b), np.diff(np.diff(x, axis=a), axis=b) / (spacing[a] * spacing[b])
+
+
+def _corners(cells):
+    """One less the share of the cells, of mixed differences alone."""
+    return np.where(np.eye(3, dtype=bool), 1, 1 - cells)[..., None, None, None]
+
+
+def volume_energy(x, m, spacing, present=None, cells=0.0):
+    """The energy of "edge" of a volume: weights m, shape (3, 3, planes, rows, cols), and the share of the cells."""
     h = second_differences(x, spacing, present)
     mh = np.einsum("abzyx,bczyx->aczyx", m, h)
-    return (np.sum(h**2) - np.einsum("abzyx,bazyx->", mh, mh)) / 2
+    of_cells = sum(np.sum(difference**2) for _, difference in volume_cells(x, spacing))
+    return (np.sum(_corners(cells) * h**2) - np.einsum("abzyx,bazyx->", mh, mh)) / 2 + cells * of_cells
 
 
-def volume_gradient(x, m, spacing, present=None):
+def volume_gradient(x, m, spacing, present=None, cells=0.0):
     """The gradient of that energy."""
     h = second_differences(x, spacing, present)
-    fields = h - np.einsum("abzyx,bczyx,cdzyx->adzyx", m, h, m)
+    fields = _corners(cells) * h - np.einsum("abzyx,bczyx,cdzyx->adzyx", m, h, m)
     if present is not None:
         fields *= second_differences_fit(present)
     gradient = np.zeros(x.shape)
@@ -164,10 +176,31 @@ def volume_gradient(x, m, spacing, present=None):
             axes, taps = _volume_taps(a, b, spacing)
             for steps, factor in taps:
                 gradient[_moved(axes, steps)] += factor * fields[a, b][_inner(axes)]
+    for (a, b), difference in volume_cells(x, spacing):
+        for steps in np.ndindex(2, 2):
+            to = [slice(None)] * 3
+            for axis, step in zip((a, b), steps, strict=True):
+                to[axis] = slice(step, x.shape[axis] - 1 + step)
+            sign = 1 if steps[0] == steps[1] else -1
+            gradient[tuple(to)] += sign * 2 * cells * difference / (spacing[a] * spacing[b])
     return gradient
 
 
-def volume_weights(x, spacing, contrast, strength, spread):
+def volume_evenness(x):
+    """The squared mean length of the differences of neighbours, with channels, over their mean square, axis by axis."""
+    steps = [np.abs(np.diff(x, axis=axis)) for axis in (1, 2, 3) if x.shape[axis] > 1]
+    return sum(step.mean() ** 2 * step.size for step in steps) / max(sum(np.sum(step**2) for step in steps), 1e-300)
+
+
+def volume_roughness(x):
+    """The mean square of second differences along the axes of a volume, with channels, over that of first ones."""
+    first, second = (
+        np.concatenate([(np.diff(x, order, axis=axis) ** 2).ravel() for axis in (1, 2, 3)]) for order in (1, 2)
+    )
+    return second.mean() / first.mean() if second.size and first.any() else 0.0
+
+
+def volume_weights(x, spacing, contrast, strength, spread, most=1.0):
     """The weights of "edge" at a volume of shape (channels, planes, rows, cols), shape (3, 3, planes, rows, cols)."""
     shape = x.shape[1:]
     products = np.zeros((3, 3, *shape))
@@ -194,7 +227,7 @@ def volume_weights(x, spacing, contrast, strength, spread):
     trace = values.sum(axis=-1, keepdims=True)
     ratios = np.divide(values - values[..., :1], trace, out=np.zeros_like(values), where=trace > 0)
     s = trace * ratios**4 / strength**2
-    m = np.einsum("zyxai,zyxi,zyxbi->abzyx", vectors, np.sqrt(s / (1 + s)), vectors)
+    m = np.einsum("zyxai,zyxi,zyxbi->abzyx", vectors, most * np.sqrt(s / (1 + s)), vectors)
     for axis, (side, half) in enumerate(zip(shape, halves, strict=True), 2):
         if half:
             i = np.arange(side)

@@ -4,9 +4,15 @@ With H the 3 x 3 second differences at a voxel, each divided by the distances of
 the symmetric matrix of the voxel's weights, the energy is the sum of (|H|^2 - tr(M H M H)) / 2. Its gradient is that of
 the fields F = H - M H M, scattered by the same differences. A difference that does not fit into the volume is 0.
 
-M = m1 e1 e1' + m2 e2 e2', from the eigenvalues l1 >= l2 >= l3 and the eigenvectors of the structure tensor, whose trace
-is tr: m^2 = s / (1 + s), s = tr ((l - l3) / tr)^4 / strength^2. Across a sheet m1 is near 1, and of a tube both are:
-what bends along it alone costs.
+The mixed differences are those of the four voxels at the corners of a square of 3 x 3. They line up with edges at any
+angle, but do not see what alternates from voxel to voxel. Those of the square's four cells of 2 x 2 voxels see it, and
+make edges rough. So `cells` is a share of them in |H|^2: (1 - cells) times the square of the corners' difference, and
+cells times the mean square of the four cells'. It is one number, 0 unless the volume is smooth all over; and `most` is
+1 unless it is so: there what M leaves out entirely would settle slowly.
+
+M = most (m1 e1 e1' + m2 e2 e2'), from the eigenvalues l1 >= l2 >= l3 and the eigenvectors of the structure tensor,
+whose trace is tr: m^2 = s / (1 + s), s = tr ((l - l3) / tr)^4 / strength^2. Across a sheet m1 is near 1, and of a tube
+both are: what bends along it alone costs.
 
 Volumes are of shape (channels, planes, rows, cols); the channels share the weights. The six numbers of a symmetric
 matrix are those of plane-plane, row-row, column-column, plane-row, plane-column and row-column. A tile is six numbers:
@@ -49,6 +55,13 @@ cdef enum:
     ZX = 4
     YX = 5
     OWN = 6  # of the diagonal, what a voxel's own taps make
+
+cdef enum:
+    # The cells of 2 x 2 voxels, each told by its first one.
+    CELL_ZY = 0
+    CELL_ZX = 1
+    CELL_YX = 2
+    CELLS = 3
 
 cdef enum:
     # Bits of which second differences are left at a voxel, where some voxels are left out of the volume.
@@ -115,12 +128,13 @@ cdef inline void keep_fields(
 cdef inline void fields_row(
     const real *up_above, const real *up, const real *up_below, const real *above, const real *here, const real *below,
     const real *down_above, const real *down, const real *down_below, const real *m, Py_ssize_t apart,
-    real z, real y, real x, bint some, const unsigned char *fits, Py_ssize_t first, Py_ssize_t last,
+    real z, real y, real x, real corners, bint some, const unsigned char *fits, Py_ssize_t first, Py_ssize_t last,
     real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx,
 ) noexcept nogil:
     # The fields times the factors of their differences, twice those of unlike axes. The rows of the plane before (up)
     # and of the next one (down), and of the rows before and behind in each; z, y and x are one over the distances, or 0
-    # where no difference along the axis fits. If `some` is set, those alone that `fits` tells.
+    # where no difference along the axis fits. If `some` is set, those alone that `fits` tells. `corners` is 1 less the
+    # share of the cells.
     cdef Py_ssize_t j
     cdef real twice, hzz, hyy, hxx, hzy, hzx, hyx, mzz, myy, mxx, mzy, mzx, myx
     cdef real pzz, pzy, pzx, pyz, pyy, pyx, pxz, pxy, pxx
@@ -154,16 +168,42 @@ cdef inline void fields_row(
         fzz[j] = czz * (hzz - ((pzz * mzz + pzy * mzy) + pzx * mzx))
         fyy[j] = cyy * (hyy - ((pyz * mzy + pyy * myy) + pyx * myx))
         fxx[j] = cxx * (hxx - ((pxz * mzx + pxy * myx) + pxx * mxx))
-        fzy[j] = dzy * (hzy - ((pzz * mzy + pzy * myy) + pzx * myx))
-        fzx[j] = dzx * (hzx - ((pzz * mzx + pzy * myx) + pzx * mxx))
-        fyx[j] = dyx * (hyx - ((pyz * mzx + pyy * myx) + pyx * mxx))
+        fzy[j] = dzy * (corners * hzy - ((pzz * mzy + pzy * myy) + pzx * myx))
+        fzx[j] = dzx * (corners * hzx - ((pzz * mzx + pzy * myx) + pzx * mxx))
+        fyx[j] = dyx * (corners * hyx - ((pyz * mzx + pyy * myx) + pyx * mxx))
         if some:
             keep_fields(fits[j], fzz + j, fyy + j, fxx + j, fzy + j, fzx + j, fyx + j)
 
 
+cdef inline void cells_row(
+    const real *here, const real *below, const real *down, const real *down_below, real cells, real z, real y, real x,
+    Py_ssize_t first, Py_ssize_t last, real *czy, real *czx, real *cyx,
+) noexcept nogil:
+    # The fields of cells, times the factors of their differences; z, y and x as above, where no cell fits.
+    cdef Py_ssize_t j
+    cdef real two = 2, dzy = two * cells * z * z * y * y, dzx = two * cells * z * z * x * x
+    cdef real dyx = two * cells * y * y * x * x
+    for j in range(first, last):
+        czy[j] = dzy * ((here[j] + down_below[j]) - (below[j] + down[j]))
+        czx[j] = dzx * ((here[j] + down[j + 1]) - (here[j + 1] + down[j]))
+        cyx[j] = dyx * ((here[j] + below[j + 1]) - (here[j + 1] + below[j]))
+
+
+cdef inline void squares_of_cells_row(
+    real cells, real z, real y, real x, Py_ssize_t first, Py_ssize_t last, real *czy, real *czx, real *cyx
+) noexcept nogil:
+    # What one tap of each adds to the diagonal.
+    cdef Py_ssize_t j
+    cdef real two = 2
+    for j in range(first, last):
+        czy[j] = two * cells * z * z * y * y
+        czx[j] = two * cells * z * z * x * x
+        cyx[j] = two * cells * y * y * x * x
+
+
 cdef inline void squares_row(
-    const real *m, Py_ssize_t apart, real z, real y, real x, bint some, const unsigned char *fits, Py_ssize_t first,
-    Py_ssize_t last, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
+    const real *m, Py_ssize_t apart, real z, real y, real x, real corners, bint some, const unsigned char *fits,
+    Py_ssize_t first, Py_ssize_t last, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
 ) noexcept nogil:
     # What one tap of each difference adds to the diagonal, and what those of the voxel itself do.
     cdef Py_ssize_t j
@@ -175,9 +215,9 @@ cdef inline void squares_row(
         fzz[j] = czz * czz * (one - mzz * mzz)
         fyy[j] = cyy * cyy * (one - myy * myy)
         fxx[j] = cxx * cxx * (one - mxx * mxx)
-        fzy[j] = eighth * czz * cyy * (one - (mzy * mzy + mzz * myy))
-        fzx[j] = eighth * czz * cxx * (one - (mzx * mzx + mzz * mxx))
-        fyx[j] = eighth * cyy * cxx * (one - (myx * myx + myy * mxx))
+        fzy[j] = eighth * czz * cyy * (corners - (mzy * mzy + mzz * myy))
+        fzx[j] = eighth * czz * cxx * (corners - (mzx * mzx + mzz * mxx))
+        fyx[j] = eighth * cyy * cxx * (corners - (myx * myx + myy * mxx))
         if some:
             keep_fields(fits[j], fzz + j, fyy + j, fxx + j, fzy + j, fzx + j, fyx + j)
             mzy = only(mzy, (fits[j] & FITS_ZZ) and (fits[j] & FITS_YY))
@@ -192,12 +232,12 @@ cdef inline void squares_row(
 cdef void fields_at(
     const real *up_above, const real *up, const real *up_below, const real *above, const real *here, const real *below,
     const real *down_above, const real *down, const real *down_below, const real *m, Py_ssize_t apart,
-    real z, real y, Py_ssize_t j, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx,
+    real z, real y, real corners, Py_ssize_t j, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx,
 ) noexcept nogil:
     # Of a column at the border: a function of its own, or every loop would be compiled three times.
     fields_row(
-        up_above, up, up_below, above, here, below, down_above, down, down_below, m, apart, z, y, 0, False, NULL,
-        j, j + 1, fzz, fyy, fxx, fzy, fzx, fyx,
+        up_above, up, up_below, above, here, below, down_above, down, down_below, m, apart, z, y, 0, corners, False,
+        NULL, j, j + 1, fzz, fyy, fxx, fzy, fzx, fyx,
     )
 
 
@@ -209,7 +249,7 @@ cdef void some_fields(
 ) noexcept nogil:
     # Of all columns of a row, where `fits` tells of the border as well.
     fields_row(
-        up_above, up, up_below, above, here, below, down_above, down, down_below, m, apart, z, y, x, True, fits,
+        up_above, up, up_below, above, here, below, down_above, down, down_below, m, apart, z, y, x, 1, True, fits,
         first, last, fzz, fyy, fxx, fzy, fzx, fyx,
     )
 
@@ -218,14 +258,14 @@ cdef void some_squares(
     const real *m, Py_ssize_t apart, real z, real y, real x, const unsigned char *fits, Py_ssize_t first,
     Py_ssize_t last, real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
 ) noexcept nogil:
-    squares_row(m, apart, z, y, x, True, fits, first, last, fzz, fyy, fxx, fzy, fzx, fyx, own)
+    squares_row(m, apart, z, y, x, 1, True, fits, first, last, fzz, fyy, fxx, fzy, fzx, fyx, own)
 
 
 cdef void squares_at(
-    const real *m, Py_ssize_t apart, real z, real y, Py_ssize_t j,
+    const real *m, Py_ssize_t apart, real z, real y, real corners, Py_ssize_t j,
     real *fzz, real *fyy, real *fxx, real *fzy, real *fzx, real *fyx, real *own,
 ) noexcept nogil:
-    squares_row(m, apart, z, y, 0, False, NULL, j, j + 1, fzz, fyy, fxx, fzy, fzx, fyx, own)
+    squares_row(m, apart, z, y, 0, corners, False, NULL, j, j + 1, fzz, fyy, fxx, fzy, fzx, fyx, own)
 
 
 cdef inline void scatter_row(
@@ -268,6 +308,32 @@ cdef inline void scatter_squares(
         lower[j] = beside
 
 
+cdef inline void scatter_cells(
+    const real *czy, const real *czy_above, const real *czx, const real *cyx, const real *cyx_above, Py_ssize_t width,
+    real *own, real *lower,
+) noexcept nogil:
+    # Add the fields of cells to the gradients of their first plane (own) and of the next one.
+    cdef Py_ssize_t j
+    cdef real across
+    for j in range(width):
+        across = (czy[j] - czy_above[j]) + (czx[j] - (czx - 1)[j])
+        own[j] += across + ((cyx[j] - (cyx - 1)[j]) - (cyx_above[j] - (cyx_above - 1)[j]))
+        lower[j] -= across
+
+
+cdef inline void scatter_squares_of_cells(
+    const real *czy, const real *czy_above, const real *czx, const real *cyx, const real *cyx_above, Py_ssize_t width,
+    real *own, real *lower,
+) noexcept nogil:
+    # As scatter_cells.
+    cdef Py_ssize_t j
+    cdef real across
+    for j in range(width):
+        across = (czy[j] + czy_above[j]) + (czx[j] + (czx - 1)[j])
+        own[j] += across + ((cyx[j] + (cyx - 1)[j]) + (cyx_above[j] + (cyx_above - 1)[j]))
+        lower[j] += across
+
+
 cdef inline void step_off(
     const real *v, const real *gradient, const real *steps, const real *x, bint noisy, const real *data,
     const real *pull, real low, real high, real most, Py_ssize_t width, real *out, real *slope, real *change,
@@ -302,14 +368,28 @@ cdef inline void steps_row(
 # ---- a tile ----
 
 cdef inline size_t tile_room(size_t item) noexcept nogil:
-    # The bytes that a walk works in: three planes of points, two of gradients.
-    return (3 * (TALLEST + 4) + 2 * TALLEST) * ROOM * item
+    # The bytes that a walk works in: three planes of points, two of gradients, three rows of the fields of cells.
+    return (3 * (TALLEST + 4) + 2 * TALLEST + 3 * CELLS) * ROOM * item
+
+
+cdef void make_cells(
+    const real *here, const real *down, bint more_planes, bint more_rows, bint more_cols, const double *inverse,
+    real cells, bint of_squares, Py_ssize_t first, Py_ssize_t last, real *czy, real *czx, real *cyx,
+) noexcept nogil:
+    # The fields of a row of cells, or their squares; whether there is a plane, a row and a column behind.
+    cdef Py_ssize_t below = ROOM if more_rows else 0
+    cdef real zero = 0, z = <real> inverse[0] if more_planes else zero, y = <real> inverse[1] if more_rows else zero
+    cdef real x = <real> inverse[2] if more_cols else zero
+    if of_squares:
+        squares_of_cells_row(cells, z, y, x, first, last, czy, czx, cyx)
+    else:
+        cells_row(here, here + below, down, down + below, cells, z, y, x, first, last, czy, czx, cyx)
 
 
 cdef void walk_tile(
     const real *x, const real *previous, Py_ssize_t planes, Py_ssize_t rows, Py_ssize_t cols, const Weights *weights,
-    const double *inverse, Tile tile, const real *steps, const real *data, const real *pull, real momentum, real low,
-    real high, real most, double *totals, int what, real *room, real *out,
+    const double *inverse, real cells, Tile tile, const real *steps, const real *data, const real *pull, real momentum,
+    real low, real high, real most, double *totals, int what, real *room, real *out,
 ) noexcept nogil:
     # Writes what is asked for to out; data and pull, see step_off, are NULL where nothing is noisy; inverse holds one
     # over the distances of neighbours along each axis.
@@ -325,6 +405,7 @@ cdef void walk_tile(
     cdef real *points[3]
     cdef real *upper = room + 3 * (TALLEST + 4) * ROOM
     cdef real *lower = upper + TALLEST * ROOM
+    cdef real *c[CELLS][3]
     cdef real[7][3][ROOM] f
     cdef real[ROOM] gradient
     cdef real[ROOM] change
@@ -337,7 +418,7 @@ cdef void walk_tile(
     cdef const real *m
     cdef const unsigned char *fits = NULL
     cdef Py_ssize_t above, below, slot, slot_above, slot_below
-    cdef real z, y, column = <real> inverse[2], zero = 0
+    cdef real z, y, column = <real> inverse[2], zero = 0, corners = <real> 1 - cells
     cdef double total_change = 0, total_slope = 0
     cdef int number
     for k in range(3):
@@ -345,6 +426,10 @@ cdef void walk_tile(
     for number in range(7):
         for k in range(3):
             clear(f[number][k], width + 2 * PAD)
+    for number in range(CELLS):
+        for k in range(3):
+            c[number][k] = lower + (TALLEST + 3 * number + k) * ROOM + PAD
+            clear(c[number][k] - PAD, ROOM)
     for i in range(bottom - top):
         clear(upper + i * ROOM, width)
         clear(lower + i * ROOM, width)
@@ -386,18 +471,19 @@ cdef void walk_tile(
                     )
                 elif what == DIAGONAL:
                     squares_row(
-                        m, weights.apart, z, y, column, False, NULL, inner, end, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
-                        f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD, f[OWN][slot] + PAD,
+                        m, weights.apart, z, y, column, corners, False, NULL, inner, end, f[ZZ][slot] + PAD,
+                        f[YY][slot] + PAD, f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
+                        f[OWN][slot] + PAD,
                     )
                     if at_left:
                         squares_at(
-                            m, weights.apart, z, y, 0, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
+                            m, weights.apart, z, y, corners, 0, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
                             f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
                             f[OWN][slot] + PAD,
                         )
                     if at_right:
                         squares_at(
-                            m, weights.apart, z, y, width - 1, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
+                            m, weights.apart, z, y, corners, width - 1, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
                             f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
                             f[OWN][slot] + PAD,
                         )
@@ -417,23 +503,38 @@ cdef void walk_tile(
                     else:
                         fields_row(
                             up + above, up, up + below, here + above, here, here + below, down + above, down,
-                            down + below, m, weights.apart, z, y, column, False, NULL, inner, end, f[ZZ][slot] + PAD,
-                            f[YY][slot] + PAD, f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD,
-                            f[YX][slot] + PAD,
+                            down + below, m, weights.apart, z, y, column, corners, False, NULL, inner, end,
+                            f[ZZ][slot] + PAD, f[YY][slot] + PAD, f[XX][slot] + PAD, f[ZY][slot] + PAD,
+                            f[ZX][slot] + PAD, f[YX][slot] + PAD,
                         )
                     if at_left and fits == NULL:
                         fields_at(
                             up + above, up, up + below, here + above, here, here + below, down + above, down,
-                            down + below, m, weights.apart, z, y, 0, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
+                            down + below, m, weights.apart, z, y, corners, 0, f[ZZ][slot] + PAD, f[YY][slot] + PAD,
                             f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD, f[YX][slot] + PAD,
                         )
                     if at_right and fits == NULL:
                         fields_at(
                             up + above, up, up + below, here + above, here, here + below, down + above, down,
-                            down + below, m, weights.apart, z, y, width - 1, f[ZZ][slot] + PAD,
+                            down + below, m, weights.apart, z, y, corners, width - 1, f[ZZ][slot] + PAD,
                             f[YY][slot] + PAD, f[XX][slot] + PAD, f[ZY][slot] + PAD, f[ZX][slot] + PAD,
                             f[YX][slot] + PAD,
                         )
+            if cells > 0 and r < bottom and (r < 0 or p >= back):
+                for number in range(CELLS):
+                    clear(c[number][slot] - PAD, width + 2 * PAD)
+            elif cells > 0 and r < bottom:
+                here = points[p % 3] + (r - above_all) * ROOM + PAD
+                down = points[(p + 1) % 3] + (r - above_all) * ROOM + PAD if p < planes - 1 else here
+                make_cells(
+                    here, down, p < planes - 1, r < rows - 1, True, inverse, cells, what == DIAGONAL, first,
+                    width - 1 if at_right else last, c[CELL_ZY][slot], c[CELL_ZX][slot], c[CELL_YX][slot],
+                )
+                if at_right:
+                    make_cells(
+                        here, down, p < planes - 1, r < rows - 1, False, inverse, cells, what == DIAGONAL, width - 1,
+                        width, c[CELL_ZY][slot], c[CELL_ZX][slot], c[CELL_YX][slot],
+                    )
             if r <= top:
                 continue
             i = r - 1
@@ -447,6 +548,11 @@ cdef void walk_tile(
                     f[YX][slot_above] + PAD, f[YX][slot_below] + PAD, width, upper + (i - top) * ROOM,
                     lower + (i - top) * ROOM, new,
                 )
+                if cells > 0:
+                    scatter_squares_of_cells(
+                        c[CELL_ZY][slot], c[CELL_ZY][slot_above], c[CELL_ZX][slot], c[CELL_YX][slot],
+                        c[CELL_YX][slot_above], width, upper + (i - top) * ROOM, lower + (i - top) * ROOM,
+                    )
             else:
                 scatter_row(
                     f[ZZ][slot] + PAD, f[XX][slot] + PAD, f[YY][slot] + PAD, f[YY][slot_above] + PAD,
@@ -454,6 +560,11 @@ cdef void walk_tile(
                     f[YX][slot_above] + PAD, f[YX][slot_below] + PAD, width, upper + (i - top) * ROOM,
                     lower + (i - top) * ROOM, new,
                 )
+                if cells > 0:
+                    scatter_cells(
+                        c[CELL_ZY][slot], c[CELL_ZY][slot_above], c[CELL_ZX][slot], c[CELL_YX][slot],
+                        c[CELL_YX][slot_above], width, upper + (i - top) * ROOM, lower + (i - top) * ROOM,
+                    )
             if what == STEP and p > front and pull == NULL:
                 step_off(
                     points[(p + 2) % 3] + (i - above_all) * ROOM + PAD, gradient, steps + at, x + at, False, NULL, NULL,
@@ -755,7 +866,7 @@ cdef inline void fill(real *values, real value, Py_ssize_t width) noexcept nogil
 
 
 cdef void orient_row(
-    real *jzz, real *jyy, real *jxx, real *jzy, real *jzx, real *jyx, real inverse, Py_ssize_t width
+    real *jzz, real *jyy, real *jxx, real *jzy, real *jzx, real *jyx, real inverse, real most, Py_ssize_t width
 ) noexcept nogil:
     # In place: the tensor becomes the weights, of at most EIGEN blocks.
     cdef real[EIGEN] azz
@@ -801,9 +912,9 @@ cdef void orient_row(
     for j in range(width):
         least = azz[j] if azz[j] < ayy[j] else ayy[j]
         least = least if least < axx[j] else axx[j]
-        mz = root_weight(azz[j], least, trace[j], inverse)
-        my = root_weight(ayy[j], least, trace[j], inverse)
-        mx = root_weight(axx[j], least, trace[j], inverse)
+        mz = most * root_weight(azz[j], least, trace[j], inverse)
+        my = most * root_weight(ayy[j], least, trace[j], inverse)
+        mx = most * root_weight(axx[j], least, trace[j], inverse)
         jzz[j] = (mz * ezz[j] * ezz[j] + my * ezy[j] * ezy[j]) + mx * ezx[j] * ezx[j]
         jyy[j] = (mz * eyz[j] * eyz[j] + my * eyy[j] * eyy[j]) + mx * eyx[j] * eyx[j]
         jxx[j] = (mz * exz[j] * exz[j] + my * exy[j] * exy[j]) + mx * exx[j] * exx[j]
@@ -888,54 +999,78 @@ cdef double known_around_row(
     return total
 
 
-cdef inline double differences_row(
-    const real *x, const real *other, const unsigned char *free, const unsigned char *free_other,
-    const unsigned char *present, Py_ssize_t step, Py_ssize_t start, Py_ssize_t stop, real most, Py_ssize_t *pairs,
+cdef inline void differences_row(
+    const real *x, const unsigned char *free, const unsigned char *present, Py_ssize_t step, Py_ssize_t start,
+    Py_ssize_t stop, Py_ssize_t stop_bends, real most, double *totals,
 ) noexcept nogil:
-    # The squared differences of a row's voxels to others, so far behind, where either is free and, if some are left
-    # out, both are present. A difference counts as `most` at most:
-    # what stands out must not decide what is small.
-    cdef real[CHUNK] sums
+    # Add the lengths and the squares of the differences of a row's voxels to those so far behind, where either is free
+    # and, if some are left out, both are present, and how many these are, to totals, three numbers apart. A difference
+    # counts as `most` at most: what stands out must not decide what is small. Then the squares of how much they differ
+    # from the next ones, where these are as well, of the columns before stop_bends, and how many these are.
+    cdef real[CHUNK] lengths
+    cdef real[CHUNK] squares
+    cdef real[CHUNK] bends
+    cdef unsigned char[CHUNK] counts
     cdef Py_ssize_t first = start, last, j
     cdef real apart
-    cdef int count = 0, counts
+    cdef int count = 0, bend_count = 0
     if stop <= start:
-        return 0
-    clear(sums, min(stop - start, CHUNK))
+        return
+    clear(lengths, min(stop - start, CHUNK))
+    clear(squares, min(stop - start, CHUNK))
+    clear(bends, min(stop - start, CHUNK))
     while first < stop:
         last = min(first + CHUNK, stop)
+        for j in range(first, last):
+            counts[j - first] = free[j] | free[j + step]
         if present != NULL:
             for j in range(first, last):
-                counts = (free[j] | free_other[j]) & present[j] & present[j + step]
-                apart = clip(x[j] - other[j], -most, most) * <real> counts
-                sums[j - first] += apart * apart
-                count += counts
-            first = last
-            continue
+                counts[j - first] &= present[j] & present[j + step]
         for j in range(first, last):
-            apart = clip(x[j] - other[j], -most, most) * <real> (free[j] | free_other[j])
-            sums[j - first] += apart * apart
+            apart = clip(x[j] - x[j + step], -most, most) * <real> counts[j - first]
+            lengths[j - first] += apart if apart > 0 else -apart
+            squares[j - first] += apart * apart
+        for j in range(last - first):
+            count += counts[j]
+        last = min(last, stop_bends)
         for j in range(first, last):
-            count += free[j] | free_other[j]
-        first = last
-    pairs[0] += count
-    return flush_total(sums, min(stop - start, CHUNK))
+            counts[j - first] |= free[j + 2 * step]
+        if present != NULL:
+            for j in range(first, last):
+                counts[j - first] &= present[j] & present[j + step] & present[j + 2 * step]
+        for j in range(first, last):
+            apart = clip(x[j] - x[j + step], -most, most) - clip(x[j + step] - x[j + 2 * step], -most, most)
+            bends[j - first] += apart * apart * <real> counts[j - first]
+            bend_count += counts[j - first]
+        first = min(first + CHUNK, stop)
+    totals[0] += flush_total(lengths, min(stop - start, CHUNK))
+    totals[3] += flush_total(squares, min(stop - start, CHUNK))
+    totals[6] += count
+    totals[9] += flush_total(bends, min(stop - start, CHUNK))
+    totals[12] += bend_count
 
 
 # ---- the energy ----
 
+cdef inline double squared_cell(const real *x, Py_ssize_t along, Py_ssize_t across) noexcept nogil:
+    # The square of the mixed difference of a cell, whose other voxels are so far away; 0 if there is none.
+    cdef double difference = (<double> x[0] + x[along + across]) - (<double> x[along] + x[across])
+    return difference * difference
+
+
 cdef double energy_row(
     const real *x, const Py_ssize_t *sides, const real *tensor, const Py_ssize_t *blocks, const double *inverse,
-    const unsigned char *fits, Py_ssize_t channels, Py_ssize_t k, Py_ssize_t i, real *densities,
+    const unsigned char *fits, double cells, Py_ssize_t channels, Py_ssize_t k, Py_ssize_t i, real *densities,
 ) noexcept nogil:
     # Of a row of all channels, by the weights that stand on the grid of the tensor. If densities is not NULL, it gets
     # those of the row's voxels, the means over the channels.
     cdef real[6][CHUNK] m
     cdef Py_ssize_t planes = sides[0], rows = sides[1], cols = sides[2], first = 0, last, c, j, near, far, above, below
     cdef Py_ssize_t up = rows * cols if 0 < k < planes - 1 else 0, over = cols if 0 < i < rows - 1 else 0
-    cdef Py_ssize_t left
+    cdef Py_ssize_t left, right, down = rows * cols if k < planes - 1 else 0, behind = cols if i < rows - 1 else 0
     cdef const real *row
     cdef const real *of_number
+    cdef double squares, zy = inverse[0] * inverse[1], zx = inverse[0] * inverse[2], yx = inverse[1] * inverse[2]
     cdef double z = inverse[0] if up > 0 else 0, y = inverse[1] if over > 0 else 0, column, twice, total = 0
     cdef double hzz, hyy, hxx, hzy, hzx, hyx, mzz, myy, mxx, mzy, mzx, myx, own
     cdef double pzz, pzy, pzx, pyz, pyy, pyx, pxz, pxy, pxx
@@ -990,9 +1125,14 @@ cdef double energy_row(
                 pxz = mzx * hzz + myx * hzy + mxx * hzx
                 pxy = mzx * hzy + myx * hyy + mxx * hyx
                 pxx = mzx * hzx + myx * hyx + mxx * hxx
+                right = 1 if j < cols - 1 else 0
+                squares = (
+                    zy * zy * squared_cell(row + j, down, behind) + zx * zx * squared_cell(row + j, down, right)
+                    + yx * yx * squared_cell(row + j, behind, right)
+                )
                 # tr(M H M H) is the sum of the squares of M H, transposed.
-                own = (
-                    hzz * hzz + hyy * hyy + hxx * hxx + 2 * (hzy * hzy + hzx * hzx + hyx * hyx)
+                own = cells * squares + (
+                    hzz * hzz + hyy * hyy + hxx * hxx + 2 * (1 - cells) * (hzy * hzy + hzx * hzx + hyx * hyx)
                     - (pzz * pzz + pyy * pyy + pxx * pxx + 2 * (pzy * pyz + pzx * pxz + pyx * pxy))
                 ) / 2
                 total += own
@@ -1129,7 +1269,7 @@ cdef enum:
     BLUR = 1
     ORIENT = 2
     SPREAD = 3
-    CONTRAST = 4
+    DIFFERENCES = 4
     KNOWN_AROUND = 5
     ENERGY = 6
 
@@ -1161,10 +1301,11 @@ cdef struct Job:
     double momentum
     double low
     double high
-    double most  # of a voxel's move or difference, in sums
+    double most  # of a voxel's move or difference, in sums; or of weights
     double scale  # the inverse of the square of a contrast or of a strength
     double safety
     double floor
+    double cells  # the share of the cells
     double *sums_out
     Py_ssize_t *counts_out
     char *room  # a tile's, for each seat
@@ -1173,9 +1314,9 @@ cdef struct Job:
 
 cdef inline double do_span(
     const Job *job, const real *x, real *out, Py_ssize_t k, Py_ssize_t i, Py_ssize_t start, Py_ssize_t stop,
-    Py_ssize_t *count,
+    double *totals,
 ) noexcept nogil:
-    # Of row i in plane k the columns, or blocks, from start to before stop; what sums there are is returned.
+    # Of row i in plane k the columns, or blocks, from start to before stop. Sums are returned, or added to totals.
     cdef Py_ssize_t rows = job.sides[1], cols = job.sides[2], plane = rows * cols, at = (k * rows + i) * cols
     cdef Py_ssize_t apart = job.blocks[0] * job.blocks[1] * job.blocks[2], c, near, far, above, below
     cdef const unsigned char *free
@@ -1206,7 +1347,8 @@ cdef inline double do_span(
         while start < stop:
             orient_row(
                 out + at + start, out + apart + at + start, out + 2 * apart + at + start, out + 3 * apart + at + start,
-                out + 4 * apart + at + start, out + 5 * apart + at + start, <real> job.scale, min(EIGEN, stop - start),
+                out + 4 * apart + at + start, out + 5 * apart + at + start, <real> job.scale, <real> job.most,
+                min(EIGEN, stop - start),
             )
             start += EIGEN
     elif job.task == SPREAD:
@@ -1220,29 +1362,29 @@ cdef inline double do_span(
             )
             x += apart
             out += job.sides[0] * plane
-    elif job.task == CONTRAST:
+    elif job.task == DIFFERENCES:
+        if job.present != NULL:
+            present = job.present + at
         for c in range(job.channels):
-            free = job.free + c % job.masks * job.sides[0] * plane
-            if job.present != NULL:
-                present = job.present + at
-            total += differences_row(
-                x + at, x + at + 1, free + at, free + at + 1, present, 1, start, min(stop, cols - 1), <real> job.most,
-                count,
-            )
-            if i + 1 < rows:
-                total += differences_row(
-                    x + at, x + at + cols, free + at, free + at + cols, present, cols, start, stop, <real> job.most,
-                    count,
-                )
+            free = job.free + c % job.masks * job.sides[0] * plane + at
             if k + 1 < job.sides[0]:
-                total += differences_row(
-                    x + at, x + at + plane, free + at, free + at + plane, present, plane, start, stop,
-                    <real> job.most, count,
+                differences_row(
+                    x + at, free, present, plane, start, stop, stop if k + 2 < job.sides[0] else start,
+                    <real> job.most, totals,
                 )
+            if i + 1 < rows:
+                differences_row(
+                    x + at, free, present, cols, start, stop, stop if i + 2 < rows else start, <real> job.most,
+                    totals + 1,
+                )
+            differences_row(
+                x + at, free, present, 1, start, min(stop, cols - 1), min(stop, cols - 2), <real> job.most, totals + 2
+            )
             x += job.sides[0] * plane
     elif job.task == ENERGY:
         total = energy_row(
-            x, job.sides, <const real *> job.weights.m, job.blocks, job.inverse, job.weights.fits, job.channels, k, i,
+            x, job.sides, <const real *> job.weights.m, job.blocks, job.inverse, job.weights.fits, job.cells,
+            job.channels, k, i,
             NULL if out == NULL else out + at,
         )
     return total
@@ -1253,19 +1395,23 @@ cdef void do_spans(void *argument, Py_ssize_t part) noexcept nogil:
     cdef Py_ssize_t n, count = 0
     cdef const int *span
     cdef double total = 0
+    cdef double[15] totals
+    memset(totals, 0, sizeof(totals))
     for n in range(part * job.height, min((part + 1) * job.height, job.count)):
         span = job.places + 4 * n
         if job.task == KNOWN_AROUND:
             total += known_around_row(job.free, job.sides, span[0], span[1], span[2], span[3], &count)
         elif job.single:
             total += do_span(
-                job, <const float *> job.x, <float *> job.out, span[0], span[1], span[2], span[3], &count
+                job, <const float *> job.x, <float *> job.out, span[0], span[1], span[2], span[3], totals
             )
         else:
             total += do_span(
-                job, <const double *> job.x, <double *> job.out, span[0], span[1], span[2], span[3], &count
+                job, <const double *> job.x, <double *> job.out, span[0], span[1], span[2], span[3], totals
             )
-    if job.sums_out != NULL:
+    if job.task == DIFFERENCES:
+        memcpy(job.sums_out + 15 * part, totals, sizeof(totals))
+    elif job.sums_out != NULL:
         job.sums_out[part] = total
         job.counts_out[part] = count
 
@@ -1286,13 +1432,16 @@ cdef inline void do_tile_of(
     cdef Py_ssize_t volume = job.sides[0] * job.sides[1] * job.sides[2], c, p, r, at
     cdef const int *bounds = job.places + 6 * k
     cdef Tile tile = tile_of(bounds)
+    cdef const real *data = NULL
+    cdef const real *pull = NULL
     for c in range(job.channels):
+        if job.pull != NULL:
+            data = <const real *> job.data + c * volume
+            pull = <const real *> job.pull + c * job.steps_apart
         walk_tile(
             x + c * volume, <const real *> job.previous + c * volume, job.sides[0], job.sides[1], job.sides[2],
-            &job.weights, job.inverse, tile, <const real *> job.steps + c * job.steps_apart,
-            <const real *> job.data + c * volume if job.pull != NULL else NULL,
-            <const real *> job.pull + c * job.steps_apart if job.pull != NULL else NULL, <real> job.momentum,
-            <real> job.low, <real> job.high, <real> job.most,
+            &job.weights, job.inverse, <real> job.cells, tile, <const real *> job.steps + c * job.steps_apart,
+            data, pull, <real> job.momentum, <real> job.low, <real> job.high, <real> job.most,
             job.sums_out + 2 * (k * job.channels + c) if job.task == STEP else NULL, job.task, room, out + c * volume,
         )
     if job.task != DIAGONAL:
@@ -1408,12 +1557,20 @@ cdef Job job_on(const real[:, :, :, ::1] x) except *:
     return job
 
 
-cdef int set_weights(Job *job, const real[:, :, :, ::1] weights) except -1:
+cdef int set_cells(Job *job, double cells) except -1:
+    require(0 <= cells <= 1, "cells must be from 0 to 1")
+    require(cells == 0 or job.weights.fits == NULL, "cells must be 0 where fits is given")
+    job.cells = cells
+    return 0
+
+
+cdef int set_weights(Job *job, const real[:, :, :, ::1] weights, double cells) except -1:
     require(weights.shape[0] == 6, "weights must have six numbers for each voxel")
     require(
         weights.shape[1] == job.sides[0] and weights.shape[2] == job.sides[1] and weights.shape[3] == job.sides[2],
         "weights must have the planes, rows and columns of x",
     )
+    set_cells(job, cells)
     job.weights.m, job.weights.apart = &weights[0, 0, 0, 0], job.sides[0] * job.sides[1] * job.sides[2]
     return 0
 
@@ -1557,14 +1714,15 @@ def blur(
 
 
 def orient(
-    double strength, const int[:, ::1] spans not None, int threads, real[:, :, :, ::1] tensor not None
+    double strength, double most, const int[:, ::1] spans not None, int threads, real[:, :, :, ::1] tensor not None
 ):
     """Turn the spans of a blurred tensor into weights, in place."""
     cdef Job job = job_on(tensor)
     require(tensor.shape[0] == 6, "tensor must have six numbers for each block")
     require(strength > 0, "strength must be positive")
+    require(0 <= most <= 1, "most must be from 0 to 1")
     set_places(&job, spans, job.sides, False)
-    job.scale, job.out = 1 / (strength * strength), &tensor[0, 0, 0, 0]
+    job.scale, job.most, job.out = 1 / (strength * strength), most, &tensor[0, 0, 0, 0]
     with nogil:
         run_spans(&job, ORIENT, threads)
 
@@ -1591,6 +1749,7 @@ def spread(
 def step_sizes(
     const unsigned char[:, :, :, ::1] free not None,
     const real[:, :, :, ::1] weights not None,
+    double cells,
     const double[::1] spacing not None,
     double safety,
     double floor,
@@ -1610,7 +1769,7 @@ def step_sizes(
     set_fits(&job, fits)
     require_free(steps_out, free)
     require(free.shape[0] == steps_out.shape[0], "steps_out must have the shape of free")
-    set_weights(&job, weights)
+    set_weights(&job, weights, cells)
     set_inverse(&job, spacing)
     set_places(&job, tiles, job.sides, True)
     set_room(&job, room, threads)
@@ -1623,6 +1782,7 @@ def step_sizes(
 def gradient(
     const real[:, :, :, ::1] x not None,
     const real[:, :, :, ::1] weights not None,
+    double cells,
     const double[::1] spacing not None,
     const int[:, ::1] tiles not None,
     int threads,
@@ -1634,7 +1794,7 @@ def gradient(
     cdef Job job = job_on(x)
     set_fits(&job, fits)
     require_sides(x, out, "out", True)
-    set_weights(&job, weights)
+    set_weights(&job, weights, cells)
     set_inverse(&job, spacing)
     set_places(&job, tiles, job.sides, True)
     set_room(&job, room, threads)
@@ -1652,6 +1812,7 @@ def accelerate(
     double high,
     double most,
     const real[:, :, :, ::1] weights not None,
+    double cells,
     const double[::1] spacing not None,
     const int[:, ::1] tiles not None,
     int threads,
@@ -1683,7 +1844,7 @@ def accelerate(
         totals_out.shape[0] == tiles.shape[0] and totals_out.shape[1] == x.shape[0] and totals_out.shape[2] == 2,
         "totals_out must have shape (tiles, channels, 2)",
     )
-    set_weights(&job, weights)
+    set_weights(&job, weights, cells)
     set_inverse(&job, spacing)
     set_places(&job, tiles, job.sides, True)
     set_room(&job, room, threads)
@@ -1721,33 +1882,36 @@ def parts(Py_ssize_t spans, Py_ssize_t cols):
     return (spans + rows_of_a_part(cols) - 1) // rows_of_a_part(cols)
 
 
-def contrast(
+def differences(
     const real[:, :, :, ::1] x not None,
     const unsigned char[:, :, :, ::1] free not None,
     double most,
     const int[:, ::1] spans not None,
     int threads,
-    double[::1] sums not None,
-    Py_ssize_t[::1] counts not None,
+    double[:, ::1] sums not None,
     const unsigned char[:, :, ::1] present=None,
 ):
-    """Return the sum of squared differences between neighbours of which one at least is free, and how many there are.
+    """Return sums over the differences between neighbours of which one at least is free, along each of the three axes.
 
-    A difference counts as `most` at most, and is that of a voxel in a span to the next one along each axis, both of
-    which must be present (1), if that is given. sums and counts, a number for each part, are scratch.
+    The first three are of their lengths, the next of their squares, then how many there are; then of the squares of how
+    much each differs from the next one, of which one voxel at least is free, and how many these are. A difference
+    counts as `most` at most, and is that of a voxel in a span to the next one along an axis; all voxels must be present
+    (1), if that is given. sums, fifteen numbers for each part, is scratch.
     """
     cdef Job job = job_on(x)
-    cdef Py_ssize_t count
-    cdef double total
+    cdef Py_ssize_t part
+    cdef int n
     set_present(&job, present)
     require_free(x, free)
     set_places(&job, spans, job.sides, False)
-    set_sums(&job, sums, counts)
-    job.free, job.masks, job.most = &free[0, 0, 0, 0], free.shape[0], most
+    require(
+        sums.shape[0] >= max(part_count(&job), 1) and sums.shape[1] == 15,
+        "sums must have fifteen numbers for each part",
+    )
+    job.free, job.masks, job.most, job.sums_out = &free[0, 0, 0, 0], free.shape[0], most, &sums[0, 0]
     with nogil:
-        run_spans(&job, CONTRAST, threads)
-    total = total_of(&job, sums, counts, &count)
-    return total, count
+        run_spans(&job, DIFFERENCES, threads)
+    return [sum([sums[part, n] for part in range(part_count(&job))]) for n in range(15)]
 
 
 def known_around(
@@ -1782,6 +1946,7 @@ def known_around(
 def energy(
     const real[:, :, :, ::1] x not None,
     const real[:, :, :, ::1] tensor not None,
+    double cells,
     const double[::1] spacing not None,
     const int[:, ::1] spans not None,
     int threads,
@@ -1811,6 +1976,7 @@ def energy(
     set_inverse(&job, spacing)
     set_places(&job, spans, job.sides, False)
     set_sums(&job, sums, counts)
+    set_cells(&job, cells)
     job.weights.m = &tensor[0, 0, 0, 0]
     with nogil:
         run_spans(&job, ENERGY, threads)

@@ -35,6 +35,12 @@ def six(m, dtype):
     return np.array([m[a, b] for a, b in NUMBERS]).astype(dtype)
 
 
+def differences(x):
+    found = volumes.NeighbourDifferences()
+    found.add(x, np.ones((1, *x.shape[1:]), np.uint8), 1.0, volumes.rows_of(x.shape[1:]), 1)
+    return found
+
+
 def tolerance(dtype):
     return 2e-5 if dtype == np.float32 else 1e-12
 
@@ -46,11 +52,12 @@ def tolerance(dtype):
 def test_slow_twin_of_the_gradient_agrees(shape, spacing, dtype, level):
     rng = np.random.default_rng(1)
     x, m = rng.random((2, *shape)).astype(dtype), weights(shape, rng)
-    out = np.empty_like(x)
-    volume.gradient(x, six(m, dtype), np.array(spacing), everything(shape), 1, room(dtype), out)
-    for channel, gradient in zip(x, out, strict=True):
-        expected = reference.volume_gradient(channel.astype(float), m, spacing)
-        assert_allclose(gradient, expected, atol=tolerance(dtype) * 10)
+    for cells in (0.0, 0.3, 1.0):
+        out = np.empty_like(x)
+        volume.gradient(x, six(m, dtype), cells, np.array(spacing), everything(shape), 1, room(dtype), out)
+        for channel, gradient in zip(x, out, strict=True):
+            expected = reference.volume_gradient(channel.astype(float), m, spacing, cells=cells)
+            assert_allclose(gradient, expected, atol=tolerance(dtype) * 10)
 
 
 @each("shape", [(1, 1, 4), (4, 5, 6), (1, 5, 4), (3, 3, 3)])
@@ -60,15 +67,16 @@ def test_steps_are_those_of_the_diagonal(shape, spacing, level):
     rng = np.random.default_rng(2)
     m = weights(shape, rng)
     free = (rng.random((2, *shape)) < 0.6).view(np.uint8)
-    diagonal = np.empty(shape)
-    for place in np.ndindex(*shape):
-        unit = np.zeros(shape)
-        unit[place] = 1
-        diagonal[place] = reference.volume_gradient(unit, m, spacing)[place]
-    steps = np.full(free.shape, np.nan)
-    tiles = everything(shape)
-    volume.step_sizes(free, six(m, float), np.array(spacing), 2.4, 0.02, tiles, 1, room(float), steps)
-    assert_allclose(steps, free / (2.4 * np.maximum(diagonal, 0.02)), rtol=1e-12)
+    for cells in (0.0, 0.4):
+        diagonal = np.empty(shape)
+        for place in np.ndindex(*shape):
+            unit = np.zeros(shape)
+            unit[place] = 1
+            diagonal[place] = reference.volume_gradient(unit, m, spacing, cells=cells)[place]
+        steps = np.full(free.shape, np.nan)
+        tiles = everything(shape)
+        volume.step_sizes(free, six(m, float), cells, np.array(spacing), 2.4, 0.02, tiles, 1, room(float), steps)
+        assert_allclose(steps, free / (2.4 * np.maximum(diagonal, 0.02)), rtol=1e-12)
 
 
 @each("shape", SHAPES)
@@ -83,10 +91,11 @@ def test_slow_twin_of_a_step_agrees(shape, spacing, dtype, level):
     out, tiles = np.empty_like(x), everything(shape)
     totals = np.empty((len(tiles), 2, 2))
     volume.accelerate(
-        x, previous, steps, 0.6, 0.1, 0.8, 0.25, six(m, dtype), np.array(spacing), tiles, 1, room(dtype), totals, out
-    )
+        x, previous, steps, 0.6, 0.1, 0.8, 0.25, six(m, dtype), 0.7, np.array(spacing), tiles, 1, room(dtype), totals,
+        out,
+    )  # fmt: skip
     v = x + 0.6 * (x.astype(float) - previous)
-    gradient = np.array([reference.volume_gradient(channel, m, spacing) for channel in v])
+    gradient = np.array([reference.volume_gradient(channel, m, spacing, cells=0.7) for channel in v])
     expected = np.where(steps > 0, np.clip(v - steps * gradient, 0.1, 0.8), x)
     assert_allclose(out, expected, atol=tolerance(dtype) * 10)
     move, back = (np.clip(difference, -0.25, 0.25) for difference in (expected - x, v - expected))
@@ -104,12 +113,16 @@ def test_slow_twin_of_the_weights_agrees(shape, spacing, dtype, level):
     least = min((h for side, h in zip(shape, spacing, strict=True) if side > 1), default=1.0)
     spacing = tuple(h / least for h in spacing)
     found = volumes.EdgeWeights(0.02, 0.02, shape, spacing, 1.7, dtype, 1)
-    list(found.orient(x))
+    list(found.orient(x, differences(x)))
     m = np.empty((6, *shape), dtype)
     list(found.spread(m))
-    expected = reference.volume_weights(x.astype(float), spacing, 0.02, 0.35 * 0.02, 1.7)
+    even, rough = reference.volume_evenness(x.astype(float)), reference.volume_roughness(x.astype(float))
+    cells = np.clip((even - volumes.UNEVEN) / (volumes.EVEN - volumes.UNEVEN), 0, 1)
+    cells *= np.clip((volumes.ROUGH - rough) / (volumes.ROUGH - volumes.SMOOTH), 0, 1)
+    assert_allclose(found.cells, cells, atol=1e-4 if dtype == np.float32 else 1e-12)
+    expected = reference.volume_weights(x.astype(float), spacing, 0.02, 0.35 * 0.02, 1.7, 1 - volumes.SLACK * cells)
     assert_allclose(m, six(expected, float), atol=2e-3 if dtype == np.float32 else 1e-9)
-    energy = sum(reference.volume_energy(channel.astype(float), expected, spacing) for channel in x)
+    energy = sum(reference.volume_energy(channel.astype(float), expected, spacing, cells=cells) for channel in x)
     assert_allclose(found.energy(x), energy, rtol=2e-3 if dtype == np.float32 else 1e-9, atol=1e-12)
 
 
@@ -119,7 +132,7 @@ def test_equal_eigenvalues_and_none_at_all_are_no_trouble(dtype):
     tensor[:2, 0, 0, 2] = 0.3  # a tube along the columns
     tensor[0, 0, 0, 3] = 1e-30
     tensor[:, 0, 0, 4] = 1e30 if dtype == np.float64 else 1e12
-    volume.orient(1e-6, volumes.rows_of((1, 1, 5)), 1, tensor)
+    volume.orient(1e-6, 1.0, volumes.rows_of((1, 1, 5)), 1, tensor)
     assert np.isfinite(tensor).all()
     assert_array_equal(tensor[:, 0, 0, :2], 0)
     assert_allclose(tensor[:, 0, 0, 2], [1, 1, 0, 0, 0, 0], atol=1e-6)
@@ -159,7 +172,7 @@ def test_spans_of_renewals_hold_what_they_read(shape):
     some._raw.fill(np.nan)
     some._tensor.fill(np.nan)
     for found, out in zip((everywhere, some), m, strict=True):
-        list(found.orient(x))
+        list(found.orient(x, differences(x)))
         list(found.spread(out))
     for place in np.argwhere(free[0]):
         near = tuple(slice(max(i - 1, 0), i + 2) for i in place)
@@ -179,14 +192,25 @@ def test_slow_twins_of_what_is_known_around_and_of_the_contrast_agree(shape):
     found = volume.known_around(free[0], spans, 1, *volumes.scratch_of(spans))
     assert_allclose(found[0], total, rtol=1e-12)
     assert found[1] == count
-    squares, pairs = 0.0, 0
-    for axis in range(1, 4):
-        either = np.delete(free, 0, axis) | np.delete(free, -1, axis)
-        squares += np.sum(np.clip(np.diff(x, axis=axis), -0.5, 0.5)[either == 1] ** 2)
-        pairs += np.count_nonzero(either)
-    found = volume.contrast(x, free, 0.5, spans, 1, *volumes.scratch_of(spans))
-    assert_allclose(found[0], squares, rtol=1e-12)
-    assert found[1] == pairs
+    expected = np.zeros((5, 3))
+    for axis in range(3):
+        windows = np.lib.stride_tricks.sliding_window_view(free, min(3, shape[axis]), axis=axis + 1)
+        any_of = windows.any(axis=-1) if shape[axis] > 2 else np.zeros((2, 0))
+        clipped = np.clip(np.diff(x, axis=axis + 1), -0.5, 0.5)
+        bends = np.diff(clipped, axis=axis + 1).ravel()[any_of.ravel() == 1]
+        expected[3:, axis] = np.sum(bends**2), bends.size
+        either = np.delete(free, 0, axis + 1) | np.delete(free, -1, axis + 1)
+        lengths = np.abs(np.clip(np.diff(x, axis=axis + 1), -0.5, 0.5)[either == 1])
+        expected[:3, axis] = lengths.sum(), np.sum(lengths**2), lengths.size
+    found = volume.differences(x, free, 0.5, spans, 1, np.empty((len(spans), 15)))
+    assert_allclose(np.reshape(found, (5, 3)), expected, rtol=1e-12)
+    together = volumes.NeighbourDifferences()
+    for some in np.array_split(spans, 2):
+        together.add(x, free, 0.5, some, 1)
+    lengths, squares, pairs = expected[:3]
+    assert_allclose(together.contrast, np.sqrt(squares.sum() / max(pairs.sum(), 1)), rtol=1e-12)
+    even = np.sum(lengths**2 / np.maximum(pairs, 1)) / max(squares.sum(), 1e-300)
+    assert_allclose(together.evenness, even, rtol=1e-12)
 
 
 @pytest.mark.once
@@ -211,17 +235,17 @@ def test_every_level_and_thread_count_gives_the_same_bits(dtype):
             for axis in range(3):
                 kernel.blur(tensor, taps, axis, spans, threads, other)
                 tensor, other = other, tensor
-            kernel.orient(0.001, spans, threads, tensor)
+            kernel.orient(0.001, 0.9, spans, threads, tensor)
             kernel.spread(tensor, everywhere, threads, m)
-            kernel.step_sizes(free, m, spacing, 2.4, 0.02, tiles, threads, own, steps)
-            kernel.gradient(x, m, spacing, tiles, threads, own, gradient)
+            kernel.step_sizes(free, m, 0.3, spacing, 2.4, 0.02, tiles, threads, own, steps)
+            kernel.gradient(x, m, 0.3, spacing, tiles, threads, own, gradient)
             kernel.accelerate(
-                x, x[:, ::-1].copy(), steps, 0.5, 0.0, 1.0, 0.3, m, spacing, tiles, threads, own, totals, out
+                x, x[:, ::-1].copy(), steps, 0.5, 0.0, 1.0, 0.3, m, 0.3, spacing, tiles, threads, own, totals, out
             )
             sums = (
-                kernel.contrast(x, free, 0.5, everywhere, threads, *volumes.scratch_of(everywhere)),
+                *kernel.differences(x, free, 0.5, everywhere, threads, np.empty((len(everywhere), 15))),
                 kernel.known_around(free[0], everywhere, threads, *volumes.scratch_of(everywhere)),
-                kernel.energy(x, tensor, spacing, everywhere, threads, *volumes.scratch_of(everywhere)),
+                kernel.energy(x, tensor, 0.3, spacing, everywhere, threads, *volumes.scratch_of(everywhere)),
             )
             results.add((*(a.tobytes() for a in (tensor, m, steps, gradient, out, totals)), sums))
     assert len(results) == 1
@@ -233,14 +257,14 @@ def test_a_voxel_has_the_same_bits_in_every_tile(dtype):
     x, m = rng.random((1, *shape)).astype(dtype), six(weights(shape, rng), dtype)
     whole, parts = np.empty_like(x), np.empty_like(x)
     spacing = np.ones(3)
-    volume.gradient(x, m, spacing, everything(shape), 1, room(dtype), whole)
+    volume.gradient(x, m, 0.5, spacing, everything(shape), 1, room(dtype), whole)
     tiles = [
         (k, k + 4, i, min(i + 7, 20), start, stop)
         for k in range(0, 12, 4)
         for i in range(0, 20, 7)
         for start, stop in ((0, 16), (16, 48), (48, 70))
     ]
-    volume.gradient(x, m, spacing, np.array(tiles, np.int32), 1, room(dtype), parts)
+    volume.gradient(x, m, 0.5, spacing, np.array(tiles, np.int32), 1, room(dtype), parts)
     assert_array_equal(parts, whole)
 
 
@@ -249,18 +273,22 @@ def test_bad_arguments():
     x, m, free = np.zeros((1, *shape)), np.zeros((6, *shape)), np.zeros((1, *shape), np.uint8)
     tiles, spacing, out = everything(shape), np.ones(3), np.zeros((1, *shape))
     for given, message in [
-        ((x, m, spacing, tiles, 1, room(float), out[:, :3].copy()), "out must have the shape of x"),
-        ((x, m[:5].copy(), spacing, tiles, 1, room(float), out), "weights must have six numbers for each voxel"),
-        ((x, m[:, :3].copy(), spacing, tiles, 1, room(float), out), "weights must have the planes, rows and columns"),
-        ((x, m, -spacing, tiles, 1, room(float), out), "spacing must be positive"),
-        ((x, m, spacing[:2].copy(), tiles, 1, room(float), out), "spacing must have three numbers"),
-        ((x, m, spacing, tiles + np.int32(1), 1, room(float), out), "tiles must lie within the volume"),
+        ((x, m, 0.0, spacing, tiles, 1, room(float), out[:, :3].copy()), "out must have the shape of x"),
+        ((x, m[:5].copy(), 0.0, spacing, tiles, 1, room(float), out), "weights must have six numbers for each voxel"),
         (
-            (x, m, spacing, np.array([[0, 1, 0, 1, 1, 20]], np.int32), 1, room(float), out),
+            (x, m[:, :3].copy(), 0.0, spacing, tiles, 1, room(float), out),
+            "weights must have the planes, rows and columns",
+        ),
+        ((x, m, 1.1, spacing, tiles, 1, room(float), out), "cells must be from 0 to 1"),
+        ((x, m, 0.0, -spacing, tiles, 1, room(float), out), "spacing must be positive"),
+        ((x, m, 0.0, spacing[:2].copy(), tiles, 1, room(float), out), "spacing must have three numbers"),
+        ((x, m, 0.0, spacing, tiles + np.int32(1), 1, room(float), out), "tiles must lie within the volume"),
+        (
+            (x, m, 0.0, spacing, np.array([[0, 1, 0, 1, 1, 20]], np.int32), 1, room(float), out),
             "leave none or more than one",
         ),
-        ((x, m, spacing, tiles, 2, room(float), out), "room must have as many bytes"),
-        ((x[:0].copy(), m, spacing, tiles, 1, room(float), out[:0].copy()), "x must not be empty"),
+        ((x, m, 0.0, spacing, tiles, 2, room(float), out), "room must have as many bytes"),
+        ((x[:0].copy(), m, 0.0, spacing, tiles, 1, room(float), out[:0].copy()), "x must not be empty"),
     ]:
         with pytest.raises(ValueError, match=message):
             volume.gradient(*given)
@@ -289,12 +317,12 @@ def test_slow_twins_beside_what_is_left_out_agree(shape, spacing, dtype, level):
     fits, tiles, distances = volumes.fits_of(present), everything(shape), np.array(spacing)
     out, steps = np.empty_like(x), np.empty_like(x)
     hidden = np.where(present, x, 1e3).astype(dtype)
-    volume.gradient(hidden, six(m, dtype), distances, tiles, 1, room(dtype), out, fits)
+    volume.gradient(hidden, six(m, dtype), 0.0, distances, tiles, 1, room(dtype), out, fits)
     expected = reference.volume_gradient(x[0].astype(float), m, spacing, present)
     assert_allclose(out[0], expected, atol=tolerance(dtype) * 10)
     assert not out[0][present == 0].any()
     free = np.ones((1, *shape), np.uint8)
-    volume.step_sizes(free, six(m, dtype), distances, 2.4, 0.02, tiles, 1, room(dtype), steps, fits)
+    volume.step_sizes(free, six(m, dtype), 0.0, distances, 2.4, 0.02, tiles, 1, room(dtype), steps, fits)
     for place in rng.integers(0, shape, (8, 3)):
         unit = np.zeros(shape)
         unit[tuple(place)] = 1
@@ -307,7 +335,7 @@ def test_slow_twins_beside_what_is_left_out_agree(shape, spacing, dtype, level):
 @pytest.mark.once
 def test_energies_and_weights_beside_what_is_left_out(shape, spacing):
     rng = np.random.default_rng(22)
-    x, present = rng.random((2, *shape)) * 0.1, some_present(shape, rng)
+    x, present = 0.1 * (rng.random((2, *shape)) < 0.2), some_present(shape, rng)  # uneven: no share for the cells
     present.flat[0] = 1
     loss = EdgeAligned()
     found = volumes.EdgeWeights(0.02, 0.002, shape, spacing, 1.5, x.dtype, 1, present=present)
@@ -357,8 +385,8 @@ def test_a_step_is_pulled_to_what_was_measured(shape, dtype, level):
     out, tiles, spacing = np.empty_like(x), everything(shape), SPACINGS[1]
     totals = np.empty((len(tiles), 2, 2))
     volume.accelerate(
-        x, previous, steps, 0.6, 0.1, 0.8, 0.25, six(m, dtype), np.array(spacing), tiles, 1, room(dtype), totals, out,
-        None, data, pull,
+        x, previous, steps, 0.6, 0.1, 0.8, 0.25, six(m, dtype), 0.0, np.array(spacing), tiles, 1, room(dtype), totals,
+        out, None, data, pull,
     )  # fmt: skip
     v = x + 0.6 * (x.astype(float) - previous)
     gradient = np.array([reference.volume_gradient(channel, m, spacing) for channel in v])
@@ -379,7 +407,7 @@ def test_gradient_is_that_of_the_energy_with_its_weights_fixed(shape, spacing):
     distances = (1.0,) * (3 - len(shape)) + tuple(float(h) for h in distances)
     whole = (1, *((1,) * (3 - len(shape))), *shape)
     fixed = volumes.EdgeWeights(loss.contrast, loss.edge_strength, whole[1:], distances, volumes.SPREAD, x.dtype, 1)
-    list(fixed.orient(x.reshape(whole)))
+    list(fixed.orient(x.reshape(whole), differences(x.reshape(whole))))
     assert_allclose(loss.value(x, spacing=spacing), fixed.energy(x.reshape(whole)), rtol=1e-12)
     h = 1e-3
     along = [fixed.energy((x + k * h * direction).reshape(whole)) for k in (-2, -1, 1, 2)]

@@ -16,8 +16,10 @@ from graddesc.losses.sweeps import STALLED, Momentum, Piece
 from graddesc.losses.volumes import (
     FLOOR,
     SAFETY,
+    SAFETY_OF_CELLS,
     SPREAD,
     EdgeWeights,
+    NeighbourDifferences,
     array_for,
     fits_of,
     in_parts,
@@ -123,7 +125,7 @@ class _Run:
         self.x, self._previous, self._next = grid.x, grid.x.copy(), grid.x.copy()
         self._least = _LEAST_ULPS * float(np.finfo(dtype).eps)
         self._momentum = Momentum()
-        self._slope, self.contrast = 0.0, 1.0
+        self._slope, self.contrast, self._differences = 0.0, 1.0, NeighbourDifferences()
         self._moving = int(np.count_nonzero(grid.free)) * (len(grid.x) // len(grid.free))
         self.change = 0.0
         self.balance: Balance | None = None
@@ -149,26 +151,27 @@ class _Run:
         """Find the root mean square difference of neighbours of which one is free; in large volumes, of some rows'."""
         most = min(1.0, _OUTSTANDING * self.contrast)
         for _ in range(2 if self.contrast == 1 else 1):
-            total, pairs = 0.0, 0
+            self._differences = NeighbourDifferences()
             for some in in_parts(self._looked_at):
-                sums, count = volume.contrast(
-                    self.x, self._grid.free, most, some, self._threads, *scratch_of(some), self._present
-                )
-                total, pairs = total + sums, pairs + count
+                self._differences.add(self.x, self._grid.free, most, some, self._threads, self._present)
                 yield int(np.sum(some[:, 3] - some[:, 2]))
-            self.contrast = max(math.sqrt(total / max(pairs, 1)), self._least)
+            self.contrast = max(self._differences.contrast, self._least)
             # What stands out by many times that does not count in full either.
             most = min(1.0, _OUTSTANDING * self.contrast)
 
     def renew(self) -> Iterator[int]:
         """Find the weights, the steps and the contrast, at the volume as it stands; yield the work that was done."""
         yield from self.measure_contrast()
-        yield from self._weights.orient(self.x)
+        # Noise has the differences of what is smooth; and cells would reach around what is left out.
+        plain = self.balance is None and self._present is None
+        yield from self._weights.orient(self.x, self._differences if plain else None)
         yield from self._weights.spread(self._m)
+        cells = self._weights.cells
+        safety = SAFETY + cells * (SAFETY_OF_CELLS - SAFETY)
         for some in _tiles_in_parts(self._tiles):
             volume.step_sizes(
-                self._grid.free, self._m, self._spacing, SAFETY, FLOOR, some, self._threads, self._room, self._steps,
-                self._fits,
+                self._grid.free, self._m, cells, self._spacing, safety, FLOOR, some, self._threads, self._room,
+                self._steps, self._fits,
             )  # fmt: skip
             yield 2 * _size(some)
         if self.balance is not None:
@@ -198,7 +201,8 @@ class _Run:
             totals = np.empty((len(some), len(self.x), 2))
             volume.accelerate(
                 self.x, self._previous, self._steps, momentum, *self._bounds, _MOST_MOVE * self.contrast, self._m,
-                self._spacing, some, self._threads, self._room, totals, self._next, self._fits, self._data, self._pull,
+                self._weights.cells, self._spacing, some, self._threads, self._room, totals, self._next, self._fits,
+                self._data, self._pull,
             )  # fmt: skip
             for of_change, of_slope in totals.reshape(-1, 2).tolist():
                 change, slope = change + of_change, slope + of_slope
