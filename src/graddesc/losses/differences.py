@@ -374,7 +374,9 @@ class EdgeAligned(Differences):
     eigenvalues l1 >= l2 >= l3: across a sheet m1 is near 1, and of a tube both are, so that it is stiff along its axis
     alone. ``epsilon``, ``first_order`` and ``mixed`` do not apply: there the weights of edges are enough. The tensor is
     blurred by 2.2 of the least distances in `value` and `gradient`. With distances that differ an image is a volume of
-    one plane.
+    one plane. The mixed differences in H reach from corner to corner of 3 x 3 voxels. If the volume is smooth all over,
+    as its neighbours' differences tell, those of the cells of 2 x 2 voxels take their place in ``|H|^2``, and M is .9
+    of itself: then nothing alternates from voxel to voxel.
 
     The tensor is that of x itself, blurred by 4 pixels in `value` and `gradient`, and by more or less where fewer or
     more pixels are known in a restoration. `gradient` takes it as fixed: it does not descend through n and z.
