@@ -415,6 +415,10 @@ class InverseHessian(LbfgsInvHessProduct):
         super().__init__(*self._pairs)
         return object.__getattribute__(self, name)
 
+    def __reduce__(self) -> tuple[type[InverseHessian], tuple[_Vector, _Vector]]:
+        # SciPy's own state may not be there yet, and differs from version to version.
+        return InverseHessian, self._pairs
+
 
 def _start(x0: Any, compiled: bool) -> _Vector:
     start = as_floats("x0", x0, order="C", ndmin=1)
