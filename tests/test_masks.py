@@ -227,6 +227,7 @@ class TestEstimateNoise:
         "deviation, missing, most",
         [(50, 0.9, 1.2), (50, 0, 1.05), (25, 0.9, 1.6), (25, 0, 1.15), (10, 0, 1.5), (3, 0, 3.5), (3, 0.9, 7)],
     )
+    @pytest.mark.once
     def test_of_photographs(self, deviation, missing, most):
         image = noisy(deviation)
         mask = masks.corrupt(image, missing, rng=1)[1]

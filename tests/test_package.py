@@ -302,6 +302,7 @@ def test_highest_level_is_chosen():
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.once
 def test_examples_run(name):
     module = importlib.import_module(name)
     finder = doctest.DocTestFinder(exclude_empty=True)

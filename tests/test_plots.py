@@ -392,6 +392,7 @@ class TestAnimatePath:
                 assert (tip - tail) @ g == pytest.approx(-np.linalg.norm(tip - tail) * np.linalg.norm(g))
 
     @pytest.mark.parametrize("by", ["iterations", "evaluations"])
+    @pytest.mark.once
     def test_a_race(self, filmed, by):
         runs = self.race()
         clocks = {name: np.arange(len(run.x)) if by == "iterations" else run.nfev for name, run in runs.items()}
@@ -420,6 +421,7 @@ class TestAnimatePath:
         assert all(star.get_visible() for star in stars)
         assert len({star.get_color() for star in stars}) == 3
 
+    @pytest.mark.once
     def test_all_words_are_within_the_frame(self, filmed):
         runs = {
             "a rule whose name is not among the shortest": self.race()["momentum"],

@@ -1713,6 +1713,7 @@ cdef bint determines(int kind, const Level *level) noexcept nogil:
     cdef Py_ssize_t k, i, j, at
     cdef bint seen = False
     for a in range(AXES):
+        origin[a] = 0
         wanted += level.shape[a] > 1
     for k in range(level.shape[0]):
         for i in range(level.shape[1]):

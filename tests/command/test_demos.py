@@ -181,6 +181,7 @@ def test_rosenbrock_compares_four_directions(rosenbrock):
     assert counts[0] == 11990 > 10 * counts[1] > 10 * max(counts[2:])
 
 
+@pytest.mark.once
 def test_network(tmp_path, monkeypatch):
     figures = record_figures(monkeypatch)
     report = demos.network(tmp_path, seed=4)
@@ -301,6 +302,7 @@ class TestChecks:
         assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.once
 def test_a_command_that_draws(tmp_path):
     command = [sys.executable, "-W", "error", "-m", "graddesc", "demo", "network"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -152,6 +152,7 @@ def test_k_counts_one_more_than_the_steps_only_where_the_gradient_is_small():
 @each("direction", DIRECTIONS)
 @each("step", STEPS)
 @each("problem", PROBLEMS)
+@pytest.mark.once
 def test_promises_hold_whatever_happens(problem, step, direction):
     counted = Counted(problem)
     start = problem.start
@@ -273,6 +274,7 @@ def test_every_trial_respects_the_bounds(problem, step, direction):
     ],
 )
 @given(seed=st.integers(0, 2**31))
+@pytest.mark.once
 def test_bounded_quadratics_are_solved_as_by_an_active_set_method(step, direction, seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 12))
@@ -1123,6 +1125,7 @@ def test_the_generic_loop_agrees_with_the_restoration_kernel(projected):
         np.testing.assert_allclose(x, image.ravel(), rtol=0, atol=1e-12)
 
 
+@pytest.mark.once
 def test_searches_restore_what_the_solver_does():
     problem = Restoration()
     best = graddesc.restore(

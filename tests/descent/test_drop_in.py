@@ -433,6 +433,7 @@ def test_a_gradient_that_is_not_finite_at_the_start_is_an_ending(minimize):
 
 
 @pytest.mark.parametrize("kind", ["noise", "hidden single precision"])
+@pytest.mark.once
 def test_a_right_gradient_of_noisy_values_is_not_called_wrong(minimize, kind):
     for k, (search, direction) in enumerate(itertools.product(SEARCHES, DIRECTIONS)):
         amplitude = 10.0 ** -(3 + k % 3 * 3)

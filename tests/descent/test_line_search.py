@@ -788,6 +788,7 @@ def by_the_paper(phi, slope, first, search, theta=0.5, gamma=0.66, rho=5.0, retr
     ],
 )
 @each("function", ONE_DIMENSIONAL)
+@pytest.mark.once
 def test_hager_zhang_tries_the_steps_of_the_paper(function, search, first):
     phi = ONE_DIMENSIONAL[function]
     slope = derivative(phi)
@@ -857,6 +858,7 @@ def test_trials_that_are_nan_are_shortened(search, direction):
 
 @each("low", [math.nan, math.inf, -math.inf])
 @each("search", SEARCHES)
+@pytest.mark.once
 def test_what_is_not_finite_is_never_accepted(search, low):
     def f(x):
         return float(x @ x) if np.abs(x).max() > 1.0 else low
@@ -952,6 +954,7 @@ def test_slopes_lead_hager_zhang_through_noise():
 )
 @each("bounded", [False, True])
 @each("seed", range(4))
+@pytest.mark.once
 def test_slopes_lead_where_the_last_bits_of_values_are_noise(search, direction, most, bounded, seed):
     for problem in (Rosenbrock(6), Wood(), StyblinskiTang(8), Himmelblau()):
 

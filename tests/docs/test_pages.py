@@ -51,6 +51,7 @@ def write_files():
 
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")  # rasterio: the files are not of a place on earth
 @pytest.mark.parametrize("page", WITH_SNIPPETS)
+@pytest.mark.once
 def test_snippets_run_as_they_stand(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_files()

@@ -101,6 +101,7 @@ def check_twin(x, free, bounds=None, coarse=True, until=30, tol=0.05):
 
 
 @each("count, missing", [(2, 0.6), (3, "mosaic"), (3, 0.9), (4, 0.5), (5, 0.7), (8, 0.5), (12, 0.6)])
+@pytest.mark.once
 def test_descent_is_that_of_the_slow_twin(count, missing):
     x = scene(count, (26, 33), grain=0.01)
     free = mosaic(26, 33) if missing == "mosaic" else at_random(x.shape, missing)
@@ -117,6 +118,7 @@ def test_small_and_thin_windows_are_those_of_the_slow_twin(shape):
         check_twin(x, free, tol=0.01)
 
 
+@pytest.mark.once
 def test_work_goes_where_something_is_free_and_far_enough_around():
     # Weights and covariances are made in cells around what is free; what they leave out of the workspace holds NaN.
     for count in (3, 6):

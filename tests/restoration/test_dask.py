@@ -80,6 +80,7 @@ def test_three_numbers_of_spacing_tell_a_volume():
 
 
 @each("loss", ["harmonic", "edge"])
+@pytest.mark.once
 def test_exact_has_the_same_bits_for_all_chunks(loss, monkeypatch):
     monkeypatch.setattr(graddesc.dask, "TILE", 96)
     hole = HALF.copy()

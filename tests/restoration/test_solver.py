@@ -236,6 +236,7 @@ def test_levels_and_threads_give_the_same_bits(loss, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.once
 def test_a_watched_run_is_an_unwatched_one_to_the_bit(loss):
     shape = (48, 56) if loss == "texture" else (64, 150)
     image = np.stack([scene(shape), 1 - scene(shape).T.reshape(shape)], axis=-1).astype(np.float32)

@@ -14,6 +14,8 @@ import graddesc
 from graddesc import _kernels, losses
 from graddesc.restoration import texture
 
+pytestmark = pytest.mark.once
+
 NOISE = 1e-3
 
 
