@@ -579,8 +579,12 @@ def _holds(dtype: np.dtype[Any], nodata: float) -> bool:
 
 
 def _missing(picture: Picture, nodata: float | None) -> NDArray[np.bool_]:
-    """What is NaN, or has a value for nodata, that of the file or the one that is given, in all its channels."""
-    find = functools.partial(masks.detect, picture.pixels, picture.channel_axis, extremes=False)
+    """What is NaN, or has a value for nodata, that of the file or the one that is given: a colour in all its channels.
+
+    Bands miss what is missing each by itself.
+    """
+    apart = picture.is_cube or picture.axes is not None
+    find = functools.partial(masks.detect, picture.pixels, None if apart else picture.channel_axis, extremes=False)
     missing = find(nodata=nodata)
     return missing if picture.nodata is None else missing | find(nodata=picture.nodata)
 

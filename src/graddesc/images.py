@@ -210,6 +210,8 @@ class _Told(NamedTuple):
         if self.like is None:
             return self.channel, self.frame, self.stack
         axes = self.like.axes
+        if axes is None and self.like.is_cube:
+            axes = tuple(range(self.like.pixels.ndim))  # which the file tells itself
         if axes is None or len(axes) != ndim:
             return None, None, self.like.frames
         channel = None if self.like.channel_axis is None else axes[-1]
@@ -951,8 +953,11 @@ def _other_tags(image: ImageFile) -> list[int]:
 
 
 def _stays(image: ImageFile, tag: int) -> bool:
-    """Whether a tag is written as it was read; XMP may say of the pixels what is no longer true."""
-    if tag in (tiff.XMP, tiff.SUBDIRECTORIES):
+    """Whether a tag is written as it was read.
+
+    XMP may say of the pixels what is no longer true, and in a TIFF file the tags of GDAL and GeoTIFF would say it.
+    """
+    if tag in (tiff.XMP, tiff.SUBDIRECTORIES, tiff.NODATA, *tiff.GEOGRAPHIC):
         return False
     one, again = Image.Exif(), Image.Exif()
     one[tag] = image.getexif()[tag]

@@ -566,6 +566,11 @@ def test_bands_of_arrays(folder, run, axis, place):
     assert told["shape"] == list(np.load("out.npy").shape)
     assert told["corrupt"] == HOLES.any(axis=-1).sum()
 
+    # A value for nodata is missing band by band as well.
+    np.save("cube.npy", np.moveaxis(np.where(HOLES, -9999, CUBE), -1, axis))
+    assert run("restore", "cube.npy", "out.npy", f"--channel-axis={place}", "--nodata=-9999", "--overwrite")[0] == 0
+    np.testing.assert_array_equal(np.load("out.npy"), np.moveaxis(wanted, -1, axis))
+
     # A mask of all bands, one for each, and bands as the samples or the pages of a TIFF file.
     np.save("cube.npy", np.moveaxis(CUBE, -1, axis))
     np.save("one.npy", HOLES[..., 0])
@@ -579,6 +584,10 @@ def test_bands_of_arrays(folder, run, axis, place):
         stored = np.moveaxis(wanted, -1, 0) if axis == 0 else wanted
         np.testing.assert_array_equal(tifffile.imread("out.tif"), stored)
     more = ["--channel-axis=0"] if axis == 0 else []
+    np.save("as-stored.npy", np.moveaxis(HOLES, -1, 0) if axis == 0 else HOLES)
+    assert run("restore", "out.tif", "each.tif", "--mask", "as-stored.npy", *more)[0] == 0
+    both = graddesc.restore(wanted, HOLES, channel_axis=-1)
+    np.testing.assert_array_equal(tifffile.imread("each.tif"), np.moveaxis(both, -1, 0) if axis == 0 else both)
     assert run("restore", "out.tif", "again.tif", "--mask", "one.npy", *more)[0] == 0
     wanted = graddesc.restore(wanted, HOLES[..., 0], channel_axis=-1)
     np.testing.assert_array_equal(tifffile.imread("again.tif"), np.moveaxis(wanted, -1, 0) if axis == 0 else wanted)
