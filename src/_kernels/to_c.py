@@ -38,6 +38,7 @@ def marked(c: str) -> str:
     """Return the C with its functions marked."""
     parts = re.split("|".join(map(re.escape, SECTIONS)), c)
     if len(parts) != len(SECTIONS) + 1:
+        print("to_c.py: Cython names its sections otherwise: nothing is marked, and the compiler takes longer")
         return c
     head, declared, functions, helpers = parts
     functions = CDEF.sub("GRADDESC_HOT ", CALLED_FROM_PYTHON.sub("GRADDESC_COLD ", functions))
