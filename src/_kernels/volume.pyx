@@ -1877,11 +1877,6 @@ cdef int set_sums(Job *job, double[::1] sums, Py_ssize_t[::1] counts) except -1:
     return 0
 
 
-def parts(Py_ssize_t spans, Py_ssize_t cols):
-    """Return how many parts so many spans of rows of so many columns are worked on in: as many sums there are."""
-    return (spans + rows_of_a_part(cols) - 1) // rows_of_a_part(cols)
-
-
 def differences(
     const real[:, :, :, ::1] x not None,
     const unsigned char[:, :, :, ::1] free not None,

@@ -197,7 +197,8 @@ def restore(
         options["spacing"] = distances
         return close(_frame_by_frame(data, flags, len(frames), axis, options))
     settings = settings_of(loss, axis, max_iter, tol, threads, is_noisy, huber)
-    relative = as_relative(distances, space)
+    plane = tuple(side for k, side in enumerate(data.shape[len(frames) :]) if k != axis)
+    relative = as_relative(distances, plane)
     if depth == "auto":
         longest = max(max(sizes) for k, sizes in enumerate(data.chunks) if k != channel_axis)
         sides = _tile_of(relative) if exact else longest

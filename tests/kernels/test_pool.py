@@ -245,9 +245,9 @@ for _ in range(20):
 x = np.random.default_rng(1).random(16 * 64 * 64)
 volume, bands = x.reshape(16, 64, 64), x[: 120 * 120 * 3].reshape(120, 120, 3)
 for loss in ("edge", "harmonic", "biharmonic", "tv", "hessian-tv"):
-    graddesc.restore(volume, volume < 0.7, loss=loss, threads=2, max_iter=9, max_time=2.0)
+    graddesc.restore(volume, volume < 0.7, loss=loss, threads=2, max_iter=9)
 for loss in ("edge", "texture"):
-    graddesc.restore(bands, bands < 0.5, loss=loss, channel_axis=-1, threads=2, max_time=2.0)
+    graddesc.restore(bands, bands < 0.5, loss=loss, channel_axis=-1, threads=2, max_iter=9)
 print(pool.helpers() > 0)
 """
     process = in_a_process(code)

@@ -113,7 +113,7 @@ def test_slow_twin_of_the_weights_agrees(shape, spacing, dtype, level):
     least = min((h for side, h in zip(shape, spacing, strict=True) if side > 1), default=1.0)
     spacing = tuple(h / least for h in spacing)
     found = volumes.EdgeWeights(0.02, 0.02, shape, spacing, 1.7, dtype, 1)
-    list(found.orient(x, differences(x)))
+    list(found.orient(x, differences(x).share_of_cells))
     m = np.empty((6, *shape), dtype)
     list(found.spread(m))
     even, rough = reference.volume_evenness(x.astype(float)), reference.volume_roughness(x.astype(float))
@@ -172,7 +172,7 @@ def test_spans_of_renewals_hold_what_they_read(shape):
     some._raw.fill(np.nan)
     some._tensor.fill(np.nan)
     for found, out in zip((everywhere, some), m, strict=True):
-        list(found.orient(x, differences(x)))
+        list(found.orient(x, differences(x).share_of_cells))
         list(found.spread(out))
     for place in np.argwhere(free[0]):
         near = tuple(slice(max(i - 1, 0), i + 2) for i in place)
@@ -339,7 +339,7 @@ def test_energies_and_weights_beside_what_is_left_out(shape, spacing):
     present.flat[0] = 1
     loss = EdgeAligned()
     found = volumes.EdgeWeights(0.02, 0.002, shape, spacing, 1.5, x.dtype, 1, present=present)
-    list(found.orient(np.where(present, x, 1e3)))
+    list(found.orient(np.where(present, x, 1e3), 0.0))
     m = np.empty((6, *shape))
     list(found.spread(m))
     square = np.empty((3, 3, *shape))
@@ -349,9 +349,9 @@ def test_energies_and_weights_beside_what_is_left_out(shape, spacing):
     assert_allclose(found.energy(np.where(present, x, 1e3)), expected, rtol=1e-10, atol=1e-20)
     # With nothing left out the tensor is that of the whole volume.
     all_of = volumes.EdgeWeights(0.02, 0.002, shape, spacing, 1.5, x.dtype, 1, present=np.ones(shape, np.uint8))
-    list(all_of.orient(x))
+    list(all_of.orient(x, 0.0))
     whole = volumes.EdgeWeights(0.02, 0.002, shape, spacing, 1.5, x.dtype, 1)
-    list(whole.orient(x))
+    list(whole.orient(x, 0.0))
     assert_allclose(all_of.energy(x), whole.energy(x), rtol=1e-9, atol=1e-20)
     densities = np.empty(shape)
     list(whole.densities(x, densities))
@@ -369,7 +369,7 @@ def test_what_is_on_the_other_side_of_a_wall_turns_no_tensor():
     weights_of = volumes.EdgeWeights(
         0.02, 0.002, shape, (1.0, 1.0, 1.0), 2.2, float, 1, present=(~wall).astype(np.uint8)
     )
-    list(weights_of.orient(np.where(wall, 0.0, sides)[np.newaxis]))
+    list(weights_of.orient(np.where(wall, 0.0, sides)[np.newaxis], 0.0))
     m = np.empty((6, *shape))
     list(weights_of.spread(m))
     assert np.abs(m).max() < 1e-12
@@ -407,7 +407,7 @@ def test_gradient_is_that_of_the_energy_with_its_weights_fixed(shape, spacing):
     distances = (1.0,) * (3 - len(shape)) + tuple(float(h) for h in distances)
     whole = (1, *((1,) * (3 - len(shape))), *shape)
     fixed = volumes.EdgeWeights(loss.contrast, loss.edge_strength, whole[1:], distances, volumes.SPREAD, x.dtype, 1)
-    list(fixed.orient(x.reshape(whole), differences(x.reshape(whole))))
+    list(fixed.orient(x.reshape(whole), differences(x.reshape(whole)).share_of_cells))
     assert_allclose(loss.value(x, spacing=spacing), fixed.energy(x.reshape(whole)), rtol=1e-12)
     h = 1e-3
     along = [fixed.energy((x + k * h * direction).reshape(whole)) for k in (-2, -1, 1, 2)]

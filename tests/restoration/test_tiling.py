@@ -184,7 +184,6 @@ def test_a_void_of_a_volume_that_is_wider_than_the_halo():
     blind = void.copy()
     blind[:36, :60, :] = True
     assert np.isfinite(tiling.restore(np.where(blind, 0, volume), blind, tile=32, depth=8)).all()
-    assert restored[:1, :1].shape == (1, 1, 72)
     with pytest.raises(
         ValueError, match="image must be finite where it is known, got nan at plane 38, row 2, column 5"
     ):

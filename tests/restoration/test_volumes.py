@@ -377,6 +377,29 @@ def test_small_volumes_of_which_one_voxel_is_known(shape):
     np.testing.assert_allclose(restored, np.full(shape, volume.flat[-1]))
 
 
+@each("shape, axis", [((1, 5, 6), 0), ((5, 1, 6), 1), ((5, 6, 1), 2)])
+def test_distances_along_an_axis_of_one_voxel_are_of_no_neighbours(shape, axis):
+    volume = np.random.default_rng(8).random(shape)
+    mask = np.random.default_rng(9).random(shape) < 0.5
+    for distance in (0.1, 7.0):
+        spacing = [1.0, 1.0, 1.0]
+        spacing[axis] = distance
+        for loss in ("edge", "biharmonic"):
+            restored = graddesc.restore(volume, mask, loss=loss, spacing=spacing)
+            assert_array_equal(restored, graddesc.restore(volume, mask, loss=loss, spacing=(1, 1, 1)))
+            told = graddesc.tiling.restore(volume, mask, loss=loss, spacing=spacing)
+            assert_array_equal(told, graddesc.tiling.restore(volume, mask, loss=loss, spacing=(1, 1, 1)))
+
+
+@each("shape, seed, spacing", [((1, 5, 6), 3, 1), ((1, 5, 6), 36, 1), ((5, 1, 6), 12, (2, 1, 1)), ((5, 1, 6), 76, 1)])
+def test_weights_that_would_go_to_and_fro_for_ever_settle(shape, seed, spacing):
+    rng = np.random.default_rng(seed)
+    volume, mask = rng.random(shape), rng.random(shape) < 0.5
+    _, info = graddesc.restore(volume, mask, spacing=spacing, full_output=True)
+    assert info.status == 0
+    assert info.nit < 400
+
+
 def test_plain_steps_of_a_schedule_descend_the_loss_of_volumes():
     options = {"step": graddesc.Constant(0.02), "init": "image", "max_iter": 15, "full_output": True}
     _, info = graddesc.restore(SCENE[:9], GONE[:9], bounds=(0, 1), **options)

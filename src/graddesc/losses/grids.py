@@ -6,6 +6,12 @@ from __future__ import annotations
 _HALVED_WITHIN = 1.5
 
 
+def in_least(distances: tuple[float, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
+    """Distances in units of the least one between neighbours; 1 along axes of one voxel, which have none."""
+    least = min((h for side, h in zip(shape, distances, strict=True) if side > 1), default=1.0)
+    return tuple(h / least if side > 1 else 1.0 for side, h in zip(shape, distances, strict=True))
+
+
 def halved(shape: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[int, ...]:
     """The shape of the next coarser grid of a volume, of which one axis at least is longer than 1."""
     least = min(distance for side, distance in zip(shape, spacing, strict=True) if side > 1)
@@ -17,5 +23,5 @@ def halved(shape: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[int, ...
 
 def coarse_spacing(shape: tuple[int, ...], coarse: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[float, ...]:
     """The distances of neighbours on a coarser grid, in units of the least."""
-    distances = [h if fine == few else 2 * h for fine, few, h in zip(shape, coarse, spacing, strict=True)]
-    return tuple(h / min(distances) for h in distances)
+    distances = tuple(h if fine == few else 2 * h for fine, few, h in zip(shape, coarse, spacing, strict=True))
+    return in_least(distances, coarse)

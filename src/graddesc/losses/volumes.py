@@ -107,12 +107,12 @@ class EdgeWeights:
         least: NDArray[Any] = np.maximum(shares, _LEAST_SHARE)
         return least
 
-    def orient(self, x: NDArray[Any], differences: NeighbourDifferences | None = None) -> Iterator[int]:
+    def orient(self, x: NDArray[Any], cells: float) -> Iterator[int]:
         """Find the weights of blocks of x, shape (channels, planes, rows, cols); yield the work that was done.
 
-        `differences`, of x, tell the share of the cells; it is 0 without them.
+        `cells` is their share in the energy.
         """
-        self.cells = 0.0 if differences is None else differences.share_of_cells
+        self.cells = cells
         raw, tensor, stages, threads = self._raw, self._tensor, self._stages, self._threads
         for some in in_parts(stages.raw):
             volume.tensor(x, self._contrast, self._spacing, some, threads, raw, self._present)
@@ -243,28 +243,37 @@ def gaussian(sigma: float) -> NDArray[np.float64]:
 
 
 def _edge_weights(
-    loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int, present: NDArray[np.uint8] | None = None
+    loss: Any,
+    x: NDArray[Any],
+    spacing: tuple[float, ...],
+    threads: int,
+    present: NDArray[np.uint8] | None = None,
+    smooth: bool = True,
 ) -> EdgeWeights:
     weights = EdgeWeights(
         loss.contrast, loss.edge_strength, x.shape[1:], spacing, SPREAD, x.dtype, threads, present=present
     )
-    differences = None
-    if present is None:
-        differences = NeighbourDifferences()
+    differences = NeighbourDifferences()
+    if smooth and present is None:
         differences.add(x, np.ones((1, *x.shape[1:]), np.uint8), 1.0, rows_of(x.shape[1:]), threads)
-    for _ in weights.orient(x, differences):
+    for _ in weights.orient(x, differences.share_of_cells):
         pass
     return weights
 
 
 def edge_energy(
-    loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int, present: NDArray[np.uint8] | None = None
+    loss: Any,
+    x: NDArray[Any],
+    spacing: tuple[float, ...],
+    threads: int,
+    present: NDArray[np.uint8] | None = None,
+    smooth: bool = True,
 ) -> float:
     """The energy of a volume, shape (channels, planes, rows, cols), by the loss `EdgeAligned`.
 
-    Of what is present (1) alone, if that is given.
+    Of what is present (1) alone, if that is given. Unless `smooth` is set cells have no share in it, whatever x is.
     """
-    return _edge_weights(loss, x, spacing, threads, present).energy(x)
+    return _edge_weights(loss, x, spacing, threads, present, smooth).energy(x)
 
 
 def edge_gradient(loss: Any, x: NDArray[Any], spacing: tuple[float, ...], threads: int, out: NDArray[Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,8 @@ class LeftOut:
         known voxel. These stay as they start.
     cut_off : bool
         Whether there are such voxels.
+    determined : dict of int to bool
+        Of masks, whether squared second differences have one minimiser: what has been found so far.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -30,6 +34,7 @@ class LeftOut:
         labels, count = ndimage.label(self.present)
         self.free = problem.free.copy()
         self.cut_off = False
+        self.determined: dict[int, bool] = {}
         for free in self.free:
             told = np.zeros(count + 1, bool)
             told[labels[(free == 0) & (labels > 0)]] = True
@@ -44,8 +49,8 @@ class LeftOut:
         shares = ndimage.uniform_filter((self.present & (1 - free)).astype(float), 7, mode="constant")
         return float(shares[free == 1].mean()) if free.any() else 0.0
 
-    def surely_determined(self, free: NDArray[np.uint8]) -> bool:
-        """Whether squared second differences have one minimiser, as far as that is seen without solving for it.
+    def surely_determined(self, free: NDArray[np.uint8]) -> Generator[None, None, bool]:
+        """Whether squared second differences have one minimiser, as far as that is seen without solving; in parts.
 
         Cubes of 2 x 2 x 2 voxels that are present hold together with those beside them: an affine function on one of
         them costs nothing only if it goes on in the next. So each free voxel must lie in such a cube, and the known
@@ -61,6 +66,7 @@ class LeftOut:
         asked = np.zeros(count + 1, bool)
         middle = [(side - 1) / 2 for side in free.shape]
         for corner in np.ndindex(*sides):
+            yield
             box = tuple(slice(k, k + n) for k, n in zip(corner, labels.shape, strict=True))
             inside = labels > 0
             covered[box] |= inside

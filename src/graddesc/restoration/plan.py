@@ -27,6 +27,7 @@ from graddesc.containers import open_image
 from graddesc.isa import team_size
 from graddesc.losses import _Loss, _Name, by_name
 from graddesc.losses.differences import Differences, Reweighted, SumOfSquares
+from graddesc.losses.grids import in_least
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
@@ -163,9 +164,12 @@ class Plan:
         self._shape, self._channel_axis = shape, channel_axis
         # An image whose pixels are not squares is a volume of one plane.
         self._flat = space == 2
-        self._spacing = _relative(distances) if space == 3 or min(distances) < max(distances) else ()
+        uneven = min(distances) < max(distances)
+        self._spacing = (
+            in_least((1.0,) * (3 - space) + distances, _as_volume(self._free)) if space == 3 or uneven else ()
+        )
         if self._spacing:
-            _require_volumes(self._loss, min(distances) < max(distances))
+            _require_volumes(self._loss, uneven)
         pixels = None if isinstance(self._loss, TextureAdaptive) else self._free[0].size  # that is much work for each
         self._threads = team_size(arguments.require_count("threads", threads), pixels)
         self._prepared = self._prepare()
@@ -578,10 +582,9 @@ def _axes_of_space(
     raise ValueError(f"{name} must be {wanted}, got shape {flags.shape}")
 
 
-def _relative(distances: tuple[float, ...]) -> tuple[float, ...]:
-    """Distances in units of the least, a plane's before them where there is none."""
-    least = min(distances)
-    return (1.0,) * (3 - len(distances)) + tuple(distance / least for distance in distances)
+def _as_volume(free: NDArray[np.uint8]) -> tuple[int, ...]:
+    """The shape of a mask's axes of space, an image being a volume of one plane."""
+    return (1, *free.shape[1:])[-3:]
 
 
 def _require_volumes(loss: Any, uneven: bool) -> None:

@@ -29,6 +29,7 @@ from graddesc.arguments import (
 )
 from graddesc.losses import _Loss, _Name, by_name
 from graddesc.losses.differences import Differences, EdgeAligned
+from graddesc.losses.grids import in_least
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
 from graddesc.restoration.noise import as_deviations, as_huber, with_infinite
@@ -731,17 +732,17 @@ def require_cell(coarse: Any) -> int:
     return cell
 
 
-def as_relative(spacing: float | Sequence[float] | None, space: int) -> tuple[float, ...]:
+def as_relative(spacing: float | Sequence[float] | None, shape: tuple[int, ...]) -> tuple[float, ...]:
     """The spacing of an image or volume as a `Problem` has it.
 
     Images in tiles have pixels that are squares.
     """
-    distances = require_spacing(1 if spacing is None else spacing, space)
-    if space == 2:
+    distances = require_spacing(1 if spacing is None else spacing, len(shape))
+    if len(shape) == 2:
         if min(distances) < max(distances):
             raise ValueError(f"spacing must be the same along both axes of an image in tiles, got {spacing!r}")
         return ()
-    return tuple(distance / min(distances) for distance in distances)
+    return in_least(distances, shape)
 
 
 class _Source:
@@ -780,7 +781,7 @@ class _Source:
             None if channel_axis is None else require_axis("channel_axis", channel_axis, len(self.shape))
         )
         self.plane = tuple(side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
-        self.spacing = as_relative(spacing, ndim)
+        self.spacing = as_relative(spacing, self.plane)
         self._noise = noise if np.ndim(noise) > 0 else as_deviations(noise, self.shape, self.channel_axis)
         self.is_noisy = self._noise is not None
         if np.ndim(noise) > 0:

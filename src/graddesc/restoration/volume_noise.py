@@ -136,9 +136,11 @@ class Balance:
         masks, total = len(precision), 0.0
         for mask in range(masks):
             channels = range(mask, len(x), masks)
-            squares = sum((x[c].astype(np.float64) - data[c]) ** 2 for c in channels) / len(channels) * precision[mask]
+            # In the precision of x: what is next to exact differs from the data by the rounding of x alone.
+            apart = [np.subtract(x[c], data[c].astype(x.dtype), dtype=np.float64) for c in channels]
+            squares = sum(difference**2 for difference in apart) / len(apart) * precision[mask]
             if self._huber < math.inf:
                 far = squares > self._huber**2
                 squares = np.where(far, self._huber * (2 * np.sqrt(squares) - self._huber), squares)
-            total += float(np.sum(squares / factors[0] * free[mask])) * len(channels) / 2
+            total += float(np.sum(squares / factors[0] * free[mask])) * len(apart) / 2
         return total

@@ -75,10 +75,7 @@ class _Part:
             workspace = np.empty(size, np.uint8)  # of large pages
             workspace.fill(0)
         present = None if left is None else left.present
-        run = compiled.prepare(kind, problem.spacing, free, weights, workspace, problem.threads, present, self._noisy)
-        if left is not None:
-            run.unique = kind == FIRST or left.surely_determined(free) or _is_determined(problem, left, free)
-        return run
+        return compiled.prepare(kind, problem.spacing, free, weights, workspace, problem.threads, present, self._noisy)
 
     def pieces(self) -> Iterator[Piece]:
         """The corrupt voxels as they stand."""
@@ -90,15 +87,22 @@ class _Part:
                 yield channel, self._places[mask], volume[self.free[mask].view(bool)]
 
 
-def _is_determined(problem: Problem, left: LeftOut, free: NDArray[np.uint8]) -> bool:
-    """Whether squared second differences have one minimiser: then the one beside zeros is 0, wherever one starts."""
+def _determine(problem: Problem, left: LeftOut, mask: int) -> Iterator[None]:
+    """Find whether squared second differences have one minimiser, in parts.
+
+    Where that is not seen: then the one beside zeros is 0, wherever one starts.
+    """
+    free = left.free[mask]
+    if (yield from left.surely_determined(free)):
+        left.determined[mask] = True
+        return
     workspace = np.zeros(compiled.workspace_size(SECOND, problem.spacing, free.shape, False, True), np.uint8)
     run = compiled.prepare(SECOND, problem.spacing, free, False, workspace, problem.threads, left.present)
     run.unique = True
     x = free * np.random.default_rng(0).random(free.shape)
     run.begin(x)
-    run.advance(_PROBE_ITERATIONS, _PROBE_TOL, 1.0, math.inf)
-    return bool(np.abs(x).max() <= _PROBE_REST)
+    yield from _advanced(run, _PROBE_ITERATIONS, _PROBE_TOL, 1.0)
+    left.determined[mask] = bool(np.abs(x).max() <= _PROBE_REST)
 
 
 def _parts_of(problem: Problem, left: LeftOut | None) -> Iterator[_Part]:
@@ -219,6 +223,15 @@ class _VolumeSteps:
         """Make the parts and what they need, in parts."""
         raise NotImplementedError
 
+    def _tell_uniqueness(self, run: Any, mask: int) -> Iterator[None]:
+        """Tell a run whether there is one minimiser, if it cannot find out by itself; in parts."""
+        left = self._left
+        if left is None:
+            return
+        if self._loss.operator.kind != FIRST and mask not in left.determined:
+            yield from _determine(self._problem, left, mask)
+        run.unique = left.determined.get(mask, True)
+
     def _has_begun(self) -> bool:
         """Whether all is there; if not, a part of it is made now."""
         if self._coming is None:
@@ -259,7 +272,9 @@ class VolumeQuadraticSteps(_VolumeSteps):
         for part in _parts_of(self._problem, self._left):
             for channel, volume in enumerate(part.x):
                 yield
-                run = part.prepare(self._loss.operator.kind, False, channel % len(part.free), self._problem)
+                mask = channel % len(part.free)
+                run = part.prepare(self._loss.operator.kind, False, mask, self._problem)
+                yield from self._tell_uniqueness(run, mask)
                 run.begin(volume)
                 part.runs.append(run)
             self._parts.append(part)
@@ -301,7 +316,9 @@ class VolumeRenewalSteps(_VolumeSteps):
         for part in _parts_of(self._problem, self._left):
             for mask in range(len(part.free)):
                 yield
-                part.runs.append(part.prepare(self._loss.operator.kind, True, mask, self._problem))
+                run = part.prepare(self._loss.operator.kind, True, mask, self._problem)
+                yield from self._tell_uniqueness(run, mask)
+                part.runs.append(run)
             self._parts.append(part)
             self._renewals.append(_Renewals(part, self._loss.operator.epsilon))
 
@@ -435,9 +452,9 @@ class _Renewals:
         self.settled = self._within > 1 and (self._data is None or self._data.balance.found >= BALANCES)
 
 
-def _advanced(run: Any, iterations: int, tol: float) -> Iterator[None]:
+def _advanced(run: Any, iterations: int, tol: float, least_contrast: float = LEAST_CONTRAST) -> Iterator[None]:
     """Let conjugate gradients go on, in parts."""
     until = run.iterations + iterations
     while run.iterations < until and not (run.settled or run.stalled):
-        run.advance(until - run.iterations, tol, LEAST_CONTRAST, WORK_AT_ONCE * _PASS_WORK)
+        run.advance(until - run.iterations, tol, least_contrast, WORK_AT_ONCE * _PASS_WORK)
         yield

@@ -21,6 +21,7 @@ from graddesc.losses.volumes import (
     EdgeWeights,
     NeighbourDifferences,
     array_for,
+    edge_energy,
     fits_of,
     in_parts,
     occupied,
@@ -41,6 +42,8 @@ _COARSE_RENEWALS, _COARSE_PERIOD = 4, 8  # of the weights on coarse grids, and t
 _LOOKED_AT = 2**20  # voxels, about, that tell the contrast and how much is known
 _PERIOD = 12  # sweeps after a renewal on the finest grid, at most
 _LEAST_PERIOD = 2
+_FREE_RENEWALS = 12  # of a grid; then weights are means of what renewals find, or they may go to and fro for ever
+_SHARES = 4  # renewals of a grid that tell the share of the cells: they make smooth what tells it, so it might go on
 _SOLVED = 0.15  # of the greatest change since a renewal: a sweep that changes less ends its period
 _MOST_SPREAD, _LEAST_SPREAD = 10.0, 1.0  # voxels, of the tensor's Gaussian
 _LEAST_DENSITY = 0.005  # known voxels around a corrupt one
@@ -126,6 +129,7 @@ class _Run:
         self._least = _LEAST_ULPS * float(np.finfo(dtype).eps)
         self._momentum = Momentum()
         self._slope, self.contrast, self._differences = 0.0, 1.0, NeighbourDifferences()
+        self._cells, self._renewals = 0.0, 0
         self._moving = int(np.count_nonzero(grid.free)) * (len(grid.x) // len(grid.free))
         self.change = 0.0
         self.balance: Balance | None = None
@@ -163,14 +167,21 @@ class _Run:
         """Find the weights, the steps and the contrast, at the volume as it stands; yield the work that was done."""
         yield from self.measure_contrast()
         # Noise has the differences of what is smooth; and cells would reach around what is left out.
-        plain = self.balance is None and self._present is None
-        yield from self._weights.orient(self.x, self._differences if plain else None)
+        if self._renewals < _SHARES and self.balance is None and self._present is None:
+            self._cells = self._differences.share_of_cells
+        self._renewals += 1
+        yield from self._weights.orient(self.x, self._cells)
+        before = self._m.copy() if self._renewals > _FREE_RENEWALS else None
         yield from self._weights.spread(self._m)
-        cells = self._weights.cells
-        safety = SAFETY + cells * (SAFETY_OF_CELLS - SAFETY)
+        if before is not None:
+            with np.errstate(all="ignore"):  # beside the tiles they hold anything
+                before -= self._m
+                before *= 1 - 1 / (self._renewals - _FREE_RENEWALS + 1)
+                self._m += before
+        safety = SAFETY + self._cells * (SAFETY_OF_CELLS - SAFETY)
         for some in _tiles_in_parts(self._tiles):
             volume.step_sizes(
-                self._grid.free, self._m, cells, self._spacing, safety, FLOOR, some, self._threads, self._room,
+                self._grid.free, self._m, self._cells, self._spacing, safety, FLOOR, some, self._threads, self._room,
                 self._steps, self._fits,
             )  # fmt: skip
             yield 2 * _size(some)
@@ -201,7 +212,7 @@ class _Run:
             totals = np.empty((len(some), len(self.x), 2))
             volume.accelerate(
                 self.x, self._previous, self._steps, momentum, *self._bounds, _MOST_MOVE * self.contrast, self._m,
-                self._weights.cells, self._spacing, some, self._threads, self._room, totals, self._next, self._fits,
+                self._cells, self._spacing, some, self._threads, self._room, totals, self._next, self._fits,
                 self._data, self._pull,
             )  # fmt: skip
             for of_change, of_slope in totals.reshape(-1, 2).tolist():
@@ -352,7 +363,8 @@ class VolumeSteps:
         if self._left is not None:
             present = self._left.present
             x[:, present == 0] = 0
-        value = self._loss.volume_energy(x, self._problem.spacing, self._problem.threads, present)
+        noisy = self._problem.noise is not None
+        value = edge_energy(self._loss, x, self._problem.spacing, self._problem.threads, present, smooth=not noisy)
         return value if self._balance is None else value + self._balance.data_term(x, self._problem.free)
 
 
