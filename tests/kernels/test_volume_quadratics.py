@@ -327,6 +327,25 @@ def test_changes_are_told():
 
 
 @pytest.mark.once
+def test_some_rows_tell_the_contrast_of_large_volumes():
+    x, free = incomplete((60, 120, 512), 0.7)
+    x = x[0]
+    told = []
+    for threads in (1, 2):
+        run = prepare(0, (1, 1, 1), free, threads=threads)
+        run.begin(x.copy())
+        told.append(run.contrast)
+    squares, pairs = 0.0, 0
+    for axis in range(3):
+        counts = np.delete(free, -1, axis) | np.delete(free, 0, axis)
+        squares += np.sum(np.diff(x, axis=axis)[counts.astype(bool)] ** 2)
+        pairs += np.count_nonzero(counts)
+    assert told[0] == told[1]
+    assert told[0] == pytest.approx(np.sqrt(squares / pairs), rel=2e-3)
+    assert told[0] != pytest.approx(np.sqrt(squares / pairs), rel=1e-9)
+
+
+@pytest.mark.once
 def test_numbers_that_are_not_finite_stall_and_are_forgotten():
     x, free = incomplete((6, 7, 40), 0.6)
     bad, run = x[0].copy(), prepare(1, (1, 1, 1), free)
