@@ -7,6 +7,7 @@ from cases import each
 from numpy.testing import assert_array_equal
 
 import graddesc
+from graddesc.restoration import volumes
 from graddesc.restoration.problem import Units
 
 RNG = np.random.default_rng(16)
@@ -375,6 +376,25 @@ def test_small_volumes_of_which_one_voxel_is_known(shape):
     mask.flat[-1] = False
     restored = graddesc.restore(volume, mask, spacing=(1, 1, 1))
     np.testing.assert_allclose(restored, np.full(shape, volume.flat[-1]))
+
+
+def test_large_holes_end_in_the_lower_of_two_minima(monkeypatch):
+    truth, mask = shapes(36), np.zeros((36, 36, 36), bool)
+    mask[12:22, 12:22, 12:22] = True
+    seen = []
+    restored, info = graddesc.restore(truth, mask, full_output=True, callback=seen.append)
+    monkeypatch.setattr(volumes, "_HOLES", np.inf)
+    from_coarse_grids, other = graddesc.restore(truth, mask, full_output=True)
+    assert info.fun < other.fun - 1e-3
+    assert error(restored, mask, truth) < 0.8 * error(from_coarse_grids, mask, truth)
+    assert info.fun == info.history[-1] == seen[-1].fun
+    assert len(info.history) == len(seen) == info.nit
+    assert_array_equal(seen[-1].x, restored)
+    smaller = np.zeros_like(mask)
+    smaller[12:14, 12:22, 12:22] = True  # no large hole
+    expected = graddesc.restore(truth, smaller)
+    monkeypatch.undo()
+    assert_array_equal(graddesc.restore(truth, smaller), expected)
 
 
 @each("shape, axis", [((1, 5, 6), 0), ((5, 1, 6), 1), ((5, 6, 1), 2)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,8 @@ _SLOWEST = 0.97  # the greatest ratio of a geometric series of renewals
 _DOUBT = 10.0  # how much more a series of two renewals may hold than it shows
 _DENSE_START = 20.0  # of the momentum's sequence where most voxels around a corrupt one are corrupt
 _FILL_TOL, _FILL_ITERATIONS = 0.1, 30  # of the start where voxels are left out
+_HOLES = 0.3  # of the free voxels in large holes: then these are filled from another start, too
+_MOST_SWEEPS = 300  # from there
 _SPARSE = 0.25  # of the voxels are corrupt: of fewer, they alone are taken out
 
 
@@ -282,6 +284,7 @@ class VolumeSteps:
             and (max(grids[level + 1].x.shape[1:]) >= _LEAST_SIDE)
         ):
             level += 1
+        other = (yield from self._from_smooth(grids[0])) if noise is None and _has_large_holes(grids) else None
         del grids[level + 1 :]
         while len(grids) > 1:
             run = _Run(self._loss, grids.pop(), bounds, threads, huber=huber)
@@ -291,6 +294,25 @@ class VolumeSteps:
                     yield from run.sweep()
             grids[-1].fill_from(run.x, grids[-1].free, threads)
         yield from self._settle(_Run(self._loss, grids.pop(), bounds, threads, huber=huber))
+        if self.settled and other is not None:
+            found, of_found = self._x, self.loss()
+            self._x = other
+            if self.loss() < of_found:
+                self.iterations += 1
+            else:
+                self._x = found
+
+    def _from_smooth(self, grid: _Grid) -> Generator[int, None, NDArray[Any] | None]:
+        """Descend the finest grid from a minimum of the squared second differences; None if that takes too long.
+
+        In large holes the energy has many minima, and coarse grids do not always lead to a low one.
+        """
+        problem = self._problem
+        x = grid.x.copy()
+        yield from _fill_smoothly(x, grid.free, None, problem)
+        run = _Run(self._loss, _Grid(x, grid.free, grid.spacing), problem.units.bounds(), problem.threads)
+        settled = yield from self._settled(run, _MOST_SWEEPS)
+        return run.x if settled else None
 
     def _descend_beside(self, left: LeftOut) -> Iterator[int]:
         """The same where some voxels are left out: from a minimum of the squared second differences, on one grid.
@@ -300,7 +322,7 @@ class VolumeSteps:
         problem = self._problem
         grid = _Grid(self._x, left.free, problem.spacing)
         if problem.begins_with_pyramid:
-            yield from _fill_smoothly(grid.x, left, problem)
+            yield from _fill_smoothly(grid.x, left.free, left.present, problem)
         if grid.unknown:
             run = _Run(self._loss, grid, problem.units.bounds(), problem.threads, left)
             yield from self._settle(run)
@@ -309,19 +331,29 @@ class VolumeSteps:
         self.stalled, self.settled = left.cut_off, not left.cut_off
 
     def _settle(self, run: _Run) -> Iterator[int]:
-        """Descend the finest grid until what renewals bring is within the tolerance."""
+        """Descend the finest grid, iteration by iteration."""
         self._balance = run.balance
+        self.settled = yield from self._settled(run, None)
+
+    def _settled(self, run: _Run, most: int | None) -> Generator[int, None, bool]:
+        """Descend until what renewals bring is within the tolerance, or for so many sweeps; if None they are iterations.
+
+        Yield the work that was done, and 0 after each sweep; return whether it has settled.
+        """
         brought: list[float] = []
-        while True:
+        sweeps = 0
+        while most is None or sweeps < most:
             yield from run.renew()
             greatest = total = 0.0
             for count in range(1, _PERIOD + 1):
                 yield from run.sweep()
-                self._x = run.x
-                self.iterations += 1
+                sweeps += 1
+                if most is None:
+                    self._x = run.x
+                    self.iterations += 1
                 if not math.isfinite(run.change):
-                    self.failed = True
-                    return
+                    self.failed = most is None
+                    return False
                 greatest, total = max(greatest, run.change), total + run.change
                 yield 0
                 if count >= _LEAST_PERIOD and run.change <= _SOLVED * greatest:
@@ -332,8 +364,8 @@ class VolumeSteps:
             if _to_come(brought) <= self._tol * run.contrast:
                 yield from run.measure_contrast()
                 if _to_come(brought) <= self._tol * run.contrast:
-                    self.settled = True
-                    return
+                    return True
+        return False
 
     def advance(self, until: int, tol: float) -> None:
         """Go on for some hundredths of a second, until so many iterations are done or the volume has settled."""
@@ -368,14 +400,18 @@ class VolumeSteps:
         return value if self._balance is None else value + self._balance.data_term(x, self._problem.free)
 
 
-def _fill_smoothly(x: NDArray[Any], left: LeftOut, problem: Problem) -> Iterator[int]:
+def _fill_smoothly(
+    x: NDArray[Any], masks: NDArray[np.uint8], present: NDArray[np.uint8] | None, problem: Problem
+) -> Iterator[int]:
     """Fill what is free of x with about the minimum of its squared second differences; yield the work that was done."""
     spacing, shape = problem.spacing, x.shape[1:]
     low, high = problem.units.bounds()
     for channel, plane in enumerate(x):
-        free = left.free[channel % len(left.free)]
-        workspace = np.zeros(volume_quadratics.workspace_size(SECOND, spacing, shape, False, True), np.uint8)
-        run = volume_quadratics.prepare(SECOND, spacing, free, False, workspace, problem.threads, left.present)
+        free = masks[channel % len(masks)]
+        workspace = np.zeros(
+            volume_quadratics.workspace_size(SECOND, spacing, shape, False, present is not None), np.uint8
+        )
+        run = volume_quadratics.prepare(SECOND, spacing, free, False, workspace, problem.threads, present)
         found = plane.astype(np.float64)
         run.begin(found)
         while run.iterations < _FILL_ITERATIONS and not (run.settled or run.stalled):
@@ -383,6 +419,14 @@ def _fill_smoothly(x: NDArray[Any], left: LeftOut, problem: Problem) -> Iterator
             yield int(work)
         if np.isfinite(found).all():
             np.copyto(plane, np.clip(found, low, high), where=free.view(bool), casting="unsafe")
+
+
+def _has_large_holes(grids: list[_Grid]) -> bool:
+    """Whether much of what is free is in holes of at least 4 x 4 x 4 voxels."""
+    if len(grids) < 3:
+        return False
+    fine, coarse = grids[0], grids[2]
+    return coarse.unknown * fine.free.size > _HOLES * fine.unknown * coarse.free.size
 
 
 def _to_come(brought: list[float]) -> float:
