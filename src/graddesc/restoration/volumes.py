@@ -336,7 +336,7 @@ class VolumeSteps:
         self.settled = yield from self._settled(run, None)
 
     def _settled(self, run: _Run, most: int | None) -> Generator[int, None, bool]:
-        """Descend until what renewals bring is within the tolerance, or for so many sweeps; if None they are iterations.
+        """Descend until what renewals bring is within the tolerance, or for `most` sweeps; if None they are iterations.
 
         Yield the work that was done, and 0 after each sweep; return whether it has settled.
         """
