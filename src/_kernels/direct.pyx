@@ -18,7 +18,8 @@ fit into the image counts nothing, so the rows of A are those of the operator it
 6. The known pixels that the equations read are listed once each. A right-hand side is a list of them with weights.
 
 `Factors.solve` gathers and substitutes, as often as wanted; `Factors.restore` does so from images to images, of any
-dtype. `Factors.variances` says how well each pixel is determined.
+dtype. `Factors.variances` says how well each pixel is determined. `Renewals` are sums of squares whose weights are
+renewed: see renewals.pxi.
 
 Regions are shared out to threads. Each is computed by itself in a fixed order, so its bits depend on nothing else.
 
@@ -305,12 +306,13 @@ cdef inline int unite(Draft *draft, int k, int root, int other) noexcept nogil:
     return root
 
 
-cdef void join(Draft *draft) noexcept nogil:
-    # Join each pixel to the taps before it, but for those to which a tap that is joined was joined itself: the left
-    # neighbour to that above it and, by second differences, to the upper one, the upper one to all that is around it.
+cdef void join(Draft *draft, bint second) noexcept nogil:
+    # Join each pixel to the taps before it, of first or second differences, but for those to which a tap that is joined
+    # was joined itself: the left neighbour to that above it and, by second differences, to the upper one, the upper one
+    # to all that is around it.
     # A row of slots is a row of the image, and tells where its pixels are listed.
     cdef const Grid *grid = &draft.grids[0]
-    cdef bint second = grid.kind == SECOND, left, up
+    cdef bint left, up
     cdef Py_ssize_t i, j, cols = grid.minors
     cdef const unsigned char *mask
     cdef int *here
@@ -341,6 +343,22 @@ cdef void join(Draft *draft) noexcept nogil:
                 root = unite(draft, k, root, above[1])
             if i > 1 and (mask - 2 * cols)[0]:
                 root = unite(draft, k, root, draft.scratch[((i - 2) & 3) * cols + j])
+
+
+cdef void join_square(Draft *draft) noexcept nogil:
+    # Join each pixel to those before it in the 5 x 5 pixels around it.
+    cdef const Grid *grid = &draft.grids[0]
+    cdef Py_ssize_t i, j, a, b, cols = grid.minors
+    cdef int k, root
+    for k in range(<int> draft.count):
+        i = draft.unknown[k].major
+        j = draft.unknown[k].minor
+        draft.scratch[(i & 3) * cols + j] = k
+        draft.labels[k] = root = k
+        for a in range(max(i - 2, 0), i + 1):
+            for b in range(max(j - 2, 0), min(j + 3, cols) if a < i else j):
+                if grid.unknown[a * cols + b]:
+                    root = unite(draft, k, root, draft.scratch[(a & 3) * cols + b])
 
 
 cdef int label(Draft *draft) noexcept nogil:
@@ -583,17 +601,17 @@ cdef inline void eliminate(double *rows, const double *pivots, Py_ssize_t count,
     divide(sums, inverse, pivots + PANEL * count, PANEL, rows + PANEL * count)
 
 
-cdef inline bint take_pivot(double pivot, double diagonal, double *inverse_out) noexcept nogil:
-    if not pivot > SAFE_PIVOT * diagonal:
+cdef inline bint take_pivot(double pivot, double least, double *inverse_out) noexcept nogil:
+    if not pivot > least:
         return False
     inverse_out[0] = 1 / sqrt(pivot)
     return True
 
 
 cdef inline bint complete(
-    double *rows, int lane, Py_ssize_t count, const double *diagonal, double *inverse_out,
+    double *rows, int lane, Py_ssize_t count, const double *least, double *inverse_out,
 ) noexcept nogil:
-    # The same where the pivot rows are the panel's own, from `lane` on. False where a pivot is not safely positive.
+    # The same where the pivot rows are the panel's own, from `lane` on. False where a pivot is not above the least.
     cdef double[HALF * PANEL] sums
     cdef double[HALF * HALF] triangle
     cdef double *column = rows + PANEL * count
@@ -608,7 +626,7 @@ cdef inline bint complete(
                 total -= triangle[m * HALF + c] * triangle[m * HALF + k]
             if k > c:
                 triangle[c * HALF + k] = total * inverse_out[c]
-            elif not take_pivot(total, diagonal[c], inverse_out + c):
+            elif not take_pivot(total, least[c], inverse_out + c):
                 return False
     divide(sums, inverse_out, triangle, HALF, column)
     for c in range(HALF):
@@ -618,7 +636,7 @@ cdef inline bint complete(
 
 
 cdef bint complete_few(
-    double *rows, int size, Py_ssize_t count, const double *diagonal, double *inverse_out,
+    double *rows, int size, Py_ssize_t count, const double *least, double *inverse_out,
 ) noexcept nogil:
     # The same for the last panel, of fewer rows.
     cdef double *block = rows + PANEL * count
@@ -628,7 +646,7 @@ cdef bint complete_few(
         for k in range(count + c):
             for r in range(c, size):
                 block[c * PANEL + r] -= rows[k * PANEL + c] * rows[k * PANEL + r]
-        if not take_pivot(block[c * PANEL + c], diagonal[c], inverse_out + c):
+        if not take_pivot(block[c * PANEL + c], least[c], inverse_out + c):
             return False
         block[c * PANEL + c] = 0
         for r in range(c + 1, size):
@@ -638,7 +656,6 @@ cdef bint complete_few(
 
 cdef void assemble(
     const Grid *grid, const Place *places, Py_ssize_t base, int size, int *slots, double *numbers, Panel *panel,
-    double *diagonal_out,
 ) noexcept nogil:
     # The entries of A in a panel's rows, and how far they reach.
     cdef int[PANEL][BEFORE] taps
@@ -658,48 +675,49 @@ cdef void assemble(
         for t in range(grid.taps // 2):
             if taps[r][t] >= 0:
                 column[PANEL * taps[r][t] + r] = grid.weights[t] if inner else tap_weight(grid, i, j, t)
-        diagonal_out[r] = grid.diagonal if inner else diagonal_weight(grid, i, j)
-        column[PANEL * (base + r) + r] = diagonal_out[r]
+        column[PANEL * (base + r) + r] = grid.diagonal if inner else diagonal_weight(grid, i, j)
+
+
+cdef bint factorise_panel(
+    const Panel *panels, Py_ssize_t number, int size, double safe, double *numbers,
+) noexcept nogil:
+    # Of a matrix in panels, of which those before are factorised. False where a pivot is not above `safe` times its
+    # diagonal.
+    cdef double[PANEL] least
+    cdef const Panel *panel = panels + number
+    cdef Py_ssize_t before = number * PANEL - panel.first, k, first
+    cdef double *own = numbers + panel.offset
+    cdef double *here = own + PANEL * (1 - panel.first)
+    cdef const double *there
+    cdef const double *inverse
+    cdef int r
+    for r in range(size):
+        least[r] = safe * here[PANEL * (number * PANEL + r) + r]
+    for k in range(panel.first // PANEL, number):
+        first = max(panel.first, panels[k].first)
+        there = numbers + panels[k].offset + PANEL * (1 - panels[k].first)
+        inverse = numbers + panels[k].offset
+        eliminate(here + PANEL * first, there + PANEL * first, PANEL * k - first, inverse)
+        eliminate(here + PANEL * first, there + PANEL * first + HALF, PANEL * k - first + HALF, inverse + HALF)
+    here += PANEL * panel.first
+    if size < PANEL:
+        return complete_few(here, size, before, least, own)
+    return complete(here, 0, before, least, own) and complete(here, HALF, before + HALF, least + HALF, own + HALF)
 
 
 cdef bint factorise_region(
     const Grid *grid, const Place *places, Py_ssize_t count, int *slots, Panel *panels, double *numbers,
 ) noexcept nogil:
-    cdef double[PANEL] diagonal
-    cdef Py_ssize_t number, base, k, first, before, offset = 0
-    cdef double *here
-    cdef double *own
-    cdef const double *there
-    cdef const double *inverse
+    cdef Py_ssize_t number, base, offset = 0
     cdef int size
-    cdef Panel *panel
     for number in range((count + PANEL - 1) // PANEL):
-        panel = panels + number
         base = number * PANEL
         size = <int> min(PANEL, count - base)
-        panel.offset = offset
-        assemble(grid, places, base, size, slots, numbers + offset, panel, diagonal)
-        here = numbers + offset + PANEL * (1 - panel.first)
-        for k in range(panel.first // PANEL, number):
-            first = max(panel.first, panels[k].first)
-            there = numbers + panels[k].offset + PANEL * (1 - panels[k].first)
-            inverse = numbers + panels[k].offset
-            eliminate(here + PANEL * first, there + PANEL * first, PANEL * k - first, inverse)
-            eliminate(
-                here + PANEL * first, there + PANEL * first + HALF, PANEL * k - first + HALF, inverse + HALF
-            )
-        here += PANEL * panel.first
-        before = base - panel.first
-        own = numbers + offset
-        if size < PANEL:
-            if not complete_few(here, size, before, diagonal, own):
-                return False
-        elif not (
-            complete(here, 0, before, diagonal, own)
-            and complete(here, HALF, before + HALF, diagonal + HALF, own + HALF)
-        ):
+        panels[number].offset = offset
+        assemble(grid, places, base, size, slots, numbers + offset, panels + number)
+        if not factorise_panel(panels, number, size, SAFE_PIVOT, numbers):
             return False
-        offset += PANEL * (1 + base + size - panel.first)
+        offset += PANEL * (1 + base + size - panels[number].first)
     return True
 
 
@@ -1170,8 +1188,19 @@ cdef class Factors:
         release(rows)
 
 
-cdef int find_regions(Draft *draft, int threads) except -1:
-    # From the mask to the regions, and which of them are to be solved directly.
+cdef int lay_out(Draft *draft, int kind, const unsigned char[:, ::1] free, double most) except -1:
+    require(kind == FIRST or kind == SECOND, "kind must be 0 or 1")
+    require(free.shape[0] > 0 and free.shape[1] > 0, "free must not be empty")
+    require(free.shape[0] < INT_MAX and free.shape[1] < INT_MAX, "free has too many rows or columns")
+    memset(draft, 0, sizeof(draft[0]))
+    draft.most = most
+    lay_out_grid(&draft.grids[0], kind, &free[0, 0], free.shape[0], free.shape[1], False)
+    lay_out_grid(&draft.grids[1], kind, &free[0, 0], free.shape[0], free.shape[1], True)
+
+
+cdef int find_regions(Draft *draft, bint weighed, int threads) except -1:
+    # From the mask to the regions, and which of them are to be solved directly; of pixels that are joined by weights,
+    # too, a lone one is a region.
     cdef Py_ssize_t rows = draft.grids[0].majors, cols = draft.grids[0].minors, count
     cdef double cost
     cdef int status
@@ -1188,7 +1217,12 @@ cdef int find_regions(Draft *draft, int threads) except -1:
     draft.labels = <int *> reserve(count, sizeof(int))
     draft.joined = <unsigned char *> reserve(count, 1)
     with nogil:
-        join(draft)
+        if weighed and draft.grids[0].kind == SECOND:
+            join_square(draft)
+        else:
+            join(draft, weighed or draft.grids[0].kind == SECOND)
+        if weighed:
+            memset(draft.joined, 1, count)
         draft.region_count = label(draft)
     draft.regions = <Region *> reserve(draft.region_count, sizeof(Region))
     memset(draft.regions, 0, draft.region_count * sizeof(Region))
@@ -1297,19 +1331,16 @@ def factorise(int kind, const unsigned char[:, ::1] free not None, double most, 
     """
     cdef Draft draft
     cdef Factors factors
-    require(kind == FIRST or kind == SECOND, "kind must be 0 or 1")
-    require(free.shape[0] > 0 and free.shape[1] > 0, "free must not be empty")
-    require(free.shape[0] < INT_MAX and free.shape[1] < INT_MAX, "free has too many rows or columns")
-    memset(&draft, 0, sizeof(draft))
-    draft.most = most
-    lay_out_grid(&draft.grids[0], kind, &free[0, 0], free.shape[0], free.shape[1], False)
-    lay_out_grid(&draft.grids[1], kind, &free[0, 0], free.shape[0], free.shape[1], True)
+    lay_out(&draft, kind, free, most)
     factors = Factors.__new__(Factors)
     factors.image_size = free.shape[0] * free.shape[1]
     try:
-        find_regions(&draft, threads)
+        find_regions(&draft, False, threads)
         factorise_regions(&draft, threads)
         hand_over(&draft, factors)
     finally:
         discard(&draft)
     return factors
+
+
+include "renewals.pxi"

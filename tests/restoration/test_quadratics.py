@@ -279,19 +279,20 @@ def test_an_iteration_is_a_renewal(renewed):
     begun = graddesc.restore(x, mask, loss="line", max_iter=0)
     for count in (1, 2, 3):
         exact = offset + factor * renewals(RENEWED[renewed], (begun - offset) / factor, mask, loss.epsilon, count)
-        found = graddesc.restore(x, mask, loss=renewed, max_iter=count, tol=1e-9, bounds=(-np.inf, np.inf))
+        found = graddesc.restore(x, mask, loss=renewed, init=begun, max_iter=count, tol=1e-9, bounds=(-np.inf, np.inf))
         assert rms((found - exact)[mask]) < 0.1 * rms((begun - exact)[mask])
 
 
-def test_windows_are_renewed_each_by_itself(renewed):
-    mask = np.zeros((150, 150), bool)
-    mask[10:18, 10:20] = mask[100:112, 90:104] = mask[60, 30] = True
-    x = image((150, 150))[np.newaxis]
+def test_regions_and_windows_are_renewed_each_by_itself(renewed):
+    mask = np.zeros((300, 300), bool)
+    mask[10:40, 10:50] = mask[250:280, 190:230] = mask[130:136, 30:33] = mask[160, 130] = True
+    x = image((300, 300))[np.newaxis]
     together = steps_of(renewed, x, mask[np.newaxis])
     found = run(together, tol=1e-3)
-    assert len(together._windows) == 3
+    assert len(together._windows) == 2
+    assert len(together._pixels) == 19
     counts = []
-    for part in (np.s_[:50], np.s_[50:80], np.s_[80:]):
+    for part in (np.s_[:100], np.s_[100:150], np.s_[150:200], np.s_[200:]):
         own = np.zeros_like(mask)
         own[part] = mask[part]
         alone = steps_of(renewed, x, own[np.newaxis], together._problem.units)
@@ -299,6 +300,17 @@ def test_windows_are_renewed_each_by_itself(renewed):
         counts.append(alone.iterations)
     assert together.iterations == max(counts)
     assert len(set(counts)) > 1  # what has settled is left alone
+
+
+def test_small_regions_begin_with_the_sum_of_squares_or_with_what_is_given(renewed):
+    x, mask = image(), lone()
+    least = graddesc.restore(x, mask, loss=("harmonic", "biharmonic")[RENEWED[renewed]])
+    for init in ("pyramid", "nearest"):
+        steps = steps_of(renewed, x[np.newaxis], mask[np.newaxis])
+        steps._problem.start = init
+        begun = restored(steps)[0]
+        steps._begin()
+        assert_allclose(restored(steps)[0], least if init == "pyramid" else begun, rtol=1e-12)
 
 
 def test_channels_share_their_weights(renewed):

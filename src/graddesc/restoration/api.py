@@ -262,14 +262,15 @@ def restore(
     -----
     Sums of squares ("harmonic", "biharmonic") are solved: small regions of corrupt pixels directly, by Cholesky's
     factorisation, all else by conjugate gradients with a multigrid cycle as preconditioner [1]_, which also tell how
-    far from the minimum they are. "tv" and "hessian-tv" are sums of squares whose weights are renewed. "edge" is
-    accelerated projected gradient descent [2]_ with a diagonal metric and momentum that starts afresh when it points
-    uphill [3]_, on coarse grids first, from pull-push interpolation [4]_ or, in large holes, from a thin plate; its
-    weights are renewed when the quadratic that they make is nearly solved. Work goes where something is corrupt: in
-    windows around it, or in the tiles of one image. "line" is descended in the same way on one grid. The minima of sums
-    of squares and of total variations are clamped to the bounds at the end, the others in each step; so are channels
-    that share a mask with "edge", which are descended as their cosine transform, the mean and ever finer differences,
-    each until it has settled, unless `bounds` are given.
+    far from the minimum they are. "tv" and "hessian-tv" are sums of squares whose weights are renewed, in small regions
+    from the minimum of that whose weights are all alike, unless `init` is given. "edge" is accelerated projected
+    gradient descent [2]_ with a diagonal metric and momentum that starts afresh when it points uphill [3]_, on coarse
+    grids first, from pull-push interpolation [4]_ or, in large holes, from a thin plate; its weights are renewed when
+    the quadratic that they make is nearly solved. Work goes where something is corrupt: in windows around it, or in the
+    tiles of one image. "line" is descended in the same way on one grid. The minima of sums of squares and of total
+    variations are clamped to the bounds at the end, the others in each step; so are channels that share a mask with
+    "edge", which are descended as their cosine transform, the mean and ever finer differences, each until it has
+    settled, unless `bounds` are given.
 
     Every axis but those of channels and frames is one of space. A volume is restored as a whole, by the losses of local
     differences or a callable; "edge" has weights of its own there: see `EdgeAligned`. Planes that are missing whole are

@@ -32,8 +32,6 @@ _SETUP_WORK = 20.0  # sweeps, which the coarse grids of new weights take as long
 # Of sums of squares whose weights are renewed:
 ITERATIONS_BY_WEIGHTS, MORE_ITERATIONS = 4, 16  # of conjugate gradients, by one set of weights
 MOST_BROUGHT = 4.0  # contrasts that what a renewal brings to a pixel counts as, at most
-_SLOWEST = 0.97  # the greatest ratio of the series of what renewals bring
-_DOUBT = 2.0  # how much more that series may hold than it shows
 
 NOT_UNIQUE = "The corrupt pixels are at one of many minima: all that is known lies on one line."
 
@@ -195,7 +193,7 @@ class QuadraticSteps:
 class RenewalSteps:
     """Sums of squares whose weights are renewed, which an iteration does once: see `graddesc.losses.sweeps.Descent`."""
 
-    settled_message, stalled_message = SETTLED, NOT_UNIQUE
+    settled_message = SETTLED
     failed = False
 
     def __init__(self, loss: Reweighted, problem: Problem) -> None:
@@ -204,27 +202,63 @@ class RenewalSteps:
         self.iterations = 0
         self._windows: list[_Reweighted] = []
         self._renewals: Iterator[float] | None = None  # what is left of an iteration
+        self._small: Any = None  # the regions that are solved directly
+        self._values = np.empty((len(problem.planes), 0))
+        self._places = self._pixels = np.empty(0, np.intp)
+
+    @property
+    def stalled_message(self) -> str:
+        """Why the corrupt pixels come no nearer."""
+        return NOT_UNIQUE if any(not window.unique for window in self._windows) else STALLED
 
     def _begin(self) -> None:
         problem = self._problem
-        kind = self._loss.operator.kind
-        union = problem.free[0] if len(problem.free) == 1 else np.bitwise_or.reduce(problem.free)
-        rows, cols = union.shape
-        boxes = regions.windows(union, _REACH[kind] + 3, MOST_COVERED) or [(0, rows, 0, cols)]
         filled = None if problem.begins_with_pyramid else problem.filled(np.float64)
-        for top, bottom, left, right in boxes:
+        free = problem.free
+        if len(free) == 1 and np.count_nonzero(free.view(bool)) <= _DENSE * free.size:
+            left = self._begin_small(free[0], filled)
+            free = np.zeros_like(free) if len(left) else free[:0]
+            free.reshape(-1)[left] = 1
+        if len(free):
+            self._begin_windows(free, filled)
+        self._begun = True
+
+    def _begin_small(self, free: NDArray[np.uint8], filled: NDArray[np.float64] | None) -> NDArray[np.intp]:
+        """Begin with the small regions of all channels; return the unknown pixels that are left to windows.
+
+        They begin with the minimum of the sum of squares, whose weights are all alike, unless a start is given.
+        """
+        problem, kind = self._problem, self._loss.operator.kind
+        self._small = direct.renewals(kind, free, _DIRECT[kind], problem.threads)
+        index = np.asarray(self._small.index)
+        self._values = np.empty((len(problem.planes), len(index)))
+        for channel, (plane, out) in enumerate(zip(problem.planes, self._values, strict=True)):
+            problem.units_of(channel).to_run(taken(plane, index), out)
+        self._small.begin(self._values, problem.threads)
+        self._places = np.asarray(self._small.places)
+        self._pixels = index[self._places]
+        if filled is not None:
+            self._values[:, self._places] = filled.reshape(len(filled), -1)[:, self._pixels]
+        return np.asarray(self._small.left)
+
+    def _begin_windows(self, free: NDArray[np.uint8], filled: NDArray[np.float64] | None) -> None:
+        """Begin with what is free in windows around it."""
+        problem = self._problem
+        union = free[0] if len(free) == 1 else np.bitwise_or.reduce(free)
+        rows, cols = union.shape
+        margin = _REACH[self._loss.operator.kind] + 3
+        for top, bottom, left, right in regions.windows(union, margin, MOST_COVERED) or [(0, rows, 0, cols)]:
             box = slice(top, bottom), slice(left, right)
-            free = np.ascontiguousarray(problem.free[:, box[0], box[1]])
+            own = np.ascontiguousarray(free[:, box[0], box[1]])
             x = np.empty((len(problem.planes), bottom - top, right - left))
             if filled is None:
                 for channel, plane in enumerate(x):
                     problem.units_of(channel).to_run(problem.planes[channel, *box], plane)
-                    fill_pyramid(plane, free[channel % len(free)], problem.threads)
+                    fill_pyramid(plane, np.ascontiguousarray(problem.mask(channel)[box]), problem.threads)
             else:
                 x[...] = filled[:, box[0], box[1]]
-            parts = [Window(box, plane, (rows, cols)) for plane in free]
-            self._windows.append(_Reweighted(self._loss, parts, free, x, problem.threads))
-        self._begun = True
+            parts = [Window(box, plane, (rows, cols)) for plane in own]
+            self._windows.append(_Reweighted(self._loss, parts, own, x, problem.threads))
 
     def advance(self, until: int, tol: float) -> None:
         """Renew the weights of the windows that go on, and solve for them, for some hundredths of a second."""
@@ -232,8 +266,8 @@ class RenewalSteps:
             self._begin()
         work = WORK_AT_ONCE
         if self._renewals is None:
-            self._renewals = itertools.chain.from_iterable(
-                window.renew(tol) for window in self._windows if not window.settled
+            self._renewals = itertools.chain(
+                self._renew_small(tol), *(window.renew(tol) for window in self._windows if not window.settled)
             )
         for done in self._renewals:
             work -= done
@@ -241,9 +275,17 @@ class RenewalSteps:
                 return
         self._renewals = None
         self.iterations += 1
-        if all(window.settled for window in self._windows):
-            self.settled = all(window.unique for window in self._windows)
+        small = self._small
+        if all(window.settled for window in self._windows) and not (small and small.going):
+            self.settled = all(window.unique for window in self._windows) and not (small and small.stuck)
             self.stalled = not self.settled
+
+    def _renew_small(self, tol: float) -> Iterator[float]:
+        """Renew the weights of the small regions; yield how many sweeps of a pixel that took."""
+        if self._small is not None and self._small.going:
+            epsilon = self._loss.operator.epsilon
+            self._small.renew(epsilon, tol, LEAST_CONTRAST, MOST_BROUGHT, self._problem.threads)
+            yield _SETUP_WORK * len(self._pixels)
 
     def pieces(self) -> Iterator[Piece]:
         """The corrupt pixels as they stand."""
@@ -253,6 +295,8 @@ class RenewalSteps:
         for window in self._windows:
             for channel, plane in enumerate(window.x):
                 yield window.parts[channel % len(window.parts)].piece(channel, plane)
+        for channel, values in enumerate(self._values):
+            yield channel, self._pixels, values[self._places]
 
     def loss(self) -> float:
         """The loss of the image as it stands, clamped, as the loss sees it."""
@@ -315,13 +359,7 @@ class _Reweighted:
 
 def to_come(brought: list[float]) -> float:
     """What renewals have yet to bring, by what each of them has brought: NaN before the third."""
-    if len(brought) < 3:
-        return math.nan
-    last, second, third = brought[:-4:-1]
-    if last == 0:
-        return 0.0
-    ratio = min(max(last / second, math.sqrt(last / third)) if second and third else 1.0, _SLOWEST)
-    return _DOUBT * last * ratio / (1 - ratio)
+    return float(direct.to_come(*brought[:-4:-1])) if len(brought) > 2 else math.nan
 
 
 def _advanced(run: Any, size: int, iterations: int, tol: float) -> Iterator[float]:
