@@ -74,10 +74,11 @@ def headers(folder):
 
 
 def compiled(build):
-    """Yield the name, the C file and the flags of each module that meson compiled, but for those of higher levels."""
+    """Yield the name, the C files and their flags of each module that meson compiled; not those of higher levels."""
+    modules, shared = {}, {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
-        match = re.fullmatch(r".*/(\w+)\.abi3\.so\.p/[^/]*\.c\.o", entry["output"])
-        if match is None or re.search(r"_v\d+$", match[1]):
+        match = re.fullmatch(r".*/(?:(\w+)\.abi3\.so|lib(\w+)\.a)\.p/[^/]*\.c\.o", entry["output"])
+        if match is None or (match[1] and re.search(r"_v\d+$", match[1])):
             continue
         flags = []
         for flag in shlex.split(entry["command"]):
@@ -85,17 +86,26 @@ def compiled(build):
                 flags.append("-I" + str((pathlib.Path(entry["directory"]) / flag[2:]).resolve()))
             elif re.match(r"-D|-std=|-O|-ffp-contract=|-fno-(math-errno|trapping-math)", flag):
                 flags.append(flag)
-        yield match[1], pathlib.Path(entry["directory"]) / entry["file"], flags
+        source = pathlib.Path(entry["directory"]) / entry["file"], flags
+        if match[1]:
+            modules[match[1]] = [source]
+        else:
+            shared[match[2]] = source  # what the levels of a family share
+    for name, sources in modules.items():
+        family = name.removesuffix("_baseline")
+        yield name, [*sources, *([shared[family]] if family in shared else [])]
 
 
-def side_module(name, source, flags, includes, folder):
+def side_module(name, sources, includes, folder):
     """Compile and link a module; return its bytes."""
-    compiled, linked = folder / f"{name}.o", folder / f"{name}.so"
+    linked = folder / f"{name}.so"
+    compiled = [folder / f"{name}-{k}.o" for k in range(len(sources))]
     target = ["--target=wasm32-unknown-emscripten", "-msimd128", "-fPIC", "-w"]
-    zig("clang", *target, *includes, *flags, "-c", source, "-o", compiled)
+    for (source, flags), file in zip(sources, compiled, strict=True):
+        zig("clang", *target, *includes, *flags, "-c", source, "-o", file)
     exports = [f"--export-if-defined={symbol}" for symbol in (f"PyInit_{name}", "__wasm_call_ctors")]
     shared = ["-shared", "--experimental-pic", "--no-entry", "--stack-first", "--no-export-dynamic", "--strip-all"]
-    zig("wasm-ld", *shared, "--unresolved-symbols=import-dynamic", *exports, compiled, "-o", linked)
+    zig("wasm-ld", *shared, "--unresolved-symbols=import-dynamic", *exports, *compiled, "-o", linked)
     return linked.read_bytes()
 
 
@@ -110,8 +120,8 @@ def main(wheel, build, directory):
         folder = pathlib.Path(name)
         includes = headers(folder)
         made = set()
-        for module, source, flags in compiled(build):
-            files[wanted[module]] = side_module(module, source, flags, includes, folder)
+        for module, sources in compiled(build):
+            files[wanted[module]] = side_module(module, sources, includes, folder)
             made.add(module)
     missing = {module for module in wanted if not re.search(r"_v\d+$", module)} - made
     assert not missing, f"meson did not tell how to compile {', '.join(sorted(missing))}"

@@ -150,7 +150,7 @@ cdef inline void add_squares_between(
         )
 
 
-cdef inline void sum_squares(
+cdef void sum_squares(
     int kind, const real *x, Py_ssize_t channels, const real *omega, Py_ssize_t plane, Py_ssize_t i,
     Py_ssize_t first, Py_ssize_t last, Py_ssize_t rows, Py_ssize_t cols, bint padded, real *sums,
 ) noexcept nogil:

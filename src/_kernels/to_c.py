@@ -1,15 +1,13 @@
-"""Make C of a Cython source, and tell the compiler which of its functions are worth its time.
+"""Make C of a Cython source, in two files: what Python calls, and the kernels.
 
-Half of what Cython writes runs once for each call from Python: it takes arguments, checks them, and lets go of them. To
-optimise that for speed took the compiler as long as the loops do. So the functions that Python calls are marked as
-cold, and those that are `cdef` but not inline as hot: where only cold ones call them, they would be cold as well. A
-row function must therefore not be called by a `def` function itself. And `cdef inline` is always inlined (meson.build
-says why), but not the helpers that Cython adds at the beginning and at the end of a file.
+Half of what Cython writes runs once for each call from Python: it takes arguments, checks them, and lets go of them.
+That is compiled once, and what needs no Python once for each instruction set: the `cdef` functions that raise nothing,
+touch no object, and call only others like them. So a row function must be `noexcept nogil`, and no `def` function may
+inline it. What both files use is no longer `static`; the names are those of Cython, and stay in the module.
 
-The marks go before the declarations, which Cython writes at the beginning of a line. If it ever writes them otherwise,
-there are no marks, and the compiler takes longer.
+If Cython ever writes its file otherwise than it is read here, all of it counts as kernels: the compiler takes longer.
 
-Usage: python to_c.py CYTHON [ARGUMENT ...] -o C_FILE [ARGUMENT ...]
+Usage: python to_c.py C_FILE KERNELS_C_FILE MODULE CYTHON [ARGUMENT ...]
 """
 
 import pathlib
@@ -17,43 +15,69 @@ import re
 import subprocess
 import sys
 
-MARKS = """
-#if defined(__GNUC__)
-#define GRADDESC_COLD __attribute__((cold))
-#define GRADDESC_HOT __attribute__((hot))
-#else
-#define GRADDESC_COLD
-#define GRADDESC_HOT
+NAMES = ["module_declarations", "module_code", "module_exttypes"]
+SECTIONS = re.compile(rf"/\* #### Code section: ({'|'.join(NAMES)}) ### \*/\n")
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+CDEF = re.compile(r"\b__pyx_(?:fuse_[\d_]*__pyx_)?f_\w+")  # the name of a `cdef` function, which may be fused
+DEFINED = re.compile(rf"^static [^;={{}}#\n]*?({CDEF.pattern})\([^;\n]*\) {{$", re.MULTILINE)
+PYTHON = re.compile(r"\b(?:PyObject|PyGILState|PyErr|PyExc|__Pyx|__pyx_L\d+_error|__pyx_mstate)")
+INITIALISER = """
+PyMODINIT_FUNC PyInit_{module}(void);
+PyMODINIT_FUNC GRADDESC_INIT(void);
+PyMODINIT_FUNC GRADDESC_INIT(void) {{ return PyInit_{module}(); }}
 #endif
 """
-SECTIONS = [
-    f"/* #### Code section: {name} ### */" for name in ("utility_code_proto", "module_declarations", "utility_code_def")
-]
-# Their names begin with __pyx_pw_ or __pyx_pf_, and with __pyx_f_, where fused after __pyx_fuse_ and digits.
-CALLED_FROM_PYTHON = re.compile(r"^(?=static (?:PyObject \*|int )__pyx_(?:fuse_[\d_]*__pyx_)?p[wf]_)", re.MULTILINE)
-CDEF = re.compile(r"^(?=static (?!CYTHON_INLINE)[\w *]*?\b__pyx_(?:fuse_[\d_]*__pyx_)?f_)", re.MULTILINE)
 
 
-def marked(c: str) -> str:
-    """Return the C with its functions marked."""
-    parts = re.split("|".join(map(re.escape, SECTIONS)), c)
-    if len(parts) != len(SECTIONS) + 1:
-        print("to_c.py: Cython names its sections otherwise: nothing is marked, and the compiler takes longer")
-        return c
-    head, declared, functions, helpers = parts
-    functions = CDEF.sub("GRADDESC_HOT ", CALLED_FROM_PYTHON.sub("GRADDESC_COLD ", functions))
-    declared, helpers = (part.replace("CYTHON_INLINE", "inline") for part in (declared, helpers))
-    return "\n".join([head, SECTIONS[0], declared, MARKS, SECTIONS[1], functions, SECTIONS[2], helpers])
+def kernels_of(parts: list[str]) -> dict[str, int]:
+    """Return the names of the functions that need no Python, and at which part each is."""
+    kernels, calls = {}, {}
+    for k, part in enumerate(parts):
+        plain = COMMENT.sub("", part)
+        whole = plain.count("{") == plain.count("}")
+        if whole and len(names := DEFINED.findall(plain)) == 1 and not PYTHON.search(plain):
+            kernels[names[0]] = k
+            calls[names[0]] = set(CDEF.findall(plain))
+    while others := [name for name in kernels if not calls[name] <= kernels.keys()]:
+        for name in others:
+            del kernels[name]
+    return kernels
 
 
-def main(command: list[str]) -> int:
-    """Run Cython, and mark what it wrote."""
-    if status := subprocess.run(command).returncode:
+def split(c: str, module: str) -> tuple[str, str]:
+    """Return the C of what Python calls, and that of the kernels."""
+    head, declared, code, tail = pieces[::2] if (pieces := SECTIONS.split(c))[1::2] == NAMES else [""] * 4
+    parts = re.split(r"(?<=\n}\n)", code)  # behind the lines that end a function
+    kernels = kernels_of(parts)
+    if not kernels:
+        print("to_c.py: Cython writes its files otherwise: nothing is shared by levels, and the compiler takes longer")
+        return "typedef int graddesc_nothing;\n", f"#define PyInit_{module} GRADDESC_INIT\n{c}"
+
+    inline = {name for name, k in kernels.items() if re.search(rf"\bCYTHON_INLINE\b.*\b{name}\(", parts[k])}
+    compiled = {kernels[name] for name in kernels.keys() - inline}
+    python = "".join(part for k, part in enumerate(parts) if k not in compiled)
+    levels = "".join(parts[k] for k in sorted(kernels.values()))
+    public = "|".join((kernels.keys() - inline) & set(CDEF.findall(python + tail)))
+    static = re.compile(rf"^static (?=[^\n;]*\b(?:{public})\()", re.MULTILINE)
+    declared, levels = static.sub("", declared), static.sub("", levels)
+    variables = re.compile(r"^static (?=[^;=(){}\n]*\b__pyx_v_\w+;$)", re.MULTILINE)
+    defined = re.compile(r"^int (\w+) = 0;$", re.MULTILINE)  # whether this is the main module
+    return (
+        "".join([head, variables.sub("", declared), python, tail]),
+        "".join([head, defined.sub("", variables.sub("extern ", declared)), levels, INITIALISER.format(module=module)]),
+    )
+
+
+def main(c_file: str, kernels_c_file: str, module: str, *command: str) -> int:
+    """Run Cython, and split what it wrote."""
+    path = pathlib.Path(c_file)
+    if status := subprocess.run([*command, "-o", c_file]).returncode:
         return status
-    file = pathlib.Path(command[command.index("-o") + 1])
-    file.write_text(marked(file.read_text("utf-8")), "utf-8")
+    python, kernels = split(path.read_text("utf-8"), module)
+    path.write_text(python, "utf-8")
+    pathlib.Path(kernels_c_file).write_text(kernels, "utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))

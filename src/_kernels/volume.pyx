@@ -999,7 +999,7 @@ cdef double known_around_row(
     return total
 
 
-cdef inline void differences_row(
+cdef void differences_row(
     const real *x, const unsigned char *free, const unsigned char *present, Py_ssize_t step, Py_ssize_t start,
     Py_ssize_t stop, Py_ssize_t stop_bends, real most, double *totals,
 ) noexcept nogil:
