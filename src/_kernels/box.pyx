@@ -9,20 +9,7 @@ from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, Py
 from libc.math cimport INFINITY, fabs
 from libc.string cimport memset
 
-
-cdef double *borrow(object array, Py_buffer *view, Py_ssize_t n, int flags) except NULL:
-    """The components of a vector of n doubles, or of any number if n is negative."""
-    PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags)
-    if view.ndim != 1 or view.format[0] != b"d" or (n >= 0 and view.shape[0] != n):
-        raise ValueError("arrays must be vectors of double, as long as the bounds")
-    return <double *>view.buf
-
-
-cdef void give_back(Py_buffer *views, int count):
-    """Release what has been borrowed, also where not all was."""
-    cdef int i
-    for i in range(count):
-        PyBuffer_Release(&views[i])
+include "buffers.pxi"
 
 
 cdef inline double larger(double most, double v) noexcept nogil:
@@ -45,6 +32,67 @@ def largest(g):
     finally:
         give_back(&view, 1)
     return most
+
+
+cdef inline bint read_side(side, double open_end, double *out):
+    """Write one side of a bound; return whether it is None or a float, or a plain integer."""
+    if side is None:
+        out[0] = open_end
+    elif isinstance(side, float) or type(side) is int:
+        out[0] = side
+    else:
+        return False
+    return True
+
+
+def read_pairs(list pairs not None, low_out, high_out):
+    """Write pairs (low, high) of numbers or None; return False if something in them wants a closer look."""
+    cdef Py_buffer views[2]
+    cdef double *low
+    cdef double *high
+    cdef Py_ssize_t n = len(pairs), i
+    memset(views, 0, sizeof(views))
+    try:
+        low = borrow(low_out, &views[0], n, PyBUF_WRITABLE)
+        high = borrow(high_out, &views[1], n, PyBUF_WRITABLE)
+        for i in range(n):
+            pair = pairs[i]
+            if not (type(pair) is tuple or type(pair) is list) or len(pair) != 2:
+                return False
+            if not (read_side(pair[0], -INFINITY, low + i) and read_side(pair[1], INFINITY, high + i)):
+                return False
+    except OverflowError:
+        return False
+    finally:
+        give_back(views, 2)
+    return True
+
+
+def clip(x, low, high, out):
+    """Write x, moved between bounds, to out; return whether all bounds leave a number between them."""
+    cdef Py_buffer views[4]
+    cdef double *x_
+    cdef double *low_
+    cdef double *high_
+    cdef double *out_
+    cdef double v
+    cdef bint sound = True
+    cdef Py_ssize_t n, i
+    memset(views, 0, sizeof(views))
+    try:
+        x_ = borrow(x, &views[0], -1, 0)
+        n = views[0].shape[0]
+        low_ = borrow(low, &views[1], n, 0)
+        high_ = borrow(high, &views[2], n, 0)
+        out_ = borrow(out, &views[3], n, PyBUF_WRITABLE)
+        with nogil:
+            for i in range(n):
+                v = low_[i] if x_[i] < low_[i] else x_[i]
+                out_[i] = high_[i] if v > high_[i] else v
+                sound = sound and low_[i] <= high_[i] and low_[i] < INFINITY and high_[i] > -INFINITY
+    finally:
+        give_back(views, 4)
+    return sound
 
 
 cdef class Box:

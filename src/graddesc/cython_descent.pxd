@@ -3,7 +3,7 @@
 #     from graddesc.cython_descent cimport default_settings, minimize, report_t, settings_t
 #
 # minimize() goes down from x, which it overwrites with the best point, and returns the status of graddesc.minimize. It
-# allocates its workspace, 10 + 2 lbfgs_memory arrays of n, and frees it; -1 is returned if there is no memory.
+# allocates its workspace, 11 + 2 lbfgs_memory arrays of n, and frees it; -1 is returned if there is no memory.
 
 ctypedef double (*value_t)(int n, double *x, void *data) noexcept nogil
 ctypedef void (*gradient_t)(int n, double *x, double *gradient, void *data) noexcept nogil

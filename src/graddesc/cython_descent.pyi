@@ -33,11 +33,9 @@ def run_one(
     empty: Callable[[int], NDArray[np.float64]],
     x: NDArray[np.float64],
     g_out: NDArray[np.float64],
-    report_out: NDArray[np.void],
-) -> tuple[int, tuple[NDArray[np.float64], NDArray[np.float64]] | None]: ...
+) -> tuple[int, tuple[float, float, int, int, int], tuple[NDArray[np.float64], NDArray[np.float64]] | None]: ...
 def run_many(
-    value: object,
-    gradient: object,
+    capsules: tuple[object, ...],
     settings: Settings,
     stops: Sequence[float],
     low: NDArray[np.float64] | None,

@@ -1,6 +1,7 @@
 import ctypes
 import importlib.util
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from cases import each
 from loops import minimize_compiled as minimize
 from loops import minimize_in_python
+from numba import carray
 from scipy import LowLevelCallable
 
 from graddesc import (
@@ -33,6 +35,7 @@ from graddesc import (
     Polyak,
     Steepest,
     StrongWolfe,
+    _kernels,
     cython_descent,
 )
 from graddesc.descent import compiled
@@ -81,6 +84,12 @@ def name(value):
 
 
 VALUE = numba.types.float64(numba.types.intc, numba.types.CPointer(numba.types.float64), numba.types.voidptr)
+BOTH = numba.types.float64(
+    numba.types.intc,
+    numba.types.CPointer(numba.types.float64),
+    numba.types.CPointer(numba.types.float64),
+    numba.types.voidptr,
+)
 GRADIENT = numba.types.void(
     numba.types.intc,
     numba.types.CPointer(numba.types.float64),
@@ -98,6 +107,21 @@ def rosenbrock(n, x, data):
 def rosenbrock_gradient(n, x, out, data):
     out[0] = -2 * (1 - x[0]) + 100 * 2 * (x[1] - x[0] ** 2) * (-2 * x[0])
     out[1] = 100 * 2 * (x[1] - x[0] ** 2)
+
+
+@numba.cfunc(BOTH)
+def rosenbrock_both(n, x, out, data):
+    """What it costs is counted in the data."""
+    carray(data, (1,), np.int64)[0] += 1
+    out[0] = -2 * (1 - x[0]) + 100 * 2 * (x[1] - x[0] ** 2) * (-2 * x[0])
+    out[1] = 100 * 2 * (x[1] - x[0] ** 2)
+    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+
+def counted_both():
+    """Return a function that tells both, and the array in which it counts its calls."""
+    calls = np.zeros(1, np.int64)
+    return LowLevelCallable(rosenbrock_both.ctypes, user_data=ctypes.c_void_p(calls.ctypes.data)), calls
 
 
 @numba.cfunc(VALUE)
@@ -507,6 +531,48 @@ def test_many_starts_are_as_each_alone(threads, step, direction):
     assert together.message == f"{together.success.sum()} of 23 starts have converged."
 
 
+@each("step", [*STEPS, HagerZhang()])
+@each("direction", [Steepest(), LBFGS()])
+def test_one_function_may_tell_value_and_gradient(step, direction):
+    both, calls = counted_both()
+    settings = {"step": step, "direction": direction, "maxiter": 60}
+    result = minimize(both, [-1.2, 1.0], jac=True, **settings)
+    assert result.nfev == result.njev == calls[0]
+    apart = minimize(NUMBA[0], [-1.2, 1.0], jac=NUMBA[1], **settings)
+    again = minimize(compiled.as_python(both, True)[0], [-1.2, 1.0], jac=True, **settings)
+    assert result.status == apart.status
+    assert (result.nit, result.nfev, result.njev) == (again.nit, again.nfev, again.njev)
+    for entry in ("x", "fun", "jac", "nit", "optimality"):
+        np.testing.assert_array_equal(result[entry], apart[entry])
+    # What is asked again where it is not kept.
+    assert apart.nfev <= result.nfev <= apart.nfev + apart.njev
+    starts = [[-1.2, 1.0], [2.0, 2.0]]
+    many = minimize(both, starts, jac=True, threads=2, **settings)
+    calls[0] = 0
+    for k, start in enumerate(starts):
+        alone = minimize(both, start, jac=True, **settings)
+        for entry in ("x", "fun", "jac", "nit", "nfev", "njev"):
+            np.testing.assert_array_equal(many[entry][k], alone[entry])
+    assert calls[0] == many.nfev.sum()
+
+
+def test_a_function_that_tells_both_serves_the_loop_of_python_and_callbacks():
+    both, calls = counted_both()
+    seen = []
+    settings = {"step": StrongWolfe(), "direction": LBFGS(), "bounds": [(-2.0, 0.5), (-2.0, 2.0)]}
+    result = minimize_in_python(both, [-1.2, 1.0], jac=True, **settings)
+    compiled_result = minimize(both, [-1.2, 1.0], jac=True, callback=seen.append, **settings)
+    np.testing.assert_allclose(result.x, [0.5, 0.25], atol=1e-6)
+    np.testing.assert_allclose(compiled_result.x, [0.5, 0.25], atol=1e-6)
+    assert result.nfev == result.njev
+    assert calls[0] == result.nfev + compiled_result.nfev
+    assert len(seen) == compiled_result.nit
+    with pytest.raises(ValueError, match=r"fun must have the signature double.*, got double"):
+        minimize(NUMBA[0], [-1.2, 1.0], jac=True)
+    with pytest.raises(ValueError, match=r"fun must have the signature double.*, got double"):
+        minimize(both, [-1.2, 1.0], jac=NUMBA[1])
+
+
 def test_calls_from_many_threads_do_not_meet():
     expected = minimize(NUMBA[0], [-1.2, 1.0], jac=NUMBA[1], step=StrongWolfe(), direction=LBFGS())
     with ThreadPoolExecutor(4) as pool:
@@ -735,10 +801,38 @@ def test_the_kernel_does_not_crash_on_the_wrong_shapes():
         reports, endings = np.zeros(count, compiled.REPORT), np.zeros(count, np.intc)
         low, high = (None, None) if bounds is None else (np.zeros(bounds), np.ones(bounds))
         with pytest.raises(ValueError, match=r"must have (the same shape|one row|one step|one bound)|a schedule must"):
-            cython_descent.run_many(*capsules, settings, stops, low, high, steps, 1, x, g, reports, endings)
-    x, g, reports = np.zeros((2, 2)), np.zeros((2, 2)), np.zeros(2, compiled.REPORT)
-    with pytest.raises(ValueError, match="x, g_out and report_out must have one row"):
-        cython_descent.run_one(capsules, settings, stops, None, None, None, None, np.empty, x, g, reports)
+            cython_descent.run_many(capsules, settings, stops, low, high, steps, 1, x, g, reports, endings)
+    for x, g, low in [(2, 3, None), ((2, 2), 2, None), (0, 0, None), (2, 2, 3)]:
+        x, g, bound = np.zeros(x), np.zeros(g), low and np.zeros(low)
+        with pytest.raises(ValueError, match=r"arrays must be vectors of double|x must have one component"):
+            cython_descent.run_one(capsules, settings, stops, bound, bound, None, None, np.empty, x, g)
+
+
+# One line for each number of variables, of which sums in lanes leave none over, some, or all.
+DIGESTS = """
+import hashlib
+import graddesc
+for n in (2, 7, 8, 13, 100):
+    problem = graddesc.problems.Rosenbrock(n)
+    fun, jac = problem.compiled
+    for bounds in (None, [(-5.0, 0.9)] * n):
+        result = graddesc.minimize(fun, problem.start, jac=jac, bounds=bounds)
+        parts = result.x, result.jac, result.hess_inv.sk, result.hess_inv.yk
+        print(n, result.nit, hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest())
+"""
+
+
+@pytest.mark.once
+def test_every_instruction_set_makes_the_same_bits():
+    told = []
+    for level in _kernels.AVAILABLE:
+        environment = {**os.environ, "GRADDESC_ISA": level}
+        run = subprocess.run(
+            [sys.executable, "-c", DIGESTS], env=environment, capture_output=True, text=True, check=True
+        )
+        told.append(run.stdout.splitlines())
+    assert len(set(told[0])) == len(told[0]) == 10
+    assert all(lines == told[0] for lines in told)
 
 
 def test_schedules_are_followed_to_the_bit():

@@ -160,6 +160,44 @@ def test_lbfgs_always_leaves_its_matrix(minimize):
     assert not hasattr(few.hess_inv, "nothing_of_the_kind")
 
 
+def test_lbfgs_keeps_the_last_pair_where_the_best_point_was_another_one():
+    settings = {"jac": rosen_der, "step": Constant(1.0), "direction": LBFGS(), "tol": 0.0}
+    gone_back = 0
+    for most in range(1, 12):
+        results = [run(rosen, [-1.2, 1.0], maxiter=most, return_all=True, **settings) for run in LOOPS.values()]
+        gone_back += (results[0].x != results[0].allvecs[-1]).any()
+        python, compiled = (result.hess_inv for result in results)
+        np.testing.assert_allclose(compiled.sk, python.sk, rtol=1e-6)
+        np.testing.assert_allclose(compiled.yk, python.yk, rtol=1e-6)
+    assert gone_back
+
+
+def test_values_tell_no_curvature_of_displacements_that_a_bound_ends(minimize):
+    # The second variable meets its bound: what values tell of the displacement is about both.
+    def gradient(x):
+        return 4.0 * x**3
+
+    settings = {"step": StrongWolfe(), "direction": LBFGS(), "maxiter": 2, "return_all": True}
+    result = minimize(
+        lambda x: float((x**4).sum()), [2.0, 2.0], jac=gradient, bounds=[(None, None), (1.9, None)], **settings
+    )
+    start, second = result.allvecs[:2]
+    assert second[1] == 1.9
+    s, y = result.hess_inv.sk[0], result.hess_inv.yk[0]
+    np.testing.assert_array_equal(s, [second[0] - start[0], 0.0])
+    np.testing.assert_array_equal(y, [gradient(second)[0] - gradient(start)[0], 0.0])
+
+
+def test_the_gradient_of_the_best_point_is_its_own_where_a_lower_one_was_given_up():
+    def fun(x):
+        return float(x @ x), 2.0 * x if x @ x > 1.0 else np.full(1, np.nan)
+
+    told = objective.Objective(fun, True, (), None, tol=1e-5, deadline=np.inf, maxfun=np.inf)
+    values = [told.value(np.array([x])) for x in (3.0, 0.5, 2.0, 2.5)]
+    np.testing.assert_array_equal(told.gradient(np.array([2.0]), values[2], objective.BEST_POINT), [4.0])
+    assert told.nfev == told.njev == 5
+
+
 def test_pairs_of_lbfgs_learn_curvature_from_values(minimize):
     settings = {"step": Constant(0.1), "direction": LBFGS(), "maxiter": 1, "tol": 0.0}
 

@@ -1,4 +1,5 @@
 import math
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -91,3 +92,26 @@ def test_the_wrong_arrays_are_refused_and_let_go():
     with pytest.raises(ValueError, match="the same length"):
         box.Box(np.zeros(3), np.ones(2))
     out.resize(5)  # refused while anybody borrows the array
+
+
+def test_pairs_are_read_as_they_mostly_are():
+    low, high = np.empty((2, 4))
+    assert box.read_pairs([(None, 1), [2.5, None], (np.float64(-1.0), 3.0), (-np.inf, np.inf)], low, high)
+    np.testing.assert_array_equal(low, [-np.inf, 2.5, -1.0, -np.inf])
+    np.testing.assert_array_equal(high, [1.0, np.inf, 3.0, np.inf])
+    for odd in [(1.0,), (1.0, 2.0, 3.0), 5, "12", (True, 2.0), (0.0, "1"), (0.0, 10**400), (0.0, np.float32(1.0))]:
+        assert not box.read_pairs([odd], np.empty(1), np.empty(1))
+    with pytest.raises(ValueError, match="vectors of double"):
+        box.read_pairs([(0.0, 1.0)], np.empty(1), np.empty(2))
+
+
+@each("n", [1, 2, 7, 8, 100])
+def test_points_are_moved_into_the_box(n):
+    x, low, high = (array.copy() for array in itemgetter(0, 3, 4)(sample(n, n)))
+    x = 3.0 * x + 0.1
+    out = np.empty(n)
+    assert box.clip(x, low, high, out)
+    np.testing.assert_array_equal(out, np.clip(x, low, high))
+    for wrong in [(1.0, 0.0), (np.nan, 0.0), (0.0, np.nan), (np.inf, np.inf), (-np.inf, -np.inf)]:
+        low[-1], high[-1] = wrong
+        assert not box.clip(x, low, high, out)

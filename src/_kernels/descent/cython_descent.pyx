@@ -5,17 +5,20 @@ only its step and its value, as the point can be made again to the last bit; gra
 Functions may be compiled or Python's, which `Face` calls. Nothing is checked here except what would crash.
 """
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
 from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, isfinite, isnan, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from graddesc._kernels import vectors as _vectors
+
 cdef extern from "clock.h" nogil:
     double clock "graddesc_clock"() noexcept
     void nap "graddesc_nap"() noexcept
 
+include "../buffers.pxi"
 include "../threads.pxi"
 
 # How a run ends: ten endings for each status. The sentences are those of graddesc.endings.
@@ -66,7 +69,13 @@ cdef inline int status_of(int ending) noexcept nogil:
     return ending // 10
 
 
+include "../vectors.pxi"
+
+cdef vectors_t vectors
+vectors = (<const vectors_t *>PyCapsule_GetPointer(_vectors.table(), "graddesc vectors"))[0]
+
 include "run.pxi"
+include "../two_loops.pxi"
 include "ray.pxi"
 include "exact.pxi"
 include "backtracking.pxi"
@@ -81,28 +90,42 @@ cdef Py_ssize_t ring_of(const settings_t *settings) noexcept nogil:
     return 1 + (settings.lbfgs_memory if settings.direction == LBFGS else 1 if settings.direction == ADAM else 0)
 
 
-cdef double *workspace(int n, const settings_t *settings) noexcept nogil:
+cdef Py_ssize_t stride_of(Py_ssize_t n) noexcept nogil:
+    return n if n < LONG_VECTOR else (n + LONG_VECTOR - 1) // LONG_VECTOR * LONG_VECTOR
+
+
+cdef double *workspace(int n, const settings_t *settings, bint both) noexcept nogil:
     """Take the memory of a run, which may serve the next one as it is; NULL if there is none."""
-    cdef Py_ssize_t slots = ring_of(settings)
-    return <double *>malloc(((8 + 2 * slots) * n + 2 * slots + max(settings.memory, 1)) * sizeof(double))
+    cdef Py_ssize_t slots = ring_of(settings), stride = stride_of(n), i
+    cdef Py_ssize_t count = 9 + 2 * slots + (2 if both else 0)
+    cdef double *block = <double *>malloc((count * stride + 2 * slots + max(settings.memory, 1)) * sizeof(double))
+    if block != NULL:
+        for i in range(count):
+            fill(<int>(stride - n), block + i * stride + n, 0.0)
+    return block
 
 
 cdef void lay_out(run_t *r, double *block) noexcept nogil:
     """Share a workspace out."""
-    cdef Py_ssize_t slots = ring_of(r.settings), n = r.n
+    cdef Py_ssize_t slots = ring_of(r.settings), stride = stride_of(r.n)
+    r.stride = stride
     r.x = block
-    r.g = r.x + n
-    r.d = r.g + n
-    r.trial = r.d + n
-    r.g_trial = r.trial + n
-    r.g_kept = r.g_trial + n
-    r.g_free = r.g_kept + n
-    r.best = r.g_free + n
-    r.s = r.pairs_s = r.best + n
-    r.y = r.pairs_y = r.pairs_s + slots * n
-    r.reciprocals = r.pairs_y + slots * n
-    r.shares = r.reciprocals + slots
-    r.recent = r.shares + slots
+    r.g = r.x + stride
+    r.d = r.g + stride
+    r.trial = r.d + stride
+    r.g_trial = r.trial + stride
+    r.g_kept = r.g_trial + stride
+    r.g_free = r.g_kept + stride
+    r.best = r.g_free + stride
+    r.scratch = r.best + stride
+    r.g_last = r.scratch + stride
+    r.g_lowest = r.g_last + (stride if r.both != NULL else 0)
+    r.s = r.pairs.s = r.g_lowest + (stride if r.both != NULL else 0)
+    r.y = r.pairs.y = r.pairs.s + slots * stride
+    r.pairs.slots = <int>slots
+    r.pairs.reciprocals = r.pairs.y + slots * stride
+    r.pairs.shares = r.pairs.reciprocals + slots
+    r.recent = r.pairs.shares + slots
 
 
 cdef int start(run_t *r, const double *x) noexcept nogil:
@@ -124,7 +147,7 @@ cdef int start(run_t *r, const double *x) noexcept nogil:
     if not r.scale < INFINITY:
         return r.ended if r.ended != FOUND else GRADIENT_AT_START
     # No function of any use falls so far below where it starts.
-    r.floor = -UNBOUNDED_FALL * fmax(fabs(r.f), largest(r.n, r.g) * fmax(1.0, largest(r.n, r.x)))
+    r.floor = -UNBOUNDED_FALL * fmax(fabs(r.f), largest(r.stride, r.g) * fmax(1.0, largest(r.stride, r.x)))
     return FOUND
 
 
@@ -137,7 +160,8 @@ cdef int run_from(run_t *r, double *x, double *g, const double *steps, int n_ste
         ending = descend(r, steps, n_steps)
     if status_of(ending) != NOT_FINITE or ending >= VALUE_NOT_FINITE:
         if not read(r.control.stop):
-            go_to_best(r, r.rounding)
+            remember_last_pair(r)
+            go_to_best(r, 0.0 if ending == TARGET or ending == UNBOUNDED else r.rounding)
     memcpy(x, r.x, r.n * sizeof(double))
     if g != NULL:
         memcpy(g, r.g, r.n * sizeof(double))
@@ -146,11 +170,17 @@ cdef int run_from(run_t *r, double *x, double *g, const double *steps, int n_ste
     return ending
 
 
+# Compiled functions: a value and a gradient, or one that tells both.
+ctypedef struct objective_t:
+    value_t value
+    gradient_t gradient
+    both_t both
+    void *data
+
+
 cdef void set_up(
     run_t *r,
-    value_t value,
-    gradient_t gradient,
-    void *data,
+    const objective_t *objective,
     int n,
     const double *low,
     const double *high,
@@ -159,7 +189,10 @@ cdef void set_up(
     double *block,
 ) noexcept nogil:
     memset(r, 0, sizeof(run_t))
-    r.value, r.gradient, r.data, r.n = value, gradient, data, n
+    r.value, r.gradient, r.data, r.n = objective.value, objective.gradient, objective.data, n
+    if objective.both != NULL:
+        r.both, r.both_data, r.lowest = objective.both, objective.data, INFINITY
+        r.value, r.gradient, r.data = value_of_both, gradient_of_both, r
     r.low, r.high, r.settings, r.control = low, high, settings, control
     r.comparable = True
     lay_out(r, block)
@@ -189,14 +222,16 @@ cdef int minimize(
     int n_steps,
     report_t *report,
 ) noexcept nogil:
-    cdef double *block = workspace(n, settings)
+    cdef double *block = workspace(n, settings, False)
+    cdef objective_t objective
     cdef Py_ssize_t stop = 0, i
     cdef control_t control
     cdef run_t r
     if block == NULL:
         return -1
     begin(&control, &stop, settings.max_time, False)
-    set_up(&r, value, gradient, data, n, low, high, settings, &control, block)
+    objective.value, objective.gradient, objective.both, objective.data = value, gradient, NULL, data
+    set_up(&r, &objective, n, low, high, settings, &control, block)
     if low != NULL:
         for i in range(n):
             x[i] = within(&r, i, x[i])
@@ -270,9 +305,7 @@ def defaults():
 
 
 ctypedef struct batch_t:
-    value_t value
-    gradient_t gradient
-    void *data
+    objective_t objective
     int m
     int n
     double *x
@@ -299,7 +332,7 @@ cdef void work(batch_t *batch, bint main) noexcept nogil:
     cdef Py_ssize_t i, offset
     cdef const double *low = NULL
     cdef const double *high = NULL
-    cdef double *block = workspace(batch.n, batch.settings)
+    cdef double *block = workspace(batch.n, batch.settings, batch.objective.both != NULL)
     if block == NULL:
         add(&batch.no_memory, 1)
         add(&batch.stop, 1)
@@ -312,7 +345,7 @@ cdef void work(batch_t *batch, bint main) noexcept nogil:
         offset = i * batch.n
         if batch.low != NULL:
             low, high = batch.low + i * batch.stride, batch.high + i * batch.stride
-        set_up(&r, batch.value, batch.gradient, batch.data, batch.n, low, high, batch.settings, &control, block)
+        set_up(&r, &batch.objective, batch.n, low, high, batch.settings, &control, block)
         batch.endings[i] = run_from(
             &r, batch.x + offset, batch.g + offset, batch.steps, batch.n_steps, batch.reports + i
         )
@@ -374,9 +407,24 @@ cdef check(const double[:, ::1] low, const double[:, ::1] high, double[:, ::1] x
         raise ValueError("low and high must have one bound for each column of x, in one row or in as many as x")
 
 
+cdef void *pointer_in(capsule) except NULL:
+    return PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
+
+
+cdef objective_t objective_of(tuple capsules):
+    """The functions of two capsules, of value and gradient, or of one, which tells both."""
+    cdef objective_t objective
+    memset(&objective, 0, sizeof(objective_t))
+    objective.data = PyCapsule_GetContext(capsules[0])
+    if len(capsules) == 1:
+        objective.both = <both_t>pointer_in(capsules[0])
+    else:
+        objective.value, objective.gradient = <value_t>pointer_in(capsules[0]), <gradient_t>pointer_in(capsules[1])
+    return objective
+
+
 def run_many(
-    value,
-    gradient,
+    tuple capsules not None,
     Settings settings not None,
     stops,
     const double[:, ::1] low,
@@ -390,8 +438,8 @@ def run_many(
 ):
     """Descend from each row of x, which becomes the best point; g_out gets the gradients there, the others the rest.
 
-    value and gradient are the capsules of two LowLevelCallables with the same user_data; low and high may be None, and
-    so may steps unless the step of the settings is a schedule.
+    capsules are those of two LowLevelCallables, value and gradient with the same user_data, or of one that tells both;
+    low and high may be None, and so may steps unless the step of the settings is a schedule.
     """
     cdef batch_t batch
     cdef settings_t fields = stopping(settings, stops)
@@ -404,9 +452,7 @@ def run_many(
         raise ValueError("x, g_out, reports_out and endings_out must have the same shape")
     errors = []
     memset(&batch, 0, sizeof(batch_t))
-    batch.value = <value_t>PyCapsule_GetPointer(value, PyCapsule_GetName(value))
-    batch.gradient = <gradient_t>PyCapsule_GetPointer(gradient, PyCapsule_GetName(gradient))
-    batch.data = PyCapsule_GetContext(value)
+    batch.objective = objective_of(capsules)
     batch.m, batch.n = <int>x.shape[0], <int>x.shape[1]
     batch.x, batch.g = &x[0, 0], &g_out[0, 0]
     if low is not None:
@@ -523,91 +569,87 @@ def run_one(
     functions,
     Settings settings not None,
     stops,
-    const double[:, ::1] low,
-    const double[:, ::1] high,
+    low,
+    high,
     schedule,
     arrive,
     empty,
-    double[:, ::1] x not None,
-    double[:, ::1] g_out not None,
-    report_t[::1] report_out not None,
+    x,
+    g_out,
 ):
-    """Descend from the only row of x as `run_many`, and return the ending and, for L-BFGS, the pairs it remembers.
+    """Descend from x, which becomes the best point; g_out gets the gradient there.
 
-    functions is the pair of capsules, or an objective of Python's (see Face); schedule(k) is the step of an iteration.
-    empty(n) makes a vector of doubles. The pairs are two arrays of k n components, the oldest first; else None.
+    functions is as capsules of `run_many`, or an objective of Python's (see Face); low and high may be None;
+    schedule(k) is the step of an iteration; empty(n) makes a vector of doubles. Returned are the ending; the value, the
+    largest component of the projected gradient, nit, nfev and njev; and for L-BFGS the pairs it remembers, else None:
+    two arrays of k n components, the oldest first.
     """
     cdef settings_t fields = stopping(settings, stops)
     cdef run_t r
     cdef control_t control
+    cdef objective_t objective
+    cdef report_t report
     cdef Face face = Face.__new__(Face)
-    cdef int n = <int>x.shape[1], ending = INTERRUPTED, k, slot
-    cdef const double *low_at = NULL
-    cdef const double *high_at = NULL
-    cdef double *block
-    cdef double *s
-    cdef double *y
-    cdef Py_buffer views[2]
-    check(low, high, x)
-    if not (x.shape[0] == g_out.shape[0] == report_out.shape[0] == 1 and g_out.shape[1] == n):
-        raise ValueError("x, g_out and report_out must have one row")
-    if low is not None:
-        low_at, high_at = &low[0, 0], &high[0, 0]
-    face.errors, face.arrive, face.schedule, face.empty, face.stop = [], arrive, schedule, empty, 0
-    block = workspace(n, &fields)
-    if block == NULL:
-        raise MemoryError
+    cdef Py_buffer views[4]
+    cdef Py_buffer part
+    cdef int ending = INTERRUPTED, k, slot, n
+    cdef double *x_
+    cdef double *g_
+    cdef double *low_ = NULL
+    cdef double *high_ = NULL
+    cdef double *block = NULL
+    memset(views, 0, sizeof(views))
+    memset(&objective, 0, sizeof(objective_t))
     try:
+        x_ = borrow(x, &views[0], -1, PyBUF_WRITABLE)
+        if not 0 < views[0].shape[0] < 2**31:
+            raise ValueError("x must have one component at least")
+        n = <int>views[0].shape[0]
+        g_ = borrow(g_out, &views[1], n, PyBUF_WRITABLE)
+        if low is not None:
+            low_, high_ = borrow(low, &views[2], n, 0), borrow(high, &views[3], n, 0)
+        face.errors, face.arrive, face.schedule, face.empty, face.stop = [], arrive, schedule, empty, 0
         begin(&control, &face.stop, fields.max_time, True)
         control.errors = <void *>face.errors
         if isinstance(functions, tuple):
-            value, gradient = functions
-            set_up(
-                &r,
-                <value_t>PyCapsule_GetPointer(value, PyCapsule_GetName(value)),
-                <gradient_t>PyCapsule_GetPointer(gradient, PyCapsule_GetName(gradient)),
-                PyCapsule_GetContext(value),
-                n,
-                low_at,
-                high_at,
-                &fields,
-                &control,
-                block,
-            )
+            objective = objective_of(functions)
         else:
+            objective.value, objective.gradient, objective.data = face_value, face_gradient, &r
             face.objective = functions
-            control.longest_stride = 1
             # Signals come while Python functions run, and the objective looks at the clock.
-            control.main, control.deadline = False, INFINITY
-            set_up(&r, face_value, face_gradient, &r, n, low_at, high_at, &fields, &control, block)
-            r.comparable = functions.comparable
+            control.main, control.deadline, control.longest_stride = False, INFINITY, 1
+        block = workspace(n, &fields, objective.both != NULL)
+        if block == NULL:
+            raise MemoryError
+        set_up(&r, &objective, n, low_, high_, &fields, &control, block)
         r.listener = <void *>face
         r.step_at = face_step
+        if face.objective is not None:
+            r.comparable = functions.comparable
         if arrive is not None:
             r.arrive = face_arrive
         with nogil:
-            ending = run_from(&r, &x[0, 0], &g_out[0, 0], NULL, 0, &report_out[0])
+            ending = run_from(&r, x_, g_, NULL, 0, &report)
         if face.errors:
             raise face.errors[0]
+        told = report.fun, report.optimality, report.nit, report.nfev, report.njev
         if fields.direction != LBFGS:
-            return ending, None
-        if r.has_last and r.s == r.pairs_s + <Py_ssize_t>r.next_pair * n:
-            # No direction has asked for the last pair.
-            r.excess = excess_of(&r)
-            remember_pair(&r)
-        pairs = empty(r.n_pairs * n), empty(r.n_pairs * n)
-        PyObject_GetBuffer(pairs[0], &views[0], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        PyObject_GetBuffer(pairs[1], &views[1], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        s, y = <double *>views[0].buf, <double *>views[1].buf
-        for k in range(r.n_pairs):
-            slot = (r.next_pair + fields.lbfgs_memory + 1 - r.n_pairs + k) % (fields.lbfgs_memory + 1)
-            memcpy(s + <Py_ssize_t>k * n, r.pairs_s + <Py_ssize_t>slot * n, n * sizeof(double))
-            memcpy(y + <Py_ssize_t>k * n, r.pairs_y + <Py_ssize_t>slot * n, n * sizeof(double))
-        PyBuffer_Release(&views[0])
-        PyBuffer_Release(&views[1])
-        return ending, pairs
+            return ending, told, None
+        pairs = empty(r.pairs.count * n), empty(r.pairs.count * n)
+        for side in range(2):
+            PyObject_GetBuffer(pairs[side], &part, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+            for k in range(r.pairs.count):
+                slot = (r.pairs.next + r.pairs.slots - r.pairs.count + k) % r.pairs.slots
+                memcpy(
+                    <double *>part.buf + <Py_ssize_t>k * n,
+                    (r.pairs.y if side else r.pairs.s) + slot * r.stride,
+                    n * sizeof(double),
+                )
+            PyBuffer_Release(&part)
+        return ending, told, pairs
     finally:
         free(block)
+        give_back(views, 4)
 
 
 def constants():

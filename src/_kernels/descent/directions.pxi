@@ -31,85 +31,68 @@ cdef double conjugate_share(run_t *r) noexcept nogil:
 
 cdef double excess_of(const run_t *r) noexcept nogil:
     """The curvature along s that values tell beyond gradients, times s.s; zero where it could be of rounding."""
-    cdef double sy = dot(r.n, r.s, r.y), rounding, excess
+    cdef double sy = dot(r.stride, r.s, r.y), rounding, excess
     rounding = fmax(r.rounding * fmax(fabs(r.last_f), fabs(r.f)), r.noise)
     if not EXCESS_CLEARANCE * rounding < sy:
         return 0.0
-    excess = 3.0 * (2.0 * dot(r.n, r.g, r.s) - sy) - 6.0 * (r.f - r.last_f)
+    excess = 3.0 * (2.0 * dot(r.stride, r.g, r.s) - sy) - 6.0 * (r.f - r.last_f)
     return excess if isfinite(excess) else 0.0
 
 
 cdef inline void remember_pair(run_t *r) noexcept nogil:
     """Let the ring grow over s and y, which are in it, if they tell of a curvature."""
-    cdef double ss = dot(r.n, r.s, r.s), sy = dot(r.n, r.s, r.y), yy = dot(r.n, r.y, r.y), excess
+    cdef double ss = dot(r.stride, r.s, r.s), sy = dot(r.stride, r.s, r.y), yy = dot(r.stride, r.y, r.y), excess
+    cdef Py_ssize_t i
     if not (0.0 < yy < INFINITY and sy > 1e-10 * sqrt(ss) * sqrt(yy)):
         return
     excess = fmin(fmax(EXCESS_SHARE * r.excess, LEAST_EXCESS * sy), MOST_EXCESS * sy)
     if excess != 0.0 and ss > 0.0:
-        sy = add_and_dot(r.n, r.y, excess / ss, r.s, r.s)
-        yy = dot(r.n, r.y, r.y)
-    r.reciprocals[r.next_pair] = 1.0 / sy
-    r.last_share = sy / yy
-    r.next_pair = r.next_pair + 1 if r.next_pair < r.settings.lbfgs_memory else 0
-    if r.n_pairs < r.settings.lbfgs_memory:
-        r.n_pairs += 1
+        for i in range(r.n):
+            r.y[i] += excess / ss * r.s[i]
+        sy, yy = dot(r.stride, r.s, r.y), dot(r.stride, r.y, r.y)
+    r.pairs.reciprocals[r.pairs.next] = 1.0 / sy
+    r.pairs.last_share = sy / yy
+    r.pairs.next = r.pairs.next + 1 if r.pairs.next < r.settings.lbfgs_memory else 0
+    if r.pairs.count < r.settings.lbfgs_memory:
+        r.pairs.count += 1
 
 
-cdef inline void two_loops(run_t *r, int n) noexcept nogil:
-    """The recursion of Liu and Nocedal, where each pass over d also takes the next product."""
-    cdef int k, slot = r.next_pair, last = r.settings.lbfgs_memory, newest, before
-    cdef double share, norm, product
-    cdef double *s
-    cdef double *y
+cdef inline void remember_last_pair(run_t *r) noexcept nogil:
+    """Remember the pair of the last iteration if no direction has asked for it."""
+    if r.settings.direction == LBFGS and r.has_last and r.s == r.pairs.s + r.pairs.next * r.stride:
+        r.excess = excess_of(r)
+        remember_pair(r)
+
+
+cdef inline void quasi_newton(run_t *r) noexcept nogil:
+    """Fill d by the pairs; without any, with the negative gradient, no longer than 1."""
+    cdef double norm
     cdef Py_ssize_t i
-    if r.n_pairs == 0:
-        norm = fmax(sqrt(dot(n, r.g, r.g)), 1.0)
-        for i in range(n):
+    if r.pairs.count == 0:
+        norm = fmax(sqrt(dot(r.stride, r.g, r.g)), 1.0)
+        for i in range(r.n):
             r.d[i] = -r.g[i] / norm
-        return
-    slot = newest = slot - 1 if slot > 0 else last
-    for i in range(n):
-        r.d[i] = -r.g[i]
-    product = dot(n, r.pairs_s + <Py_ssize_t>slot * n, r.d)
-    for k in range(r.n_pairs):
-        share = product * r.reciprocals[slot]
-        r.shares[slot] = share
-        y = r.pairs_y + <Py_ssize_t>slot * n
-        if k == r.n_pairs - 1:
-            for i in range(n):
-                r.d[i] = (r.d[i] - share * y[i]) * r.last_share
-        else:
-            before = slot - 1 if slot > 0 else last
-            product = add_and_dot(n, r.d, -share, y, r.pairs_s + <Py_ssize_t>before * n)
-            slot = before
-    product = dot(n, r.pairs_y + <Py_ssize_t>slot * n, r.d)
-    for k in range(r.n_pairs):
-        share = r.shares[slot] - product * r.reciprocals[slot]
-        s = r.pairs_s + <Py_ssize_t>slot * n
-        if slot == newest:
-            for i in range(n):
-                r.d[i] += share * s[i]
-        else:
-            slot = slot + 1 if slot < last else 0
-            product = add_and_dot(n, r.d, share, s, r.pairs_y + <Py_ssize_t>slot * n)
+    elif r.n == 2:
+        # Loops over two variables are short enough to be unrolled, which halves their time.
+        two_loops(&r.pairs, 2, r.g, r.d)
+    elif r.n < LONG_VECTOR:
+        two_loops(&r.pairs, r.n, r.g, r.d)
+    else:
+        vectors.two_loops(&r.pairs, r.stride, r.g, r.d)
 
 
 cdef void turn(run_t *r) noexcept nogil:
     cdef const settings_t *settings = r.settings
     cdef double share, t, v, mean_left, square_left
-    cdef double *mean = r.pairs_s + r.n
-    cdef double *square = r.pairs_y + r.n
+    cdef double *mean = r.pairs.s + r.stride
+    cdef double *square = r.pairs.y + r.stride
     cdef Py_ssize_t i
     if settings.direction == LBFGS:
         if r.has_last:
             remember_pair(r)
         else:
-            r.n_pairs = 0
-        # For two variables the loops are short enough to be unrolled, which halves their time.
-        if r.n == 2:
-            two_loops(r, 2)
-        else:
-            two_loops(r, r.n)
+            r.pairs.count = 0
+        quasi_newton(r)
         return
     if settings.direction == ADAM:
         if not r.has_last:

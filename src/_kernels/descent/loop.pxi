@@ -56,29 +56,40 @@ cdef int settle(run_t *r, trial_t *t) noexcept nogil:
 
 cdef inline void step_to(run_t *r, const trial_t *t) noexcept nogil:
     """Make the trial, whose gradient is in g_trial, the iterate; s and y are how it got there."""
-    cdef double alpha = t.alpha, x
+    cdef double alpha = t.alpha, v
+    cdef const double *low = r.low
+    cdef const double *high = r.high
+    cdef const double *d = r.d
+    cdef const double *g = r.g
+    cdef const double *g_trial = r.g_trial
+    cdef double *x = r.x
+    cdef double *s
+    cdef double *y
     cdef Py_ssize_t i
     if r.settings.direction == LBFGS:
-        r.s, r.y = r.pairs_s + <Py_ssize_t>r.next_pair * r.n, r.pairs_y + <Py_ssize_t>r.next_pair * r.n
+        r.s, r.y = r.pairs.s + r.pairs.next * r.stride, r.pairs.y + r.pairs.next * r.stride
     if r.alpha_best != alpha:
         if r.best_on_ray and r.alpha_best == 0.0:
-            memcpy(r.best, r.x, r.n * sizeof(double))
+            memcpy(r.best, x, r.n * sizeof(double))
             r.best_on_ray = False
         keep_best(r)
     r.alpha_best = 0.0
-    if r.low == NULL:
+    s, y = r.s, r.y
+    if low == NULL:
         for i in range(r.n):
-            x = r.x[i] + alpha * r.d[i]
-            r.s[i] = x - r.x[i]
-            r.y[i] = r.g_trial[i] - r.g[i]
-            r.x[i] = x
+            v = x[i] + alpha * d[i]
+            s[i] = v - x[i]
+            y[i] = g_trial[i] - g[i]
+            x[i] = v
     else:
         for i in range(r.n):
-            x = within(r, i, r.x[i] + alpha * r.d[i])
-            r.s[i] = x - r.x[i]
+            v = x[i] + alpha * d[i]
+            v = low[i] if v < low[i] else v
+            v = high[i] if v > high[i] else v
+            s[i] = v - x[i]
             # What a bound holds back tells nothing about curvature.
-            r.y[i] = r.g_trial[i] - r.g[i] if r.s[i] != 0.0 else 0.0
-            r.x[i] = x
+            y[i] = 0.0 if v == x[i] else g_trial[i] - g[i]
+            x[i] = v
     r.g, r.g_trial = r.g_trial, r.g
     r.has_last = alpha != 0.0
     r.last_step, r.last_slope, r.last_f = alpha, r.slope, r.f
@@ -107,39 +118,61 @@ cdef bint go_to_best(run_t *r, double rounding) noexcept nogil:
     return True
 
 
+cdef bint set_free(run_t *r) noexcept nogil:
+    """Fill g_free with the gradient of the variables that no bound holds; return whether one holds any.
+
+    What the held ones have done in the last iteration is forgotten.
+    """
+    cdef const double *x = r.x
+    cdef const double *g = r.g
+    cdef const double *low = r.low
+    cdef const double *high = r.high
+    cdef double *g_free = r.g_free
+    cdef double *moved = r.scratch
+    cdef double *s = r.s
+    cdef double *y = r.y
+    cdef double near = fmin(r.scale, BINDING)
+    cdef long long binding = False, binds
+    cdef Py_ssize_t i
+    for i in range(r.n):
+        binds = ((g[i] > 0.0) & (x[i] <= low[i] + near)) | ((g[i] < 0.0) & (x[i] >= high[i] - near))
+        g_free[i] = 0.0 if binds else g[i]
+        binding |= binds
+    if not binding:
+        return False
+    if r.has_last:
+        for i in range(r.n):
+            binds = ((g[i] > 0.0) & (x[i] <= low[i] + near)) | ((g[i] < 0.0) & (x[i] >= high[i] - near))
+            moved[i] = s[i] if binds else 0.0
+            s[i] = 0.0 if binds else s[i]
+            y[i] = 0.0 if binds else y[i]
+        if largest(r.stride, moved) > 0.0:
+            # Values do not tell the curvature of the others apart.
+            r.excess = 0.0
+    return True
+
+
 cdef void take_direction(run_t *r) noexcept nogil:
     """Fill d, where a bound holds a variable with the negative gradient (Bertsekas), and no way out of the bounds."""
-    cdef bint searches = r.settings.step != SCHEDULE, binds = False
-    cdef double near
     cdef double *g = r.g
+    cdef const double *g_free = r.g_free
+    cdef double *d = r.d
     cdef Py_ssize_t i
     if r.settings.direction == LBFGS and r.has_last:
         r.excess = excess_of(r)
     if r.low == NULL:
         turn(r)
         return
-    if r.settings.direction != STEEPEST:
-        near = fmin(r.scale, BINDING)
-        for i in range(r.n):
-            r.g_free[i] = g[i]
-            if (g[i] > 0.0 and r.x[i] <= r.low[i] + near) or (g[i] < 0.0 and r.x[i] >= r.high[i] - near):
-                binds = True
-                r.g_free[i] = 0.0
-                if r.has_last:
-                    r.s[i] = r.y[i] = 0.0
-    if binds:
+    if r.settings.direction != STEEPEST and set_free(r):
         r.g = r.g_free
         turn(r)
         r.g = g
         for i in range(r.n):
-            if g[i] != 0.0 and r.g_free[i] == 0.0:
-                r.d[i] = -g[i]
+            d[i] = -g[i] if (g[i] != 0.0) & (g_free[i] == 0.0) else d[i]
     else:
         turn(r)
-    if searches:
-        for i in range(r.n):
-            if held(r, i, r.x[i], r.d[i]):
-                r.d[i] = 0.0
+    if r.settings.step != SCHEDULE:
+        let_pass(r, r.x, d, d)
 
 
 cdef bint contradicted(run_t *r, bint resolved=False) noexcept nogil:
@@ -147,13 +180,13 @@ cdef bint contradicted(run_t *r, bint resolved=False) noexcept nogil:
 
     Equal values contradict it as well, unless they have to be resolved. The points beside x are no candidates.
     """
-    cdef double most, size = fmax(1.0, largest(r.n, r.x)), unit = r.rounding / ROUNDING_UNITS
+    cdef double most, size = fmax(1.0, largest(r.stride, r.x)), unit = r.rounding / ROUNDING_UNITS
     cdef double h, ahead, behind, told, least = INFINITY, greatest = -INFINITY, wrong
     cdef Py_ssize_t i, side
     cdef int _
     cdef double f[2]
-    most = largest(r.n, r.d)
-    r.slope = dot(r.n, r.g, r.d)
+    most = largest(r.stride, r.d)
+    r.slope = dot(r.stride, r.g, r.d)
     if not (r.comparable and most > 0.0 and -INFINITY < r.slope < 0.0):
         return False
     wrong = -CONTRADICTED_SHARE * r.slope
@@ -240,10 +273,8 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
             njev_then = r.njev
         weary = searches and (idle >= patience or (idle > 0 and r.njev - njev_then >= GRADIENTS_EACH * patience))
         if r.f_best <= settings.target:
-            go_to_best(r, 0.0)
             return TARGET
         if r.f_best < r.floor:
-            go_to_best(r, 0.0)
             return UNBOUNDED
         if r.scale < settings.tol or r.scale == 0.0 or r.drowned:
             if not go_to_best(r, r.rounding):
@@ -264,7 +295,7 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
             nfev_then = r.nfev
             if contradictions >= CONTRADICTIONS:
                 return DISAGREE
-            if settings.xtol > 0.0 and largest(r.n, r.s) <= settings.xtol * fmax(1.0, largest(r.n, r.x)):
+            if settings.xtol > 0.0 and largest(r.stride, r.s) <= settings.xtol * fmax(1.0, largest(r.stride, r.x)):
                 return XTOL
             if settings.ftol > 0.0 and fabs(r.last_f - r.f) <= settings.ftol * fmax(1.0, fabs(r.last_f)):
                 return FTOL
@@ -276,8 +307,8 @@ cdef int descend(run_t *r, const double *steps, int n_steps) noexcept nogil:
             return TIME
         keep_best(r)
         take_direction(r)
-        r.slope = dot(r.n, r.g, r.d)
-        r.longest = LONGEST_MOVE / fmax(largest(r.n, r.d), 1e-150)
+        r.slope = dot(r.stride, r.g, r.d)
+        r.longest = LONGEST_MOVE / fmax(largest(r.stride, r.d), 1e-150)
         r.alpha_g = r.alpha_kept = r.alpha_last = NAN
         r.f_best_before, r.best_at_start = r.f_best, r.best_on_ray
         ending = NO_DESCENT

@@ -5,23 +5,23 @@
 
 cdef inline bint scaled(const run_t *r) noexcept nogil:
     """Whether a step of 1 is natural along the direction."""
-    return r.settings.direction == LBFGS and (r.n_pairs > 0 or not r.has_last)
+    return r.settings.direction == LBFGS and (r.pairs.count > 0 or not r.has_last)
 
 
 cdef double first_step(run_t *r) noexcept nogil:
     cdef double size, sy
     if not r.has_last:
         # Nearly as far as the variables are large, whatever their unit.
-        size = largest(r.n, r.x)
+        size = largest(r.stride, r.x)
         if size > 0.0:
-            return fmin(FIRST_SHARE * size / largest(r.n, r.d), r.longest)
-        return 1.0 if scaled(r) else 1.0 / sqrt(dot(r.n, r.d, r.d))
+            return fmin(FIRST_SHARE * size / largest(r.stride, r.d), r.longest)
+        return 1.0 if scaled(r) else 1.0 / sqrt(dot(r.stride, r.d, r.d))
     if scaled(r):
         return 1.0
-    sy = dot(r.n, r.s, r.y)
+    sy = dot(r.stride, r.s, r.y)
     if sy > 0.0:
         # Where the curvature along the last displacement would put the minimum.
-        return fmin(dot(r.n, r.s, r.s) / sy * (-r.slope / dot(r.n, r.d, r.d)), r.longest)
+        return fmin(dot(r.stride, r.s, r.s) / sy * (-r.slope / dot(r.stride, r.d, r.d)), r.longest)
     return fmin(r.last_step * (r.last_slope / r.slope), r.longest)
 
 

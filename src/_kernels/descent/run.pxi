@@ -51,11 +51,17 @@ ctypedef struct trial_t:
     double linear   # the change that the gradient at the start of the ray predicts
 
 
+# What returns the value and writes the gradient.
+ctypedef double (*both_t)(int n, double *x, double *gradient, void *data) noexcept nogil
+
+
 ctypedef struct run_t:
     value_t value
     gradient_t gradient
     void *data
     int n
+    # How far one vector is from the next, and what sums go over: from eight on a multiple of eight, filled with zeros.
+    Py_ssize_t stride
     const settings_t *settings
     control_t *control
     const double *low   # bounds, or NULL
@@ -74,6 +80,14 @@ ctypedef struct run_t:
     long long nfev
     long long njev
     long long nit
+    # A function that tells both, or NULL: then its data, gradients at the point last evaluated and at the lowest one,
+    # that of the two which is of the point last evaluated, and the lowest value.
+    both_t both
+    void *both_data
+    double *g_last
+    double *g_lowest
+    double *g_evaluated
+    double lowest
     # Points and directions; gradients at x, at the last trial looked at and at one to come back to.
     double *x
     double *g
@@ -83,6 +97,7 @@ ctypedef struct run_t:
     double *g_kept
     double *g_free
     double *best
+    double *scratch
     double *s
     double *y
     double f
@@ -126,65 +141,49 @@ ctypedef struct run_t:
     # Barzilai-Borwein: recent values, a ring.
     double *recent
     int n_recent
-    # L-BFGS: pairs s, y and 1 / s.y, a ring of one more than are remembered, which s and y above are written to; the
-    # slot that is next, and s.y / y.y of the last pair. Adam: the two means.
-    double *pairs_s
-    double *pairs_y
-    double *reciprocals
-    double *shares
-    int n_pairs
-    int next_pair
-    double last_share
+    # L-BFGS: a ring of one more pair than are remembered, which s and y above are written to. Adam: the two means.
+    pairs_t pairs
     double excess  # the curvature along s that values tell beyond gradients, times s.s
     double t
     long long turns
 
 
-# Vectors. Sums run in eight lanes, which every machine adds up in the same order.
+# Vectors: what vectors.pyx makes of long ones; short ones are not worth a call. Their length is the stride.
 
 
-cdef inline double sum_of(const double *lanes) noexcept nogil:
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+cdef enum:
+    LONG_VECTOR = 8
 
 
 cdef inline double dot(Py_ssize_t n, const double *a, const double *b) noexcept nogil:
-    cdef double lanes[8]
     cdef double total = 0.0
-    cdef Py_ssize_t i = 0, k
-    if n >= 8:
-        for k in range(8):
-            lanes[k] = 0.0
-        while i + 8 <= n:
-            for k in range(8):
-                lanes[k] += a[i + k] * b[i + k]
-            i += 8
-        total = sum_of(lanes)
-    while i < n:
+    cdef Py_ssize_t i
+    if n >= LONG_VECTOR:
+        return vectors.dot(n, a, b)
+    for i in range(n):
         total += a[i] * b[i]
-        i += 1
+    return total
+
+
+cdef inline double dot_difference(Py_ssize_t n, const double *g, const double *a, const double *b) noexcept nogil:
+    """g.(a - b)"""
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    if n >= LONG_VECTOR:
+        return vectors.dot_difference(n, g, a, b)
+    for i in range(n):
+        total += g[i] * (a[i] - b[i])
     return total
 
 
 cdef inline double add_and_dot(Py_ssize_t n, double *d, double c, const double *a, const double *b) noexcept nogil:
-    """Add c a to d, and return d.b; one pass."""
-    cdef double lanes[8]
+    """Add c a to d, which is short, and return d.b."""
     cdef double total = 0.0, v
-    cdef Py_ssize_t i = 0, k
-    if n >= 8:
-        for k in range(8):
-            lanes[k] = 0.0
-        while i + 8 <= n:
-            for k in range(8):
-                v = d[i + k] + c * a[i + k]
-                d[i + k] = v
-                lanes[k] += v * b[i + k]
-            i += 8
-        total = sum_of(lanes)
-    while i < n:
+    cdef Py_ssize_t i
+    for i in range(n):
         v = d[i] + c * a[i]
         d[i] = v
         total += v * b[i]
-        i += 1
     return total
 
 
@@ -201,26 +200,12 @@ cdef inline double larger(double most, double v) noexcept nogil:
 
 cdef inline double largest(Py_ssize_t n, const double *a) noexcept nogil:
     """The largest component; infinity if one is not finite."""
-    cdef double lanes[8]
-    cdef double poison[8]
-    cdef double most = 0.0, v
-    cdef Py_ssize_t i = 0, k
-    if n >= 8:
-        for k in range(8):
-            lanes[k] = poison[k] = 0.0
-        while i + 8 <= n:
-            for k in range(8):
-                v = fabs(a[i + k])
-                lanes[k] = v if v > lanes[k] else lanes[k]
-                poison[k] += v - v
-            i += 8
-        for k in range(8):
-            most = larger(most, lanes[k])
-            if poison[k] != 0.0:
-                return INFINITY
-    while i < n:
+    cdef double most = 0.0
+    cdef Py_ssize_t i
+    if n >= LONG_VECTOR:
+        return vectors.largest(n, a)
+    for i in range(n):
         most = larger(most, a[i])
-        i += 1
     return most
 
 
@@ -236,38 +221,54 @@ cdef inline bint held(const run_t *r, Py_ssize_t i, double x, double d) noexcept
     return (d < 0.0 and x <= r.low[i]) or (d > 0.0 and x >= r.high[i])
 
 
-cdef double place(run_t *r, double alpha, double *out) noexcept nogil:
-    """Write the point one step along the ray; return the change that the gradient predicts for it."""
-    cdef double linear = 0.0, v
+cdef inline void let_pass(const run_t *r, const double *x, const double *d, double *out) noexcept nogil:
+    """Write a direction without what points out of the bounds at x to out, which may be the direction."""
+    cdef const double *low = r.low
+    cdef const double *high = r.high
     cdef Py_ssize_t i
-    if r.low == NULL:
+    for i in range(r.n):
+        # No short cuts, which vectors cannot take.
+        out[i] = 0.0 if ((d[i] < 0.0) & (x[i] <= low[i])) | ((d[i] > 0.0) & (x[i] >= high[i])) else d[i]
+
+
+cdef double place(const run_t *r, double alpha, double *out) noexcept nogil:
+    """Write the point one step along the ray; return the change that the gradient predicts for it."""
+    cdef const double *x = r.x
+    cdef const double *d = r.d
+    cdef const double *low = r.low
+    cdef const double *high = r.high
+    cdef double v
+    cdef Py_ssize_t i
+    if low == NULL:
         for i in range(r.n):
-            out[i] = r.x[i] + alpha * r.d[i]
+            out[i] = x[i] + alpha * d[i]
         return alpha * r.slope
     for i in range(r.n):
-        v = within(r, i, r.x[i] + alpha * r.d[i])
-        linear += r.g[i] * (v - r.x[i])
-        out[i] = v
-    return linear
+        v = x[i] + alpha * d[i]
+        v = low[i] if v < low[i] else v
+        out[i] = high[i] if v > high[i] else v
+    return dot_difference(r.stride, r.g, out, x)
 
 
 cdef double measure(const run_t *r, const double *x, double *g) noexcept nogil:
     """The largest component of the projected gradient; infinity if the gradient is not finite."""
-    cdef double most = 0.0, all_of_it = 0.0, v
+    cdef const double *low = r.low
+    cdef const double *high = r.high
+    cdef double *projected = r.scratch
+    cdef double all_of_it, v, w
     cdef Py_ssize_t i
-    if r.low == NULL:
-        most = all_of_it = largest(r.n, g)
-    else:
-        for i in range(r.n):
-            v = g[i]
-            if r.low[i] == r.high[i]:
-                # The gradient counts as zero where a variable is fixed.
-                g[i] = v = 0.0
-            all_of_it = larger(all_of_it, v)
-            v = x[i] - r.high[i] if v < x[i] - r.high[i] else v
-            v = x[i] - r.low[i] if v > x[i] - r.low[i] else v
-            most = larger(most, v)
-    return most if all_of_it < HUGE else INFINITY
+    if low == NULL:
+        all_of_it = largest(r.stride, g)
+        return all_of_it if all_of_it < HUGE else INFINITY
+    for i in range(r.n):
+        # The gradient counts as zero where a variable is fixed.
+        v = 0.0 if low[i] == high[i] else g[i]
+        g[i] = v
+        w = x[i] - high[i]
+        v = w if v < w else v
+        w = x[i] - low[i]
+        projected[i] = w if v > w else v
+    return largest(r.stride, projected) if largest(r.stride, g) < HUGE else INFINITY
 
 
 # Evaluations.
@@ -334,6 +335,31 @@ cdef int at(run_t *r, double alpha, trial_t *t) noexcept nogil:
     return TIME if is_late(r) else FOUND
 
 
+cdef double value_of_both(int n, double *x, void *data) noexcept nogil:
+    """Evaluate a function that tells both, and keep the gradient."""
+    cdef run_t *r = <run_t *>data
+    cdef double f = r.both(n, x, r.g_last, r.both_data)
+    r.njev = r.nfev
+    r.g_evaluated = r.g_last
+    if not r.beside and f < r.lowest:
+        r.lowest = f
+        r.g_last, r.g_lowest = r.g_lowest, r.g_last
+    return f
+
+
+cdef void gradient_of_both(int n, double *x, double *out, void *data) noexcept nogil:
+    """Write the gradient that came with the value, which is evaluated again where it is not kept."""
+    cdef run_t *r = <run_t *>data
+    # The lowest value may be of a point that has been given up, as its gradient is not finite.
+    cdef bint at_lowest = r.asked_at == BEST_POINT and r.f_asked == r.lowest
+    if not (at_lowest or r.asked_at == LAST_POINT):
+        r.nfev += 1
+        r.both(n, x, r.g_last, r.both_data)
+        r.g_evaluated = r.g_last
+    r.njev = r.nfev
+    memcpy(out, r.g_lowest if at_lowest else r.g_evaluated, n * sizeof(double))
+
+
 cdef void ask_gradient(run_t *r, const double *x, double f, double *out) noexcept nogil:
     r.f_asked = f
     r.njev += 1
@@ -358,8 +384,6 @@ cdef void gradient_at(run_t *r, trial_t *t) noexcept nogil:
 
 cdef double slope_at(run_t *r, trial_t *t) noexcept nogil:
     """The slope at the trial just evaluated, along the path; infinity, as then the value, where it is not finite."""
-    cdef double slope = 0.0
-    cdef Py_ssize_t i
     if t.f == INFINITY:
         return INFINITY
     gradient_at(r, t)
@@ -367,11 +391,9 @@ cdef double slope_at(run_t *r, trial_t *t) noexcept nogil:
         t.f = INFINITY
         return INFINITY
     if r.low == NULL:
-        return dot(r.n, r.g_trial, r.d)
-    for i in range(r.n):
-        if not held(r, i, r.trial[i], r.d[i]):
-            slope += r.g_trial[i] * r.d[i]
-    return slope
+        return dot(r.stride, r.g_trial, r.d)
+    let_pass(r, r.trial, r.d, r.scratch)
+    return dot(r.stride, r.g_trial, r.scratch)
 
 
 cdef inline void keep_gradient(run_t *r) noexcept nogil:

@@ -9,7 +9,7 @@ cdef double spectral_step(const run_t *r) noexcept nogil:
         return 1.0
     if not r.has_last:
         return 1.0 / r.scale
-    ss, sy, yy = dot(r.n, r.s, r.s), dot(r.n, r.s, r.y), dot(r.n, r.y, r.y)
+    ss, sy, yy = dot(r.stride, r.s, r.s), dot(r.stride, r.s, r.y), dot(r.stride, r.y, r.y)
     if sy > 0.0 and yy > 0.0:
         longer, shorter = ss / sy, sy / yy
         if formula == ALTERNATING:
@@ -24,7 +24,7 @@ cdef double spectral_step(const run_t *r) noexcept nogil:
     else:
         alpha = r.last_step / RETREAT
     # Along another direction than the gradient's: where the same curvature would put the minimum.
-    alpha *= -r.slope / dot(r.n, r.d, r.d)
+    alpha *= -r.slope / dot(r.stride, r.d, r.d)
     return fmin(fmax(alpha, 1e-30), r.longest) if isfinite(alpha) else 1.0 / r.scale
 
 

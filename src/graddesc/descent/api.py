@@ -190,7 +190,8 @@ def minimize(
         The gradient, ``jac(x, *args) -> array of shape (n,)``, a number if n is 1. True: ``fun`` returns the pair
         (value, gradient). None (or False, or one of SciPy's names for finite differences): differences, n or 2 n values
         for each gradient.
-        If ``fun`` is compiled, ``void (int n, double *x, double *gradient, void *data)`` with the same user data.
+        If ``fun`` is compiled, ``void (int n, double *x, double *gradient, void *data)`` with the same user data; or
+        True if ``fun`` is ``double (int n, double *x, double *gradient, void *data)``, which tells both.
     step : step rule, optional
         How far to go: a schedule of `graddesc.schedules` or any ``k -> float`` of the iteration k = 0, 1, ..., or a
         search of `graddesc.line_search`. Default: ``StrongWolfe()``, with
@@ -366,7 +367,7 @@ def minimize(
         ending, g, report, pairs = compiled.run_one(
             functions, step, direction, stops, box, x, log.arrive if log.listens else None
         )
-        fun_value, optimality, _, nit, nfev, njev = report.item()
+        fun_value, optimality, nit, nfev, njev = report
     else:
         run = Run(functions, region, step, direction, stops, log.arrive if log.listens else None)
         ending = run.descend(inside)
@@ -454,6 +455,8 @@ def _limit(name: str, value: Any, default: int, most: int, least: int = 0) -> in
     """Return the most of something that may be counted: infinity is as much as can be."""
     if value is None:
         return default
+    if type(value) is int and value >= least:
+        return min(value, most)
     return most if isinstance(value, float) and value == math.inf else min(_count(name, value, least), most)
 
 
@@ -571,7 +574,7 @@ class _Log:
 
 
 def _many(
-    capsules: tuple[Any, Any],
+    capsules: tuple[Any, ...],
     step: Any,
     direction: Any,
     stops: Stops,

@@ -6,7 +6,7 @@ import ctypes
 import functools
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ _Vector: TypeAlias = NDArray[np.float64]
 
 VALUE = "double(int,double*,void*)"
 GRADIENT = "void(int,double*,double*,void*)"
+BOTH = "double(int,double*,double*,void*)"
 
 _MOST = 2**31 - 1  # what an int of C holds
 # A schedule is asked for all its steps before many starts: a minute and 80 MB for as many as these.
@@ -50,16 +51,21 @@ def _capsule(name: str, function: Any, wanted: str) -> Any:
     return capsule
 
 
-def capsules_of(fun: Any, jac: Any) -> tuple[Any, Any]:
-    """Return the capsules of a compiled function and its gradient, which must share their user data."""
+def capsules_of(fun: Any, jac: Any) -> tuple[Any, ...]:
+    """Return the capsules of a compiled function and its gradient, which must share their user data.
+
+    Where jac is True the function tells both, and there is one capsule.
+    """
+    if jac is True:
+        return (_capsule("fun", fun, BOTH),)
     value, gradient = _capsule("fun", fun, VALUE), _capsule("jac", jac, GRADIENT)
     if cython_descent.data_address(value) != cython_descent.data_address(gradient):
         raise ValueError("fun and jac must have the same user_data")
     return value, gradient
 
 
-def as_python(fun: Any, jac: Any) -> tuple[Callable[[_Vector], float], Callable[[_Vector], _Vector]]:
-    """Return Python functions ``fun(x) -> float`` and ``jac(x) -> ndarray`` that call a compiled objective."""
+def as_python(fun: Any, jac: Any) -> tuple[Callable[[_Vector], Any], Callable[[_Vector], _Vector] | Literal[True]]:
+    """Return Python's ``fun(x)`` and ``jac(x)`` that call a compiled objective; jac is True if fun tells both."""
     capsules = capsules_of(fun, jac)
     data = cython_descent.data_address(capsules[0])
     get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
@@ -67,8 +73,9 @@ def as_python(fun: Any, jac: Any) -> tuple[Callable[[_Vector], float], Callable[
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     addresses = [get_pointer(capsule, get_name(capsule)) for capsule in capsules]
     pointer = ctypes.c_void_p
+    told = ctypes.c_double if jac is True else None
+    gradient = ctypes.CFUNCTYPE(told, ctypes.c_int, pointer, pointer, pointer)(addresses[-1])
     value = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, pointer, pointer)(addresses[0])
-    gradient = ctypes.CFUNCTYPE(None, ctypes.c_int, pointer, pointer, pointer)(addresses[1])
 
     class _Kept:
         """Functions that keep what their addresses point into."""
@@ -79,12 +86,14 @@ def as_python(fun: Any, jac: Any) -> tuple[Callable[[_Vector], float], Callable[
             return float(value(x.size, x.ctypes.data, data))
 
         def gradient(self, x: _Vector) -> _Vector:
+            return self.both(x)[1]
+
+        def both(self, x: _Vector) -> tuple[float, _Vector]:
             g = np.empty_like(x)
-            gradient(x.size, x.ctypes.data, g.ctypes.data, data)
-            return g
+            return gradient(x.size, x.ctypes.data, g.ctypes.data, data), g
 
     kept = _Kept()
-    return kept.value, kept.gradient
+    return (kept.both, True) if jac is True else (kept.value, kept.gradient)
 
 
 def knows(step: Any, direction: Any) -> bool:
@@ -137,19 +146,19 @@ def settings_of(step: Any, direction: Any, n: int) -> Any:
 
 
 def run_one(
-    functions: Objective | tuple[Any, Any],
+    functions: Objective | tuple[Any, ...],
     step: Any,
     direction: Any,
     stops: Stops,
     bounds: tuple[_Vector, _Vector] | None,
     x: _Vector,
     arrive: Callable[..., bool] | None,
-) -> tuple[Ending, _Vector, Any, tuple[_Vector, _Vector] | None]:
+) -> tuple[Ending, _Vector, tuple[float, float, int, int, int], tuple[_Vector, _Vector] | None]:
     """Run the loop in C from x, which becomes the best point.
 
     Parameters
     ----------
-    functions : Objective or pair of capsules
+    functions : Objective or tuple of capsules
         What is minimised.
     step, direction, stops, bounds
         As for `graddesc.minimize`.
@@ -164,14 +173,14 @@ def run_one(
         Why it ended.
     g : ndarray of shape (n,)
         The gradient at the best point.
-    report : numpy.void
-        The other numbers, of the dtype `REPORT`.
+    report : tuple
+        The value, the largest component of the projected gradient, the iterations and the evaluations of both kinds.
     pairs : pair of ndarray of shape (k, n), or None
         The displacements and changes of the gradient that L-BFGS remembers, the oldest first.
     """
-    g, report = np.empty_like(x), np.empty(1, REPORT)
-    low, high = (None, None) if bounds is None else (side[np.newaxis] for side in bounds)
-    ending, pairs = cython_descent.run_one(
+    g = np.empty_like(x)
+    low, high = (None, None) if bounds is None else bounds
+    ending, report, pairs = cython_descent.run_one(
         functions,
         settings_of(step, direction, x.size),
         stops,
@@ -180,18 +189,17 @@ def run_one(
         functools.partial(step_at, step),
         arrive,
         np.empty,
-        x[np.newaxis],
-        g[np.newaxis],
-        report,
+        x,
+        g,
     )
     if pairs is not None:
         displacements, changes = (part.reshape(-1, x.size) for part in pairs)
         pairs = displacements, changes
-    return Ending(ending), g, report[0], pairs
+    return Ending(ending), g, report, pairs
 
 
 def run_many(
-    capsules: tuple[Any, Any],
+    capsules: tuple[Any, ...],
     step: Any,
     direction: Any,
     stops: Stops,
@@ -204,7 +212,7 @@ def run_many(
     g, reports, endings = np.empty_like(x), np.empty(len(x), REPORT), np.empty(len(x), np.intc)
     low, high = (None, None) if bounds is None else map(np.atleast_2d, bounds)
     cython_descent.run_many(
-        *capsules,
+        capsules,
         settings_of(step, direction, x.shape[1]),
         stops,
         low,

@@ -340,6 +340,9 @@ class Run:
         # Bertsekas: the direction acts among the free variables; the others go straight to their bounds.
         free = ~binding
         if self._last is not None:
+            if isinstance(self._turn, TwoLoops) and self._last.s[binding].any():
+                # Values do not tell the curvature of the free ones apart.
+                self._turn.excess = 0.0
             s, y = self._last.s * free, self._last.y * free
             self._last = self._last._replace(s=s, y=y)
         d = self._turn(g * free, s, y, step)

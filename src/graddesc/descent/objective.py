@@ -129,9 +129,12 @@ class Objective:
             self.njev += 1
             return self._check(self._jac(x, *self._args), x.size)
         if self._both:
-            if asked_at == OTHER_POINT:
+            # The lowest value may be of a point that has been given up, as its gradient is not finite.
+            if asked_at == BEST_POINT and f == self._lowest:
+                return self._best
+            if asked_at != LAST_POINT:
                 self.value(x, candidate=False)
-            return self._best if asked_at == BEST_POINT else self._last
+            return self._last
         assert self._differences is not None
         try:
             g = self._differences.gradient(x, f, self._unit)

@@ -6,6 +6,7 @@ it lets through.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -102,8 +103,11 @@ class Box:
     def __init__(self, low: _Vector, high: _Vector) -> None:
         self.low = low
         self.high = high
-        # Each of many starts may have bounds of its own, which only the loop in C knows.
-        self._box: Any = box.Box(low, high) if low.ndim == 1 else None
+
+    @functools.cached_property
+    def _box(self) -> Any:
+        # The loop in C needs none. Each of many starts may have bounds of its own, which it alone knows.
+        return box.Box(self.low, self.high)
 
     def move(self, ray: Ray, alpha: float) -> tuple[_Vector, float]:
         """As `Region`."""
@@ -199,7 +203,7 @@ def region_of(x0: _Vector, bounds: Any, fixed: Any, projection: Any) -> tuple[Ev
     if bounds is None and fixed is None:
         return Everywhere(), x0
     low, high = _bounds(bounds, x0.shape[-1])
-    start = np.clip(x0, low, high)
+    start = _moved_inside(x0, low, high)
     if fixed is not None:
         fixed = np.asarray(fixed)
         if fixed.dtype != bool or fixed.shape != x0.shape[-1:]:
@@ -213,19 +217,10 @@ def region_of(x0: _Vector, bounds: Any, fixed: Any, projection: Any) -> tuple[Ev
     return Box(low, high), start
 
 
-_NUMBERS = {float, int, np.float64, type(None)}
-
-
-def _sides(pairs: list[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
-    """Return the first and the second of each pair; None if these are no pairs."""
-    try:
-        first, second = zip(*pairs, strict=True)
-        sides = first + second
-        # Asking NumPy of each side would take longer than many a run.
-        numbers = set(map(type, sides)) <= _NUMBERS or all(side is None or np.ndim(side) == 0 for side in sides)
-    except (TypeError, ValueError):
-        return None
-    return (first, second) if numbers else None
+def _one_for_each(side: Any, n: int) -> _Vector:
+    # Much faster than to broadcast what is long enough.
+    whole = isinstance(side, np.ndarray) and side.shape == (n,)
+    return as_floats("bounds", side if whole else np.broadcast_to(side, n))
 
 
 def _bounds(bounds: Any, n: int) -> tuple[_Vector, _Vector]:
@@ -233,26 +228,40 @@ def _bounds(bounds: Any, n: int) -> tuple[_Vector, _Vector]:
         return np.full(n, -np.inf), np.full(n, np.inf)
     if hasattr(bounds, "lb"):
         try:
-            low, high = (as_floats("bounds", np.broadcast_to(side, n)) for side in (bounds.lb, bounds.ub))
+            low, high = (_one_for_each(side, n) for side in (bounds.lb, bounds.ub))
         except ValueError:
             raise ValueError(
                 f"bounds must have one value for each of the {n} variables, got shapes {np.shape(bounds.lb)} and "
                 f"{np.shape(bounds.ub)}"
             ) from None
-    else:
-        try:
-            pairs = list(bounds)
-        except TypeError:
-            raise TypeError(f"bounds must be pairs (low, high) or scipy.optimize.Bounds, got {bounds!r}") from None
-        sides = _sides(pairs) if len(pairs) == n else None
-        if sides is None:
-            raise ValueError(f"bounds must be {n} pairs (low, high), got {bounds!r}")
-        low, high = (
-            as_floats("bounds", [open_end if side is None else side for side in each])
-            for each, open_end in zip(sides, (-math.inf, math.inf), strict=True)
-        )
-    empty = np.flatnonzero(~((low <= high) & (low < np.inf) & (high > -np.inf)))
-    if empty.size:
-        i = empty[0]
-        raise ValueError(f"bounds must leave a number between them, got ({low[i]}, {high[i]}) for variable {i}")
+        return low, high
+    try:
+        pairs = list(bounds)
+    except TypeError:
+        raise TypeError(f"bounds must be pairs (low, high) or scipy.optimize.Bounds, got {bounds!r}") from None
+    low, high = np.empty((2, n))
+    if len(pairs) == n and box.read_pairs(pairs, low, high):
+        return low, high
+    try:
+        sides: tuple[tuple[Any, ...], ...] = tuple(zip(*pairs, strict=True))
+        sound = len(pairs) == n and len(sides) == 2
+        sound = sound and all(side is None or np.ndim(side) == 0 for each in sides for side in each)
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise ValueError(f"bounds must be {n} pairs (low, high), got {bounds!r}")
+    low, high = (
+        as_floats("bounds", [open_end if side is None else side for side in each])
+        for each, open_end in zip(sides, (-math.inf, math.inf), strict=True)
+    )
     return low, high
+
+
+def _moved_inside(x0: _Vector, low: _Vector, high: _Vector) -> _Vector:
+    """Return a start, or rows of them, moved between bounds, which must leave a number between them."""
+    start = np.empty_like(x0)
+    rows = zip(x0, start, strict=True) if x0.ndim > 1 else [(x0, start)]
+    if not all(box.clip(row, low, high, out) for row, out in rows):
+        i = np.flatnonzero(~((low <= high) & (low < np.inf) & (high > -np.inf)))[0]
+        raise ValueError(f"bounds must leave a number between them, got ({low[i]}, {high[i]}) for variable {i}")
+    return start
