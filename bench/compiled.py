@@ -28,8 +28,7 @@ from scipy import LowLevelCallable, optimize
 
 import graddesc
 
-VALUE = kinds.double(kinds.intc, kinds.CPointer(kinds.double), kinds.voidptr)
-GRADIENT = kinds.void(kinds.intc, kinds.CPointer(kinds.double), kinds.CPointer(kinds.double), kinds.voidptr)
+BOTH = kinds.double(kinds.intc, kinds.CPointer(kinds.double), kinds.CPointer(kinds.double), kinds.voidptr)
 
 
 # ---- the two helpers of cute.py that take any number of arrays, as numba wants them ----
@@ -65,30 +64,27 @@ def jitted(thing, done):
     return done[thing]
 
 
-def pair(problem, done):
-    """The value and the gradient as `graddesc.minimize` takes compiled functions."""
+def compiled(problem, done):
+    """The value and the gradient as `graddesc.minimize` takes a compiled function that tells both."""
     function = jitted(problem.function, done)
 
-    @numba.cfunc(VALUE)
-    def value(n, x, data):
-        return function(carray(x, (n,)))[0]
+    @numba.cfunc(BOTH)
+    def both(n, x, gradient, data):
+        value, carray(gradient, (n,))[:] = function(carray(x, (n,)))
+        return value
 
-    @numba.cfunc(GRADIENT)
-    def gradient(n, x, out, data):
-        carray(out, (n,))[:] = function(carray(x, (n,)))[1]
-
-    return value, gradient
+    return both
 
 
 # ---- the race ----
 
 
-def solvers(problem, functions, bounds):
+def solvers(problem, function, bounds):
     start, limits = problem.x0(), {"gtol": TOL, "ftol": 0, "maxiter": MAXITER, "maxfun": 10**6}
-    fun, jac = (LowLevelCallable(function.ctypes) for function in functions)
+    fun = LowLevelCallable(function.ctypes)
 
     def ours():
-        return graddesc.minimize(fun, start, jac=jac, bounds=bounds, tol=TOL, maxiter=MAXITER)
+        return graddesc.minimize(fun, start, jac=True, bounds=bounds, tol=TOL, maxiter=MAXITER)
 
     def theirs():
         return optimize.minimize(
@@ -114,10 +110,10 @@ def tables(options):
     warnings.simplefilter("ignore")  # of overflows on the way
     done, told = {}, {"free": {}, "with bounds": {}}
     for problem in cute.PROBLEMS:
-        functions = pair(problem, done)
+        function = compiled(problem, done)
         bounds = None
         for ratios in told.values():
-            jobs = solvers(problem, functions, bounds)
+            jobs = solvers(problem, function, bounds)
             results = [job() for job in jobs]
             if solved(results):
                 seconds = np.array([[seconds_of(job) for job in jobs] for _ in range(options.rounds)])
