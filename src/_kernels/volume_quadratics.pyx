@@ -466,6 +466,52 @@ cdef void plain_taps(
             own[0] += 12 * taps.straight[a] + 16 * taps.mixed[a]
 
 
+cdef inline wide pair(const real *one, const real *other, Py_ssize_t j, wide origin) noexcept nogil:
+    return (<wide> one[j] - origin) + (<wide> other[j] - origin)
+
+
+cdef inline void exact_row(
+    const Taps *taps, Py_ssize_t s, Py_ssize_t t, const real *x, wide sign, Py_ssize_t first, Py_ssize_t last, wide *out
+) noexcept nogil:
+    # As plain_row, from differences to each voxel itself: these are all but exact, where sums of voxels are rounded.
+    cdef Py_ssize_t j
+    cdef double exact_own
+    cdef double[AXES] near
+    cdef double[AXES] far
+    cdef double[AXES] corner
+    cdef wide nz, ny, nx, fz, fy, fx, yx, zx, zy, origin
+    cdef const real *back = x - s
+    cdef const real *ahead = x + s
+    cdef const real *up = x - t
+    cdef const real *down = x + t
+    plain_taps(taps, sign, &exact_own, near, far, corner)
+    nz, ny, nx = <wide> near[0], <wide> near[1], <wide> near[2]
+    if taps.kind == FIRST:
+        for j in range(first, last):
+            origin = x[j]
+            out[j] = (
+                (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin)) + nz * pair(back, ahead, j, origin)
+            )
+        return
+    fz, fy, fx = <wide> far[0], <wide> far[1], <wide> far[2]
+    yx, zx, zy = <wide> corner[0], <wide> corner[1], <wide> corner[2]
+    for j in range(first, last):
+        origin = x[j]
+        out[j] = (
+            (
+                (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin)) + nz * pair(back, ahead, j, origin)
+            ) + (
+                (
+                    yx * (pair(up - 1, up + 1, j, origin) + pair(down - 1, down + 1, j, origin))
+                    + zx * (pair(back - 1, back + 1, j, origin) + pair(ahead - 1, ahead + 1, j, origin))
+                ) + zy * (pair(back - t, back + t, j, origin) + pair(ahead - t, ahead + t, j, origin))
+            )
+        ) + (
+            (fx * pair(x - 2, x + 2, j, origin) + fy * pair(up - t, down + t, j, origin))
+            + fz * pair(back - s, ahead + s, j, origin)
+        )
+
+
 cdef inline void plain_row(
     const Taps *taps, Py_ssize_t s, Py_ssize_t t, const real *x, wide sign, Py_ssize_t first, Py_ssize_t last, wide *out
 ) noexcept nogil:
@@ -965,7 +1011,11 @@ cdef void renew_part(void *given, Py_ssize_t part) noexcept nogil:
     cdef const double *data
     cdef float relaxation = job.solver.relaxation[0]
     cdef Axis[OUTER] outer
-    cdef Py_ssize_t s, j, at, width, cols = level.shape[2]
+    cdef Py_ssize_t s, j, at, width, left, right, cols = level.shape[2]
+    cdef Py_ssize_t reach = 1 if level.taps.kind == FIRST else 2
+    cdef bint plain = level.omega == NULL and level.present == NULL and cols > 2 * reach
+    cdef const float *weights
+    cdef const unsigned char *present
     cdef Span *span
     for s in range(part_start(job, part), part_start(job, part + 1)):
         span = &level.span[s]
@@ -975,14 +1025,22 @@ cdef void renew_part(void *given, Py_ssize_t part) noexcept nogil:
         step = level.step + at
         r = level.r + at
         z = level.z + at
+        x = job.solver.x + place_in_x(level, span)
+        weights, present = weights_at(job.solver, level, span), left_of(level, span)
         locate(level, span, level.shape[1] * cols, cols, outer)
-        weighted_row(
-            &level.taps, outer, job.solver.x + place_in_x(level, span), weights_at(job.solver, level, span),
-            left_of(level, span), minus, cols, span.first, width, product,
-        )
+        left = right = width
+        if plain and is_inner(&outer[0], reach) and is_inner(&outer[1], reach):
+            left, right = min(max(0, reach - span.first), width), max(0, min(width, cols - reach - span.first))
+            exact_row(&level.taps, outer[0].step, outer[1].step, x, minus, left, right, product)
+        if left > 0:
+            weighted_row(&level.taps, outer, x, weights, present, minus, cols, span.first, left, product)
+        if right < width:
+            weighted_row(
+                &level.taps, outer, x + right, weights + right, present, minus, cols, span.first + right, width - right,
+                product + right,
+            )
         if job.solver.data != NULL:
             mass = level.mass + at
-            x = job.solver.x + place_in_x(level, span)
             data = job.solver.data + place_in_x(level, span)
             for j in range(width):
                 product[j] += mass[j] * (x[j] - data[j])
