@@ -405,9 +405,10 @@ def orientation(tensor, shape, strength):
     return np.stack([(jxx - jyy) / (length + tiny), 2 * jxy / (length + tiny), s / (1 + s)])
 
 
-def blurred(planes, sigma):
-    """Planes under a Gaussian, cut off at three standard deviations, along their last two axes."""
-    taps = np.exp(-0.5 * (np.arange(int(3 * sigma + 0.5) + 1) / sigma) ** 2)
+def blurred(planes, sigma, radius=None):
+    """Planes under a Gaussian, cut off at three standard deviations or a radius, along their last two axes."""
+    radius = int(3 * sigma + 0.5) if radius is None else radius
+    taps = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
     taps = np.append(taps[:0:-1], taps) / (2 * taps.sum() - taps[0])
     for axis in (-2, -1):
         planes = ndimage.correlate1d(planes, taps, axis=axis, mode="reflect")
@@ -828,6 +829,141 @@ class CoupledDescent(Descent):
     def _judge(self, tol):
         if self.level > 0:
             super()._judge(tol)
+
+
+class PointDescent:
+    """The slow twin of `stencil.PointDescent`: a matrix of the whole image for each point, in float64.
+
+    x has shape (channels, rows, cols); points are numbered in the order of the image.
+    """
+
+    LINKED_TOL, LINKED_SHARE, LEAST_SOLVING, START = 0.02, 0.1, 2, 0.1
+    SLOWEST, LONG = 0.97, 8
+
+    def __init__(self, operator, x, mask, least_contrast, low=-np.inf, high=np.inf, start=None):
+        self.operator, self.least_contrast, self.low, self.high = operator, least_contrast, low, high
+        self.x, self.mask, self.points = x.copy(), mask, np.argwhere(mask)
+        self.iterations, self.settled, self.failed = 0, len(self.points) == 0, False
+        self.seen, self.change = (np.zeros(len(self.points)) for _ in range(2))
+        self.moving, self.active = (np.full(len(self.points), flag) for flag in (False, True))
+        self.held = [self._held(point) for point in self.points]
+        self.linked = [[k for k in held if self._reach(k, own) <= 2] for own, held in enumerate(self.held)]
+        self.parts = self._parts()
+        values = [self._mean_around(point) for point in self.points] if start is None else start.T
+        for point, value in zip(self.points, values, strict=True):
+            self.x[:, *point] = np.clip(value, low, high)
+        if start is None:
+            self._renew(False)
+            self._solve(1)
+
+    def _held(self, point):
+        """The other points in a point's patch: seven rows and columns, and one more beyond the block that it is in."""
+        least, most = point - 7 - point % 2, point + 8 - point % 2
+        inside = ((self.points >= least) & (self.points <= most)).all(axis=1)
+        return [k for k in np.flatnonzero(inside) if (self.points[k] != point).any()]
+
+    def _reach(self, k, own):
+        return np.abs(self.points[k] - self.points[own]).max()
+
+    def _parts(self):
+        """The linked points, group by group."""
+        left, parts = {k for k, linked in enumerate(self.linked) if linked}, []
+        while left:
+            part, new = set(), {min(left)}
+            while new:
+                part |= new
+                new = {k for own in new for k in self.linked[own]} - part
+            left -= part
+            parts.append(sorted(part))
+        return parts
+
+    def _mean_around(self, point):
+        for reach in range(1, 8):
+            around = tuple(slice(max(i - reach, 0), i + reach + 1) for i in point)
+            known = ~self.mask[around]
+            if known.any():
+                return self.x[:, *around][:, known].mean(axis=1)
+        return 0.0
+
+    def _renew(self, oriented):
+        operator, shape = self.operator, self.x.shape[1:]
+        self.quadratics = []
+        hessians = {}  # by what is known around
+        for k, point in enumerate(self.points):
+            near = tuple(slice(max(i - 3, 0), i + 4) for i in point)
+            share = max(1 - (self.mask[near].sum() - 1) / max(self.mask[near].size - 1, 1), 0.005) if oriented else None
+            if share not in hessians:
+                hessians[share] = self._hessian(share, shape)
+            hessian = hessians[share]
+            places = [np.ravel_multi_index(tuple(self.points[i]), shape) for i in [k, *self.linked[k]]]
+            row = hessian[[places[0]]].toarray()[0]
+            gradient = self.x.reshape(len(self.x), -1) @ row
+            self.quadratics.append((gradient, max(row[places[0]], operator.floor), row[places[1:]]))
+        self.contrast = [self._contrast(*point) for point in self.points]
+
+    def _hessian(self, share, shape):
+        """Of the whole image, isotropic or by the tensor as it is blurred where such a share is known."""
+        operator, planes, square = self.operator, np.zeros((3, *shape)), np.zeros(shape)
+        if share is not None:
+            sigma = min(operator.spread * (0.1 / share) ** 0.4, 10.0) / 2
+            tensor = blurred(structure_tensor(self.x, operator.contrast), sigma, 2)
+            planes = orientation(tensor, shape, operator.strength)
+            square = np.mean([stencil_square(2, plane, *planes) for plane in self.x], axis=0)
+        omega = operator.scale / np.sqrt(operator.epsilon**2 + np.maximum(square, 0))
+        if share is None:
+            omega *= self.START
+        return edge_hessian(np.stack([omega, *planes]), operator.mu, operator.kappa)
+
+    def _contrast(self, i, j):
+        pixels = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
+        inside = [(a, b) for a, b in pixels if 0 <= a < self.mask.shape[0] and 0 <= b < self.mask.shape[1]]
+        differences = np.array([self.x[:, i, j] - self.x[:, a, b] for a, b in inside])
+        return max(np.sqrt(np.mean(np.clip(differences, -1, 1) ** 2)), self.least_contrast)
+
+    def _values(self):
+        return self.x[:, *self.points.T]
+
+    def _solve(self, tol):
+        self.was = self._values()
+        alone = [[k] for k, linked in enumerate(self.linked) if not linked]
+        least = min(self.LINKED_TOL, self.LINKED_SHARE * tol)
+        for part in alone + self.parts:
+            for _ in range(1 if len(part) == 1 else max(self.LEAST_SOLVING, int(np.sqrt(len(part))))):
+                moves = [self._solve_point(k) / self.contrast[k] for k in part if self.active[k]]
+                if max(moves, default=0.0) <= least:
+                    break
+
+    def _solve_point(self, k):
+        gradient, diagonal, links = self.quadratics[k]
+        for other, link in zip(self.linked[k], links, strict=True):
+            gradient = gradient + link * (self.x[:, *self.points[other]] - self.was[:, other])
+        new = np.clip(self.was[:, k] - gradient / diagonal, self.low, self.high)
+        moved = np.abs(new - self.x[:, *self.points[k]]).max()
+        self.x[:, *self.points[k]] = new
+        return moved
+
+    def _share(self, seen):
+        """Of a step, that is taken after so many renewals."""
+        return 1.0 if seen < self.LONG else 0.5 if seen < 4 * self.LONG else 0.25
+
+    def run(self, until, tol):
+        """Renew until all points have settled, or until so many iterations are done; return the image."""
+        while not self.settled and self.iterations < until:
+            self._renew(True)
+            self._solve(tol)
+            self.iterations += 1
+            for k in np.flatnonzero(self.active):
+                share, point = self._share(self.seen[k]), self.points[k]
+                self.x[:, *point] = self.was[:, k] + share * (self.x[:, *point] - self.was[:, k])
+                change = np.sqrt(np.mean((self.x[:, *point] - self.was[:, k]) ** 2))
+                ratio = min(change / max(self.change[k], 1e-300), self.SLOWEST)
+                if self.seen[k] == 0 or share != self._share(self.seen[k] - 1):
+                    ratio = self.SLOWEST
+                self.seen[k], self.change[k] = self.seen[k] + 1, change
+                self.moving[k] = change * ratio / (1 - ratio) > tol * self.contrast[k]
+            self.active = np.array([self.moving[[k, *held]].any() for k, held in enumerate(self.held)])
+            self.settled = not self.active.any()
+        return self.x
 
 
 class _Course:

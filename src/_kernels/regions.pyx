@@ -1,7 +1,7 @@
 """Windows around what is corrupt: parts of an image that cannot influence one another and are restored apart."""
 
-from libc.stdlib cimport calloc, free as release, realloc
-from libc.string cimport memcmp, memset
+from libc.stdlib cimport calloc, free as release, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
 
 cdef enum:
     CELL = 2  # rows and columns: what is within the margin of one cell belongs together
@@ -193,6 +193,83 @@ def windows(const unsigned char[:, ::1] free not None, Py_ssize_t margin, double
         release(owners)
         release(groups.runs)
         release(groups.parents)
+
+
+cdef Py_ssize_t free_around(
+    const unsigned char *free, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t i, Py_ssize_t j, Py_ssize_t reach
+) noexcept nogil:
+    cdef Py_ssize_t a, b, around = 0
+    for a in range(max(i - reach, 0), min(i + reach + 1, rows)):
+        for b in range(max(j - reach, 0), min(j + reach + 1, cols)):
+            around += free[a * cols + b]
+    return around
+
+
+cdef bint is_crowded(
+    unsigned char *free, Py_ssize_t rows, Py_ssize_t cols, const Box *box, Py_ssize_t reach, Py_ssize_t most,
+    Py_ssize_t link, Py_ssize_t most_linked, Py_ssize_t *stack,
+) noexcept nogil:
+    # The free pixels of the box are taken out.
+    cdef Py_ssize_t i, j, a, b, k, waiting, linked
+    for i in range(box.top, box.bottom):
+        for j in range(box.left, box.right):
+            if free[i * cols + j] and free_around(free, rows, cols, i, j, reach) > most:
+                return True
+    for i in range(box.top, box.bottom):
+        for j in range(box.left, box.right):
+            if not free[i * cols + j]:
+                continue
+            free[i * cols + j] = 0
+            stack[0] = i * cols + j
+            waiting, linked = 1, 1
+            while waiting > 0:
+                waiting -= 1
+                k = stack[waiting]
+                for a in range(max(k // cols - link, 0), min(k // cols + link + 1, rows)):
+                    for b in range(max(k % cols - link, 0), min(k % cols + link + 1, cols)):
+                        if not free[a * cols + b]:
+                            continue
+                        free[a * cols + b] = 0
+                        linked += 1
+                        if linked > most_linked:
+                            return True
+                        stack[waiting] = a * cols + b
+                        waiting += 1
+    return False
+
+
+def crowded(
+    const unsigned char[:, ::1] free not None, windows, Py_ssize_t reach, Py_ssize_t most, Py_ssize_t link,
+    Py_ssize_t most_linked,
+):
+    """Return for each window whether a free pixel (1) of it has too many around it, or is linked to too many.
+
+    Those are more than `most` free ones within reach of it, itself one of them, and more than most_linked that are
+    linked, directly or by others, as those within so many rows and columns of each other are. No window may hold a free
+    pixel within reach of another window.
+    """
+    cdef Box box
+    cdef list out = []
+    cdef Py_ssize_t rows = free.shape[0], cols = free.shape[1]
+    cdef unsigned char *left = NULL
+    cdef Py_ssize_t *stack = NULL
+    if most_linked < 1:
+        raise ValueError("most_linked must be positive")
+    try:
+        left = <unsigned char *> malloc(max(rows * cols, 1))
+        stack = <Py_ssize_t *> malloc((most_linked + 1) * sizeof(Py_ssize_t))
+        if left == NULL or stack == NULL:
+            raise MemoryError
+        if rows * cols > 0:
+            memcpy(left, &free[0, 0], rows * cols)
+        for box.top, box.bottom, box.left, box.right in windows:
+            if not (0 <= box.top < box.bottom <= rows and 0 <= box.left < box.right <= cols):
+                raise ValueError("windows must lie in the image")
+            out.append(bool(is_crowded(left, rows, cols, &box, reach, most, link, most_linked, stack)))
+    finally:
+        release(left)
+        release(stack)
+    return out
 
 
 def places(const Py_ssize_t[:, ::1] windows not None, Py_ssize_t cols, Py_ssize_t[::1] out not None):

@@ -29,7 +29,7 @@ Not checked: that the arrays of one call do not overlap.
 
 from libc.limits cimport INT_MAX
 from libc.math cimport INFINITY, cos, exp, pow, sqrt
-from libc.stdlib cimport calloc, free as release
+from libc.stdlib cimport calloc, free as release, realloc
 from libc.string cimport memcpy, memset
 
 include "rows.pxi"
@@ -96,43 +96,44 @@ cdef struct Weights:
 
 cdef inline real square_at(
     int kind, const real *x, const real *cosine, const real *sine, const real *edge,
-    Py_ssize_t i, Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols, bint interior,
+    Py_ssize_t i, Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t apart, bint interior,
 ) noexcept nogil:
-    # With a true literal for interior the compiler drops the tests of the border. The pointers are at pixel (i, j).
+    # With a true literal for interior the compiler drops the tests of the border. The pointers are at pixel (i, j), its
+    # neighbours in the row are `apart`, and rows `cols`.
     cdef bint left = interior or j > 0, right = interior or j + 1 < cols
     cdef bint up = interior or i > 0, down = interior or i + 1 < rows
     cdef real dxx = 0, dyy = 0, dxy, normal, total = 0, half = <real> 0.5, twice = x[0] + x[0]
     if kind == FIRST:
         if left:
-            total += (x[0] - (x - 1)[0]) * (x[0] - (x - 1)[0])
+            total += (x[0] - (x - apart)[0]) * (x[0] - (x - apart)[0])
         if right:
-            total += (x[0] - x[1]) * (x[0] - x[1])
+            total += (x[0] - x[apart]) * (x[0] - x[apart])
         if up:
             total += (x[0] - (x - cols)[0]) * (x[0] - (x - cols)[0])
         if down:
             total += (x[0] - x[cols]) * (x[0] - x[cols])
         return half * total
     if left and right:
-        dxx = (x - 1)[0] - twice + x[1]
+        dxx = (x - apart)[0] - twice + x[apart]
     if up and down:
         dyy = (x - cols)[0] - twice + x[cols]
     if kind == SECOND:
         if up and left:
-            dxy = (x - cols - 1)[0] - (x - cols)[0] - (x - 1)[0] + x[0]
+            dxy = (x - cols - apart)[0] - (x - cols)[0] - (x - apart)[0] + x[0]
             total += dxy * dxy
         if up and right:
-            dxy = (x - cols)[0] - (x - cols + 1)[0] - x[0] + x[1]
+            dxy = (x - cols)[0] - (x - cols + apart)[0] - x[0] + x[apart]
             total += dxy * dxy
         if down and left:
-            dxy = (x - 1)[0] - x[0] - x[cols - 1] + x[cols]
+            dxy = (x - apart)[0] - x[0] - x[cols - apart] + x[cols]
             total += dxy * dxy
         if down and right:
-            dxy = x[0] - x[1] - x[cols] + x[cols + 1]
+            dxy = x[0] - x[apart] - x[cols] + x[cols + apart]
             total += dxy * dxy
         return dxx * dxx + dyy * dyy + half * total
     if not (left and right and up and down):
         return 0
-    dxy = half * (((x - cols - 1)[0] + x[cols + 1]) - ((x - cols + 1)[0] + x[cols - 1]))  # twice uxy
+    dxy = half * (((x - cols - apart)[0] + x[cols + apart]) - ((x - cols + apart)[0] + x[cols - apart]))  # twice uxy
     normal = half * (dxx + dyy + cosine[0] * (dxx - dyy) + sine[0] * dxy)
     total = dxx * dxx + dyy * dyy + half * dxy * dxy - edge[0] * normal * normal
     return total if total > 0 else 0
@@ -146,7 +147,7 @@ cdef inline void add_squares_between(
     cdef Py_ssize_t j
     for j in range(first, last):
         sums[j - first] += square_at(
-            kind, x + j, omega + plane + j, omega + 2 * plane + j, omega + 3 * plane + j, i, j, rows, cols, interior
+            kind, x + j, omega + plane + j, omega + 2 * plane + j, omega + 3 * plane + j, i, j, rows, cols, 1, interior
         )
 
 
@@ -171,20 +172,29 @@ cdef void sum_squares(
         x += rows * cols
 
 
+cdef inline void weights_of(
+    const real *sums, real epsilon, real scale, real share, Py_ssize_t width, real *out
+) noexcept nogil:
+    # From the squares of pixels, summed over the channels, of which each has such a share.
+    cdef Py_ssize_t j
+    cdef real squared = epsilon * epsilon
+    for j in range(width):
+        out[j] = scale / <real> sqrt(squared + share * sums[j])
+
+
 cdef void weigh_row(
     int kind, const real *x, Py_ssize_t channels, real *omega, Py_ssize_t plane, real epsilon, real scale,
     Py_ssize_t i, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t start, Py_ssize_t stop,
 ) noexcept nogil:
     # Of the columns from start to before stop; x and omega point to the first pixel of row i.
     cdef real[CHUNK] sums
-    cdef Py_ssize_t first = start, j
-    cdef real one = 1, share = one / channels, squared = epsilon * epsilon
+    cdef Py_ssize_t first = start
+    cdef real one = 1, share = one / channels
     while first < stop:
         sum_squares(
             kind, x, channels, omega, plane, i, first, min(first + CHUNK, stop), rows, cols, False, sums
         )
-        for j in range(min(CHUNK, stop - first)):
-            omega[first + j] = scale / <real> sqrt(squared + share * sums[j])
+        weights_of(sums, epsilon, scale, share, min(CHUNK, stop - first), omega + first)
         first += CHUNK
     if kind == EDGE:
         omega[0] = omega[cols - 1] = 0
@@ -306,16 +316,17 @@ cdef inline void second_fields(
 cdef inline void edge_fields(
     const real *above, const real *x, const real *below,
     const real *omega, const real *cosine, const real *sine, const real *edge, real mu, real kappa,
-    Py_ssize_t first, Py_ssize_t last, real *p, real *q, real *r, real *a, real *b, real *t,
+    Py_ssize_t first, Py_ssize_t last, Py_ssize_t apart, real *p, real *q, real *r, real *a, real *b, real *t,
 ) noexcept nogil:
+    # Neighbours in a row are `apart`.
     cdef Py_ssize_t j
     cdef real twice, dxx, dyy, dxy, normal, k, across, top, bottom, horizontal, vertical, half_edge, main, cross
     cdef real one = 1, half = <real> 0.5, eighth = <real> 0.125, mixed = half * mu * kappa, quarter = <real> 0.25 * mu
     for j in range(first, last):
         twice = x[j] + x[j]
-        dxx = ((x - 1)[j] + x[j + 1]) - twice
+        dxx = ((x - apart)[j] + x[j + apart]) - twice
         dyy = (above[j] + below[j]) - twice
-        dxy = ((above - 1)[j] + below[j + 1]) - (above[j + 1] + (below - 1)[j])  # four times uxy
+        dxy = ((above - apart)[j] + below[j + apart]) - (above[j + apart] + (below - apart)[j])  # four times uxy
         half_edge = half * edge[j]
         normal = (dxx + dyy) + (cosine[j] * (dxx - dyy) + half * sine[j] * dxy)  # twice Hnn
         k = half * half_edge * omega[j] * normal
@@ -323,10 +334,10 @@ cdef inline void edge_fields(
         p[j] = omega[j] * dxx - (k + across)
         q[j] = omega[j] * dyy - (k - across)
         r[j] = eighth * omega[j] * dxy - half * k * sine[j]
-        top = x[j + 1] - x[j]
-        bottom = below[j + 1] - below[j]
+        top = x[j + apart] - x[j]
+        bottom = below[j + apart] - below[j]
         horizontal = top + bottom
-        vertical = (below[j] - x[j]) + (below[j + 1] - x[j + 1])
+        vertical = (below[j] - x[j]) + (below[j + apart] - x[j + apart])
         main = (one - half_edge) * horizontal - half_edge * (cosine[j] * horizontal + sine[j] * vertical)
         cross = (one - half_edge) * vertical - half_edge * (sine[j] * horizontal - cosine[j] * vertical)
         a[j] = quarter * (main + cross)
@@ -336,7 +347,7 @@ cdef inline void edge_fields(
 
 cdef inline void scatter_row(
     int kind, const real *p, const real *q, const real *r, const real *a, const real *b, const real *t,
-    Py_ssize_t width, real *upper, real *lower, real *out,
+    Py_ssize_t width, Py_ssize_t apart, real *upper, real *lower, real *out,
 ) noexcept nogil:
     # Add the fields of a row to the gradients of the row above it, which that completes (out), of its own and of the
     # row below: upper holds what the row above has so far, lower what this row has; they move on by a row.
@@ -345,18 +356,20 @@ cdef inline void scatter_row(
     for j in range(width):
         if kind == FIRST:
             up = 0
-            middle = ((p - 1)[j] - p[j]) - q[j]
+            middle = ((p - apart)[j] - p[j]) - q[j]
             down = q[j]
         elif kind == SECOND:
-            turn = t[j] - (t - 1)[j]
+            turn = t[j] - (t - apart)[j]
             up = q[j]
-            middle = ((p - 1)[j] + p[j + 1]) - two * (p[j] + q[j]) + turn
+            middle = ((p - apart)[j] + p[j + apart]) - two * (p[j] + q[j]) + turn
             down = q[j] - turn
         else:
-            turn = r[j + 1] - (r - 1)[j]
+            turn = r[j + apart] - (r - apart)[j]
             up = q[j] + turn
-            middle = ((p - 1)[j] + p[j + 1]) - two * (p[j] + q[j]) + ((t[j] - a[j]) + ((b - 1)[j] - (t - 1)[j]))
-            down = (q[j] - turn) + (((a - 1)[j] + (t - 1)[j]) - (b[j] + t[j]))
+            middle = ((p - apart)[j] + p[j + apart]) - two * (p[j] + q[j]) + (
+                (t[j] - a[j]) + ((b - apart)[j] - (t - apart)[j])
+            )
+            down = (q[j] - turn) + (((a - apart)[j] + (t - apart)[j]) - (b[j] + t[j]))
         out[j] = upper[j] + up
         upper[j] = lower[j] + middle
         lower[j] = down
@@ -412,7 +425,7 @@ cdef inline void edge_weights(
 
 cdef inline void scatter_weights(
     int kind, const real *p, const real *q, const real *r, const real *a, const real *b, const real *t,
-    Py_ssize_t width, real *upper, real *lower, real *out,
+    Py_ssize_t width, Py_ssize_t apart, real *upper, real *lower, real *out,
 ) noexcept nogil:
     # As scatter_row.
     cdef Py_ssize_t j
@@ -420,17 +433,17 @@ cdef inline void scatter_weights(
     for j in range(width):
         if kind == FIRST:
             up = 0
-            middle = ((p - 1)[j] + p[j]) + q[j]
+            middle = ((p - apart)[j] + p[j]) + q[j]
             down = q[j]
         elif kind == SECOND:
-            beside = t[j] + (t - 1)[j]
+            beside = t[j] + (t - apart)[j]
             up = q[j]
-            middle = ((p - 1)[j] + p[j + 1]) + four * (p[j] + q[j]) + beside
+            middle = ((p - apart)[j] + p[j + apart]) + four * (p[j] + q[j]) + beside
             down = q[j] + beside
         else:
-            up = q[j] + (r[j + 1] + (r - 1)[j])
-            middle = t[j] + ((p - 1)[j] + p[j + 1]) + (a[j] + (b - 1)[j])
-            down = up + ((a - 1)[j] + b[j])
+            up = q[j] + (r[j + apart] + (r - apart)[j])
+            middle = t[j] + ((p - apart)[j] + p[j + apart]) + (a[j] + (b - apart)[j])
+            down = up + ((a - apart)[j] + b[j])
         out[j] = upper[j] + up
         upper[j] = lower[j] + middle
         lower[j] = down
@@ -579,7 +592,7 @@ cdef void walk_tile(
             else:
                 edge_fields(
                     above, here, below, omega, omega + weights.plane, omega + 2 * weights.plane,
-                    omega + 3 * weights.plane, <real> weights.mu, <real> weights.kappa, first, last,
+                    omega + 3 * weights.plane, <real> weights.mu, <real> weights.kappa, first, last, 1,
                     p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD,
                 )
             if kind == SECOND and at_left:
@@ -597,17 +610,23 @@ cdef void walk_tile(
         # A literal for the kind is what a loop is compiled for.
         if what == DIAGONAL:
             if kind == FIRST:
-                scatter_weights(FIRST, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, upper, lower, new)
+                scatter_weights(
+                    FIRST, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, 1, upper, lower, new
+                )
             elif kind == SECOND:
-                scatter_weights(SECOND, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, upper, lower, new)
+                scatter_weights(
+                    SECOND, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, 1, upper, lower, new
+                )
             else:
-                scatter_weights(EDGE, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, upper, lower, new)
+                scatter_weights(
+                    EDGE, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, 1, upper, lower, new
+                )
         elif kind == FIRST:
-            scatter_row(FIRST, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, upper, lower, new)
+            scatter_row(FIRST, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, 1, upper, lower, new)
         elif kind == SECOND:
-            scatter_row(SECOND, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, upper, lower, new)
+            scatter_row(SECOND, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, 1, upper, lower, new)
         else:
-            scatter_row(EDGE, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, upper, lower, new)
+            scatter_row(EDGE, p + PAD, q + PAD, r + PAD, a + PAD, b + PAD, t + PAD, width, 1, upper, lower, new)
         if i <= top or what != STEP:
             continue
         at = (i - 1) * cols + start
@@ -1596,4 +1615,5 @@ def orient(
 
 
 include "descent.pxi"
+include "points.pxi"
 include "bands.pxi"

@@ -14,6 +14,7 @@ from graddesc.losses.sweeps import Descent, Piece
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import solver
 from graddesc.restoration.outliers import edge_steps
+from graddesc.restoration.points import edge_places
 from graddesc.restoration.problem import Problem, is_narrow
 from graddesc.restoration.quadratics import QuadraticSteps, Regions, RenewalSteps
 from graddesc.restoration.windows import Windows, WindowSteps
@@ -60,7 +61,7 @@ def _prepare(loss: Any, threads: int, free: NDArray[Any]) -> Any:
     if isinstance(loss, SumOfSquares):
         return [Regions(loss.operator.kind, plane, threads) for plane in free]
     if isinstance(loss, EdgeAligned):
-        return Windows(free)
+        return edge_places(free)
     return None
 
 

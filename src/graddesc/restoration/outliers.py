@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from graddesc.losses.differences import EdgeAligned, energy
 from graddesc.losses.sweeps import STALLED, Piece
+from graddesc.restoration.points import Apart, ApartSteps, Points, PointSteps
 from graddesc.restoration.problem import Problem
 from graddesc.restoration.windows import Windows, WindowSteps
 
@@ -23,14 +24,18 @@ _NEAR = 16.0  # pixels
 
 
 def edge_steps(
-    loss: EdgeAligned, problem: Problem, windows: Windows, descend: type[WindowSteps] = WindowSteps
-) -> WindowSteps | OutlierSteps:
+    loss: EdgeAligned, problem: Problem, places: Points | Apart | Windows, descend: type[WindowSteps] = WindowSteps
+) -> PointSteps | ApartSteps | WindowSteps | OutlierSteps:
     """The descent of "edge": of all corrupt pixels together, unless there are outliers.
 
-    Where few pixels are corrupt no line runs far, and windows around them hold all that there is to see.
+    Where few pixels are corrupt no line runs far, and what is around them is all that there is to see.
     """
-    outliers = _outlying(problem) if windows.index is None else None
-    return descend(loss, problem, windows) if outliers is None else OutlierSteps(loss, problem, outliers, descend)
+    if isinstance(places, Points):
+        return PointSteps(loss, problem, places)
+    if isinstance(places, Apart):
+        return ApartSteps(loss, problem, places)
+    outliers = _outlying(problem) if places.index is None else None
+    return descend(loss, problem, places) if outliers is None else OutlierSteps(loss, problem, outliers, descend)
 
 
 def _outlying(problem: Problem) -> NDArray[np.bool_] | None:

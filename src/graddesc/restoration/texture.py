@@ -23,6 +23,7 @@ from graddesc.restoration import solver
 from graddesc.restoration.noise import Noise
 from graddesc.restoration.noise import typical as root_mean_square
 from graddesc.restoration.outliers import edge_steps
+from graddesc.restoration.points import edge_places
 from graddesc.restoration.problem import Problem
 from graddesc.restoration.windows import Windows as Places
 from graddesc.restoration.windows import WindowSteps
@@ -145,7 +146,7 @@ class TextureSteps:
                     edge = own.alike(x, free[np.newaxis], noise)
                     steps: Descent
                     if noise is None:
-                        steps = edge_steps(self._loss.edge, edge, Places(edge.free))
+                        steps = edge_steps(self._loss.edge, edge, edge_places(edge.free))
                     else:
                         steps = WindowSteps(self._loss.edge, edge, Places(edge.free))
                     tol = self._loss.edge.default_tol if noise is None else solver.NOISY_TOL

@@ -20,7 +20,7 @@ MOST_COVERED = 0.4  # of the image: where windows would cover more, it is one wi
 _SPARSE = 0.25  # of the pixels are corrupt: of fewer, they alone are taken out
 # Where momentum is bounded: with 1, 52 iterations of "edge" reach what 36 do.
 _MOST_MOMENTUM = 0.97
-_LEAST_ULPS = 400  # units in the last place of 1: a smaller contrast never settles, but moves by rounding
+LEAST_ULPS = 400  # units in the last place of 1: a smaller contrast never settles, but moves by rounding
 OUTERMOST = -0.5, 1.5  # units that an outlier among noisy pixels counts as: a range of the image beyond either end
 LEAST_NOISY = 1e-4  # of the unit: the same where there is noise, after which next to nothing may be left
 # How near to a thin plate's minimum large holes are filled at first.
@@ -36,17 +36,40 @@ _KEPT = 2**25  # bytes of one that is kept for the next restoration
 _MOST_KEPT = 4
 
 
+class Workspace:
+    """The memory of a compiled descent: an earlier one's if it is large enough, as new memory has to be cleared."""
+
+    def __init__(self) -> None:
+        try:
+            self._held = _workspaces.pop()
+        except IndexError:
+            self._held = np.empty(0, np.uint8)
+
+    def of_size(self, size: int) -> NDArray[np.uint8]:
+        """At least so many bytes, that may hold anything."""
+        if len(self._held) < size:
+            self._held = np.empty(size, np.uint8)
+        return self._held
+
+    def __del__(self) -> None:
+        if len(self._held) <= _KEPT and len(_workspaces) < _MOST_KEPT:
+            _workspaces.append(self._held)
+
+
 class Windows:
     """Where the windows of a mask stand, whose pixels are kept one window after the other.
 
     Attributes
     ----------
+    boxes : list of tuple of int, or None
+        Their first rows, the rows after their last ones, and the same of their columns; None if there is one window,
+        the image.
     shapes : ndarray of intp, shape (windows, 2)
         Their rows and columns.
     free : ndarray of uint8, shape (pixels masks,)
         The masks of the windows, one after the other.
     index : ndarray of intp, shape (pixels,), or None
-        The flat indices of their pixels in the image; None if there is one window, the image.
+        The flat indices of their pixels in the image; None where `boxes` is.
     pixels : list of ndarray, or None
         For each mask the flat indices of the corrupt pixels in the image; None where most are.
     places : list of ndarray
@@ -60,6 +83,7 @@ class Windows:
         union = free[0] if masks == 1 else np.bitwise_or.reduce(free)
         boxes = regions.windows(union, _MARGIN, MOST_COVERED)
         self.turned = boxes is None and is_narrow(rows, cols)
+        self.boxes: list[tuple[int, int, int, int]] | None = boxes
         if boxes is None:
             self.index = None
             self.pixels = self.places = None
@@ -68,10 +92,10 @@ class Windows:
             self.shapes = np.array([(cols, rows) if self.turned else (rows, cols)], np.intp)
             self.free = self.arranged(free)
             return
-        boxes = np.array(boxes, np.intp).reshape(-1, 4)
-        self.shapes = np.ascontiguousarray(np.stack([boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]], axis=1))
+        bounds = np.array(boxes, np.intp).reshape(-1, 4)
+        self.shapes = np.ascontiguousarray(np.stack([bounds[:, 1] - bounds[:, 0], bounds[:, 3] - bounds[:, 2]], axis=1))
         self.index = np.empty(int(self.shapes.prod(axis=1).sum()), np.intp)
-        regions.places(boxes, cols, self.index)
+        regions.places(bounds, cols, self.index)
         self.free = self.arranged(free)
         masked = self.free[np.newaxis] if masks == 1 else self.free[self.order(masks)]
         self.places = [places_of(plane) for plane in masked]
@@ -160,12 +184,14 @@ class WindowSteps:
         if self._mixing is not None:
             _mix(x, self._mixing)
         self._x = x.reshape(-1) if windows.index is None or channels == 1 else windows.scattered(x)
-        least = _LEAST_ULPS * float(np.finfo(units.dtype).eps)
+        least = LEAST_ULPS * float(np.finfo(units.dtype).eps)
         if noise is not None:
             least = max(least, LEAST_NOISY)
+        self._workspace = Workspace()
         self._descent = stencil.prepare(
             loss.operator, windows.shapes, windows.free, channels, len(problem.free), units.dtype == np.float32,
-            _MOST_MOMENTUM, least, problem.threads, None if noise is None else noise.huber, self._allocate,
+            _MOST_MOMENTUM, least, problem.threads, None if noise is None else noise.huber,
+            self._workspace.of_size,
         )  # fmt: skip
         low, high = problem.bounds() if self._mixing is None else (-math.inf, math.inf)
         compact = np.zeros(len(windows.shapes), np.uint8)
@@ -186,21 +212,6 @@ class WindowSteps:
             for channel, plane in enumerate(x):
                 mask = np.ascontiguousarray(free[channel % masks])
                 _plate(plane, mask, low, high, self._problem.threads)
-
-    def _allocate(self, size: int) -> NDArray[np.uint8]:
-        """A workspace of so many bytes: the last one, if it is large enough, as new memory has to be cleared."""
-        try:
-            self._workspace = _workspaces.pop()
-        except IndexError:
-            self._workspace = np.empty(0, np.uint8)
-        if len(self._workspace) < size:
-            self._workspace = np.empty(size, np.uint8)
-        return self._workspace
-
-    def __del__(self) -> None:
-        workspace = getattr(self, "_workspace", None)
-        if workspace is not None and len(workspace) <= _KEPT and len(_workspaces) < _MOST_KEPT:
-            _workspaces.append(workspace)
 
     @property
     def iterations(self) -> int:
