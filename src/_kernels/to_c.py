@@ -7,9 +7,18 @@ inline it. What both files use is no longer `static`; the names are those of Cyt
 
 If Cython ever writes its file otherwise than it is read here, all of it counts as kernels: the compiler takes longer.
 
-Usage: python to_c.py C_FILE KERNELS_C_FILE MODULE CYTHON [ARGUMENT ...]
+All modules are made at once: a process that starts Cython for one of them has done half of its work when it begins; and
+without a look for garbage, which Cython hardly makes. This Python does it itself if it has the Cython that was found.
+
+Usage: python to_c.py DEPFILE CYTHON VERSION MODULE=SOURCE ... -- ARGUMENT ...; for a module graddesc.name it writes the
+files name.c and name_kernels.c into the folder of the depfile, if they have changed, and the arguments are Cython's.
 """
 
+import concurrent.futures
+import functools
+import gc
+import importlib
+import os
 import pathlib
 import re
 import subprocess
@@ -22,9 +31,11 @@ CDEF = re.compile(r"\b__pyx_(?:fuse_[\d_]*__pyx_)?f_\w+")  # the name of a `cdef
 DEFINED = re.compile(rf"^static [^;={{}}#\n]*?({CDEF.pattern})\([^;\n]*\) {{$", re.MULTILINE)
 PYTHON = re.compile(r"\b(?:PyObject|PyGILState|PyErr|PyExc|__Pyx|__pyx_L\d+_error|__pyx_mstate)")
 INITIALISER = """
+#ifdef GRADDESC_INIT
 PyMODINIT_FUNC PyInit_{module}(void);
 PyMODINIT_FUNC GRADDESC_INIT(void);
 PyMODINIT_FUNC GRADDESC_INIT(void) {{ return PyInit_{module}(); }}
+#endif
 #endif
 """
 
@@ -51,7 +62,10 @@ def split(c: str, module: str) -> tuple[str, str]:
     kernels = kernels_of(parts)
     if not kernels:
         print("to_c.py: Cython writes its files otherwise: nothing is shared by levels, and the compiler takes longer")
-        return "typedef int graddesc_nothing;\n", f"#define PyInit_{module} GRADDESC_INIT\n{c}"
+        return (
+            "typedef int graddesc_nothing;\n",
+            f"#ifdef GRADDESC_INIT\n#define PyInit_{module} GRADDESC_INIT\n#endif\n{c}",
+        )
 
     inline = {name for name, k in kernels.items() if re.search(rf"\bCYTHON_INLINE\b.*\b{name}\(", parts[k])}
     compiled = {kernels[name] for name in kernels.keys() - inline}
@@ -68,15 +82,58 @@ def split(c: str, module: str) -> tuple[str, str]:
     )
 
 
-def main(c_file: str, kernels_c_file: str, module: str, *command: str) -> int:
-    """Run Cython, and split what it wrote."""
-    path = pathlib.Path(c_file)
-    if status := subprocess.run([*command, "-o", c_file]).returncode:
-        return status
-    python, kernels = split(path.read_text("utf-8"), module)
-    path.write_text(python, "utf-8")
-    pathlib.Path(kernels_c_file).write_text(kernels, "utf-8")
-    return 0
+def cython_here(version: str) -> bool:
+    """Tell whether this Python has the Cython of that version, and that compiled."""
+    try:
+        shadow, scanning = (importlib.import_module(f"Cython.{name}") for name in ("Shadow", "Compiler.Scanning"))
+    except ImportError:
+        return False
+    return bool(shadow.__version__ == version and not scanning.__file__.endswith(".py"))
+
+
+def run_cython(arguments: list[str]) -> int:
+    """Run Cython in this process; return its exit code."""
+    command_line, compiler = (importlib.import_module(f"Cython.Compiler.{name}") for name in ("CmdLine", "Main"))
+    gc.disable()
+    options, sources = command_line.parse_command_line(arguments)
+    return int(compiler.compile(sources, options).num_errors > 0)
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Write a file, or leave it as it is: then it need not be compiled again."""
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8")
+
+
+def make(folder: pathlib.Path, cython: str, arguments: list[str], module: str) -> tuple[int, str]:
+    """Make the C of one module; return Cython's exit code, and what the C depends on."""
+    name, source = module.split("=")
+    stem = name.rpartition(".")[2]
+    whole = folder / f"{stem}.whole"
+    arguments = [*arguments, "-M", "--module-name", name, "-o", str(whole), source]
+    if status := subprocess.run([cython, *arguments]).returncode if cython else run_cython(arguments):
+        return status, ""
+    python, kernels = split(whole.read_text("utf-8"), stem)
+    write(folder / f"{stem}.c", python)
+    write(folder / f"{stem}_kernels.c", kernels)
+    needed = pathlib.Path(f"{whole}.dep")
+    text = needed.read_text("utf-8").partition(": ")[2].rstrip()
+    whole.unlink()
+    needed.unlink()
+    return 0, text
+
+
+def main(depfile: str, cython: str, version: str, *arguments: str) -> int:
+    """Make the C of all modules."""
+    modules, rest = arguments[: arguments.index("--")], list(arguments[arguments.index("--") + 1 :])
+    folder = pathlib.Path(depfile).parent
+    one = functools.partial(make, folder, "" if cython_here(version) else cython, rest)
+    largest_first = sorted(modules, key=lambda module: -os.path.getsize(module.split("=")[1]))
+    with concurrent.futures.ProcessPoolExecutor() as pool:
+        made = list(pool.map(one, largest_first))
+    first = folder / f"{modules[0].partition('=')[0].rpartition('.')[2]}.c"
+    pathlib.Path(depfile).write_text(f"{first.as_posix()}: " + " ".join(needed for _, needed in made) + "\n", "utf-8")
+    return max(status for status, _ in made)
 
 
 if __name__ == "__main__":
