@@ -88,7 +88,7 @@ def cython_here(version: str) -> bool:
         shadow, scanning = (importlib.import_module(f"Cython.{name}") for name in ("Shadow", "Compiler.Scanning"))
     except ImportError:
         return False
-    return bool(shadow.__version__ == version and not scanning.__file__.endswith(".py"))
+    return bool(shadow.__version__ == version and not str(scanning.__file__).endswith(".py"))
 
 
 def run_cython(arguments: list[str]) -> int:
