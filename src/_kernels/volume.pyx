@@ -1413,7 +1413,8 @@ cdef void do_spans(void *argument, Py_ssize_t part) noexcept nogil:
         memcpy(job.sums_out + 15 * part, totals, sizeof(totals))
     elif job.sums_out != NULL:
         job.sums_out[part] = total
-        job.counts_out[part] = count
+        if job.counts_out != NULL:
+            job.counts_out[part] = count
 
 
 cdef inline Py_ssize_t part_count(const Job *job) noexcept nogil:
@@ -1858,22 +1859,17 @@ def accelerate(
         run_seated(&do_tile, &job, job.count, threads)
 
 
-cdef double total_of(Job *job, const double[::1] sums, Py_ssize_t[::1] counts, Py_ssize_t *count) except *:
+cdef double total_of(Job *job) noexcept nogil:
     cdef Py_ssize_t part
     cdef double total = 0
-    count[0] = 0
     for part in range(part_count(job)):
-        total += sums[part]
-        count[0] += counts[part]
+        total += job.sums_out[part]
     return total
 
 
-cdef int set_sums(Job *job, double[::1] sums, Py_ssize_t[::1] counts) except -1:
-    require(
-        sums.shape[0] >= max(part_count(job), 1) and counts.shape[0] >= max(part_count(job), 1),
-        "sums and counts must have a number for each part",
-    )
-    job.sums_out, job.counts_out = &sums[0], &counts[0]
+cdef int set_sums(Job *job, double[::1] sums) except -1:
+    require(sums.shape[0] >= max(part_count(job), 1), "sums must have a number for each part")
+    job.sums_out = &sums[0]
     return 0
 
 
@@ -1922,20 +1918,21 @@ def known_around(
     the spans. sums and counts, a number for each part, are scratch.
     """
     cdef Job job
-    cdef Py_ssize_t count
-    cdef double total
+    cdef Py_ssize_t part, count = 0
     cdef int axis
     memset(&job, 0, sizeof(Job))
     for axis in range(3):
         require(free.shape[axis] > 0, "free must not be empty")
         job.sides[axis] = free.shape[axis]
     set_places(&job, spans, job.sides, False)
-    set_sums(&job, sums, counts)
-    job.free = &free[0, 0, 0]
+    set_sums(&job, sums)
+    require(counts.shape[0] >= max(part_count(&job), 1), "counts must have a number for each part")
+    job.free, job.counts_out = &free[0, 0, 0], &counts[0]
     with nogil:
         run_spans(&job, KNOWN_AROUND, threads)
-    total = total_of(&job, sums, counts, &count)
-    return total, count
+    for part in range(part_count(&job)):
+        count += counts[part]
+    return total_of(&job), count
 
 
 def energy(
@@ -1946,18 +1943,16 @@ def energy(
     const int[:, ::1] spans not None,
     int threads,
     double[::1] sums not None,
-    Py_ssize_t[::1] counts not None,
     const unsigned char[:, :, ::1] fits=None,
     real[:, :, ::1] densities_out=None,
 ):
     """Return the energy of the rows of the spans, which are whole, by the weights that stand on the tensor's grid.
 
-    densities_out, if given, gets each voxel's energy, the mean over the channels. fits as in `step_sizes`. sums and
-    counts, a number for each part, are scratch.
+    densities_out, if given, gets each voxel's energy, the mean over the channels. fits as in `step_sizes`. sums, a
+    number for each part, is scratch.
     """
     cdef Job job = job_on(x)
-    cdef Py_ssize_t count
-    cdef double total
+    cdef Py_ssize_t n
     cdef int axis
     set_fits(&job, fits)
     if densities_out is not None:
@@ -1970,10 +1965,11 @@ def energy(
     require_blocks(job.sides, job.blocks)
     set_inverse(&job, spacing)
     set_places(&job, spans, job.sides, False)
-    set_sums(&job, sums, counts)
+    for n in range(spans.shape[0]):
+        require(spans[n, 2] == 0 and spans[n, 3] == job.sides[2], "spans must be whole rows")
+    set_sums(&job, sums)
     set_cells(&job, cells)
     job.weights.m = &tensor[0, 0, 0, 0]
     with nogil:
         run_spans(&job, ENERGY, threads)
-    total = total_of(&job, sums, counts, &count)
-    return total
+    return total_of(&job)

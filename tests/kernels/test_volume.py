@@ -245,7 +245,7 @@ def test_every_level_and_thread_count_gives_the_same_bits(dtype):
             sums = (
                 *kernel.differences(x, free, 0.5, everywhere, threads, np.empty((len(everywhere), 15))),
                 kernel.known_around(free[0], everywhere, threads, *volumes.scratch_of(everywhere)),
-                kernel.energy(x, tensor, 0.3, spacing, everywhere, threads, *volumes.scratch_of(everywhere)),
+                kernel.energy(x, tensor, 0.3, spacing, everywhere, threads, volumes.scratch_of(everywhere)[0]),
             )
             results.add((*(a.tobytes() for a in (tensor, m, steps, gradient, out, totals)), sums))
     assert len(results) == 1
@@ -294,6 +294,18 @@ def test_bad_arguments():
             volume.gradient(*given)
     with pytest.raises(ValueError, match="spans must lie within the volume, and start at even columns"):
         volume.known_around(free[0], np.array([[0, 0, 1, 20]], np.int32), 1, *volumes.scratch_of(tiles))
+    whole, fits = volumes.rows_of(shape), np.zeros(shape, np.uint8)
+    part = whole.copy()
+    part[2, 3] -= 1
+    for cells, spans, flags, message in (
+        (0.0, part, None, "spans must be whole rows"),
+        (0.5, whole, fits, "cells must be 0 where fits is given"),
+        (1.5, whole, None, "cells must be from 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            volume.energy(x, m, cells, spacing, spans, 1, volumes.scratch_of(spans)[0], flags)
+    with pytest.raises(ValueError, match="sums must have a number for each part"):
+        volume.energy(x, m, 0.0, spacing, whole, 1, np.empty(0))
     with pytest.raises(ValueError, match="each axis of the tensor must be as long as that of x, or half of it"):
         volume.spread(np.zeros((6, 3, 5, 10)), volumes.rows_of(shape), 1, m)
     with pytest.raises(ValueError, match=r"out must have shape \(planes, rows, sectors\)"):

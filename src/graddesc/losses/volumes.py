@@ -138,14 +138,14 @@ class EdgeWeights:
         """The energy of x with the weights of blocks as they stand."""
         spans = rows_of(x.shape[1:])
         fits = None if self._present is None else fits_of(self._present)
-        scratch = scratch_of(spans)
-        return float(volume.energy(x, self._tensor, self.cells, self._spacing, spans, self._threads, *scratch, fits))
+        sums, _ = scratch_of(spans)
+        return float(volume.energy(x, self._tensor, self.cells, self._spacing, spans, self._threads, sums, fits))
 
     def densities(self, x: NDArray[Any], out: NDArray[Any]) -> Iterator[int]:
         """Write the energy of each voxel, the mean over the channels, to out; yield the work that was done."""
         for some in in_parts(rows_of(x.shape[1:])):
-            scratch = scratch_of(some)
-            volume.energy(x, self._tensor, self.cells, self._spacing, some, self._threads, *scratch, None, out)
+            sums, _ = scratch_of(some)
+            volume.energy(x, self._tensor, self.cells, self._spacing, some, self._threads, sums, None, out)
             yield 6 * _size(some)
 
 
@@ -165,7 +165,7 @@ def _size(spans: NDArray[np.int32]) -> int:
 
 
 def scratch_of(spans: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """What kernels that sum over spans work in."""
+    """What kernels that sum, or count, over spans work in."""
     count = max(len(spans), 1)
     return np.empty(count), np.empty(count, np.intp)
 
