@@ -197,6 +197,8 @@ def restore(
         options["spacing"] = distances
         return close(_frame_by_frame(data, flags, len(frames), axis, options))
     settings = settings_of(loss, axis, max_iter, tol, threads, is_noisy, huber)
+    # An array of noise may yet be 0 wherever something is known.
+    of_exact = settings_of(loss, axis, max_iter, tol, threads, False, huber)
     plane = tuple(side for k, side in enumerate(data.shape[len(frames) :]) if k != axis)
     relative = as_relative(distances, plane)
     if depth == "auto":
@@ -206,7 +208,7 @@ def restore(
     restored = np.empty(frames, object)
     for k in np.ndindex(frames):
         own = {name: told.of_frame(k) for name, told in flags.items()}
-        restored[k] = _in_tiles(data[k], own, number, settings, cell, depth, exact, bounds, relative)
+        restored[k] = _in_tiles(data[k], own, number, (settings, of_exact), cell, depth, exact, bounds, relative)
     return close(_stacked(restored).rechunk(data.chunks))
 
 
@@ -399,14 +401,18 @@ def _in_tiles(
     data: Any,
     flags: dict[str, Any],
     noise: Any,
-    settings: Settings,
+    either: tuple[Settings, Settings],
     cell: int,
     depth: int,
     exact: bool,
     bounds: Any,
     spacing: tuple[float, ...],
 ) -> Any:
-    """Restore an image without frames in tiles, which are its chunks unless these are too small."""
+    """Restore an image without frames in tiles, which are its chunks unless these are too small.
+
+    The settings are those where known pixels are noisy as told, and those where they turn out to be exact.
+    """
+    settings, _ = either
     axis = settings.channel_axis
     dims = 3 if spacing else 2
     space = _space_of(data, axis, dims)
@@ -437,7 +443,7 @@ def _in_tiles(
     def restored(at: tuple[int, ...]) -> Any:
         tile = tile_at([own[k] for own, k in zip(spans, at, strict=True)], shape, depth)
         read = (own[at] for own in with_halos)
-        task = dask.delayed(_restore_tile, pure=True)(*read, names, noise, tile, shape, overview, settings)
+        task = dask.delayed(_restore_tile, pure=True)(*read, names, noise, tile, shape, overview, either)
         sides = [side.stop - side.start for side in tile.inner]
         if axis is not None:
             sides.insert(axis, data.shape[axis])
@@ -540,6 +546,7 @@ def _overview(surveys: Any, cell: int, settings: Settings, bounds: Any, spacing:
 
 
 def _restore_tile(pixels: NDArray[Any], *rest: Any) -> NDArray[Any]:
-    *told, names, noise, tile, shape, overview, settings = rest
+    *told, names, noise, tile, shape, overview, (of_noisy, of_exact) = rest
+    settings = of_noisy if overview.is_noisy else of_exact
     planes, free, _, ignored, deviations = _parts(pixels, tuple(told), names, noise, settings.channel_axis)
     return restore_tile(planes, free, ignored, tile, shape, overview, settings, deviations=deviations).pixels

@@ -79,6 +79,15 @@ def test_three_numbers_of_spacing_tell_a_volume():
         graddesc.dask.restore(lazy(damaged[0], 64), spacing=(1, 2))
 
 
+def test_noise_that_turns_out_to_be_none_has_the_tolerance_of_none():
+    image, mask = PHOTOGRAPH[:160, :160] * 255, HALF[:160, :160]
+    exact = graddesc.dask.restore(lazy(image, 80), mask, depth=16).compute()
+    for deviations in (np.zeros(image.shape), np.where(mask, np.inf, 0)):
+        for noise in (deviations, lazy(deviations, 80), deviations.tolist()):
+            restored = graddesc.dask.restore(lazy(image, 80), mask, depth=16, noise=noise).compute()
+            np.testing.assert_array_equal(restored, exact)
+
+
 @each("loss", ["harmonic", "edge"])
 @pytest.mark.once
 def test_exact_has_the_same_bits_for_all_chunks(loss, monkeypatch):

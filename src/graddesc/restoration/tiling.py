@@ -280,6 +280,7 @@ class Overview:
             raise ValueError(f"mask must leave at least one pixel known, got none{where}")
         self.corrupt, self.widest = found.corrupt, found.widest
         deviation = math.sqrt(found.variance / found.counts.sum())
+        self.is_noisy = deviation > 0
         # Channels with masks of their own are measured apart, unless there is noise.
         some = slice(1, None) if found.apart and deviation == 0 and not spacing else slice(1)
         told = list(zip(found.samples, found.ends, strict=True))[some]
