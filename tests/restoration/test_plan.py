@@ -65,6 +65,16 @@ def test_channels(loss, axis, own, shaped):
         assert_array_equal(plan(two), graddesc.restore(two, mask, loss=loss, channel_axis=axis))
 
 
+def test_a_last_axis_of_length_1_is_no_axis_of_space():
+    image, mask = frames(np.float32)[0][..., np.newaxis], holes()[..., np.newaxis]
+    for loss in ("harmonic", "edge", "line"):
+        expected = graddesc.restore(image, mask, loss=loss)
+        for flags in (mask, mask[..., 0]):
+            assert_array_equal(graddesc.Plan(flags, image.shape, loss=loss)(image), expected)
+    volume = graddesc.restore(image, mask, spacing=(1, 1, 1))
+    assert_array_equal(graddesc.Plan(mask, image.shape, spacing=(1, 1, 1))(image), volume)
+
+
 def test_known_is_the_complement():
     image, mask = frames(np.float64)[0], holes()
     expected = graddesc.restore(image, mask)

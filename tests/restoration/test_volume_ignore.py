@@ -8,7 +8,6 @@ from numpy.testing import assert_array_equal
 import graddesc
 from graddesc import restore
 from graddesc.restoration.left_out import LeftOut
-from graddesc.restoration.problem import Problem, Units
 
 LOSSES = ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"]
 SHAPE = 12, 20, 33
@@ -143,12 +142,6 @@ def value_of(parts):
         count += 1
 
 
-def problem_of(free, ignored):
-    x = np.zeros((1, *free.shape))
-    units = Units.of(x, free[np.newaxis], None, as_is=True, contrasts=False)
-    return Problem(x, free[np.newaxis], units, "pyramid", 1, ignored, spacing=(1.0, 1.0, 1.0))
-
-
 def test_too_little_known_on_one_side_is_told():
     volume, _, wall = two_sides()
     left, _ = sides()
@@ -158,8 +151,8 @@ def test_too_little_known_on_one_side_is_told():
         free = mask.copy()
         for place in known:
             free[place] = False
-        problem = problem_of(free.view(np.uint8), wall)
-        parts, determined = value_of(LeftOut(problem).surely_determined(problem.free[0]))
+        left_out = LeftOut(free[np.newaxis].view(np.uint8), wall)
+        parts, determined = value_of(left_out.surely_determined(left_out.free[0]))
         assert determined == enough
         assert parts == 8  # time that is up is heeded between them
         _, info = restore(np.where(free, 0, volume), free, ignore=wall, loss="biharmonic", full_output=True)
@@ -181,6 +174,23 @@ def test_a_corridor_of_one_voxel_is_probed():
         restored, info = restore(volume, free, ignore=~left, full_output=True, **settings)
         assert info.status == (0 if enough else 1)
         assert np.abs(restored - volume)[1, 1, 3:6].max() < 1e-2
+
+
+def test_a_plan_looks_once_for_what_is_cut_off(monkeypatch):
+    made, make = [], LeftOut.__init__
+    monkeypatch.setattr(LeftOut, "__init__", lambda self, *given: made.append(given) or make(self, *given))
+    volume, mask, wall = two_sides()
+    for image, corrupt, ignored, losses in (
+        (volume, mask, wall, LOSSES),
+        (volume[4], mask[4], wall[4], LOSSES[:-1]),  # "edge" leaves pixels out by another solver
+    ):
+        for loss in losses:
+            plan = graddesc.Plan(corrupt, ignore=ignored, loss=loss)
+            made.clear()
+            found = [plan(image + k) for k in range(2)]
+            assert not made
+            for k, restored in enumerate(found):
+                assert_array_equal(restored, restore(image + k, corrupt, ignore=ignored, loss=loss))
 
 
 def test_masks_that_are_found_leave_out_what_is_ignored():

@@ -7,11 +7,16 @@ from collections.abc import Generator
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.restoration.problem import Problem
-
 
 class LeftOut:
-    """What is left of a volume beside the voxels to ignore.
+    """What is left of a volume beside the voxels to ignore: all that the masks tell of it.
+
+    Parameters
+    ----------
+    free : ndarray of uint8, shape (masks, planes, rows, cols)
+        1 where a voxel is corrupt.
+    ignored : ndarray of bool, shape (planes, rows, cols)
+        True where a voxel is ignored.
 
     Attributes
     ----------
@@ -26,13 +31,12 @@ class LeftOut:
         Of masks, whether squared second differences have one minimiser: what has been found so far.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, free: NDArray[np.uint8], ignored: NDArray[np.bool_]) -> None:
         from scipy import ndimage  # which few volumes need
 
-        assert problem.ignored is not None
-        self.present = np.ascontiguousarray(~problem.ignored).view(np.uint8)
+        self.present = np.ascontiguousarray(~ignored).view(np.uint8)
         labels, count = ndimage.label(self.present)
-        self.free = problem.free.copy()
+        self.free = free.copy()
         self.cut_off = False
         self.determined: dict[int, bool] = {}
         for free in self.free:

@@ -13,6 +13,7 @@ from graddesc.losses.line import LineSmoothness
 from graddesc.losses.sweeps import Descent, Piece
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import solver
+from graddesc.restoration.left_out import LeftOut
 from graddesc.restoration.outliers import edge_steps
 from graddesc.restoration.points import edge_places
 from graddesc.restoration.problem import Problem, is_narrow
@@ -78,7 +79,7 @@ def begin(
     The second is called with a report of iterations, or with None.
     """
     if problem.spacing and isinstance(loss, Differences) and step is None:
-        steps: Any = _volume_descent(loss, problem)
+        steps: Any = _volume_descent(loss, problem, prepared)
         return steps, functools.partial(solver.descend, steps, limits)
     if step is None and len(problem.free) > 1 and isinstance(loss, Differences) and problem.noise is None:
         from graddesc.restoration.bands import BandSteps
@@ -126,7 +127,7 @@ def begin(
     return descent, functools.partial(solver.descend, descent, limits)
 
 
-def _volume_descent(loss: Differences, problem: Problem) -> Descent:
+def _volume_descent(loss: Differences, problem: Problem, left: LeftOut | None) -> Descent:
     """The descent of a volume, whose planes have the shape (channels, planes, rows, cols), at its start.
 
     The distances of its neighbours are those of `Problem.spacing`. An image whose pixels are not squares is a volume of
@@ -136,15 +137,15 @@ def _volume_descent(loss: Differences, problem: Problem) -> Descent:
     if isinstance(loss, EdgeAligned):
         from graddesc.restoration.volumes import VolumeSteps
 
-        return VolumeSteps(loss, problem)
+        return VolumeSteps(loss, problem, left)
     from graddesc.restoration.volume_quadratics import NoisyVolumeSteps, VolumeQuadraticSteps, VolumeRenewalSteps
 
     assert isinstance(loss, SumOfSquares | Reweighted)
     if problem.noise is not None:
         return NoisyVolumeSteps(loss, problem)
     if isinstance(loss, SumOfSquares):
-        return VolumeQuadraticSteps(loss, problem)
-    return VolumeRenewalSteps(loss, problem)
+        return VolumeQuadraticSteps(loss, problem, left)
+    return VolumeRenewalSteps(loss, problem, left)
 
 
 def _descent(loss: Differences, problem: Problem, prepared: Any) -> Descent:

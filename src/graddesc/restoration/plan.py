@@ -31,6 +31,7 @@ from graddesc.losses.grids import in_least
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
+from graddesc.restoration.left_out import LeftOut
 from graddesc.restoration.noise import as_deviations, as_huber, typical, with_infinite
 from graddesc.restoration.problem import Problem, Units, as_planes, noisy
 from graddesc.restoration.solver import Schedule
@@ -146,6 +147,9 @@ class Plan:
         name, given = ("mask", mask) if known is None else ("known", known)
         flags = arguments.as_flags(name, given)
         shape = None if shape is None else _as_shape(shape, channel_axis)
+        told = spacing is not None and np.size(spacing) == 3
+        if shape is not None and channel_axis is None and shape[2:] == (1,) and not told:
+            channel_axis = 2  # as `restore` takes a last axis of length 1
         space = _axes_of_space(name, flags, shape, channel_axis, spacing)
         if channel_axis is not None:
             channel_axis = arguments.require_axis("channel_axis", channel_axis, space + 1)
@@ -173,12 +177,18 @@ class Plan:
         pixels = None if isinstance(self._loss, TextureAdaptive) else self._free[0].size  # that is much work for each
         self._threads = team_size(arguments.require_count("threads", threads), pixels)
         self._prepared = self._prepare()
-        solved = self._prepared if isinstance(self._loss, SumOfSquares) and channel_axis is None else None
+        at_once = isinstance(self._loss, SumOfSquares) and channel_axis is None and self._ignored is None
+        solved = self._prepared if at_once else None
         self._stack = None if solved is None else Stack.of(self._free, solved)
         self._given = ("mask", mask), ("known", known), ("ignore", ignore)
 
     def _prepare(self) -> Any:
-        if self._ignored is not None or self._spacing:
+        if self._ignored is not None:
+            if not isinstance(self._loss, Differences if self._spacing else SumOfSquares | Reweighted):
+                return None
+            free, ignored = self._free, self._ignored
+            return LeftOut(free[:, np.newaxis], ignored[np.newaxis]) if self._flat else LeftOut(free, ignored)
+        if self._spacing:
             return None
         return methods.prepare(self._loss, self._free, self._threads)
 

@@ -207,9 +207,9 @@ class _VolumeSteps:
     failed = False
     settled_message = SETTLED
 
-    def __init__(self, loss: SumOfSquares | Reweighted, problem: Problem) -> None:
+    def __init__(self, loss: SumOfSquares | Reweighted, problem: Problem, left: LeftOut | None = None) -> None:
         self._loss, self._problem = loss, problem
-        self._left = None if problem.ignored is None else LeftOut(problem)
+        self._left = None if problem.ignored is None else left or LeftOut(problem.free, problem.ignored)
         self._parts: list[_Part] = []
         self._coming: Iterator[None] | None = self._begin()  # what is left to do before the first iteration
         self._not_unique = NOT_UNIQUE if 1 in problem.free.shape[1:] else _NOT_UNIQUE_IN_SPACE

@@ -245,12 +245,12 @@ class VolumeSteps:
         "The corrupt pixels have settled: what renewals of the weights change, carried on as they fall, is within tol."
     )
 
-    def __init__(self, loss: EdgeAligned, problem: Problem) -> None:
+    def __init__(self, loss: EdgeAligned, problem: Problem, left: LeftOut | None = None) -> None:
         self._loss, self._problem = loss, problem
         self.iterations, self.settled, self.failed = 0, False, False
         self._tol = 0.0
         self._balance: Balance | None = None
-        self._left = None if problem.ignored is None else LeftOut(problem)
+        self._left = None if problem.ignored is None else left or LeftOut(problem.free, problem.ignored)
         self.stalled, self.stalled_message = False, STALLED if self._left is None else CUT_OFF
         if self._left is not None:
             self._x = problem.filled()
