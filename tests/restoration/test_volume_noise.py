@@ -6,7 +6,8 @@ from cases import each
 from numpy.testing import assert_allclose, assert_array_equal
 
 import graddesc
-from graddesc import Plan, restore
+from graddesc import Plan, losses, restore
+from graddesc.restoration import volume_noise
 
 LOSSES = ["harmonic", "biharmonic", "tv", "hessian-tv", "edge"]
 SHAPE = 12, 14, 17
@@ -180,6 +181,34 @@ def test_the_expected_error_is_about_what_it_is(loss):
     for where in (mask, ~mask):
         told = np.sqrt(np.mean(info.error[where] ** 2))
         assert 0.6 < np.sqrt(np.mean((restored - truth())[where] ** 2)) / told < 1.7
+
+
+def test_finding_the_balance_looks_up_between_planes(monkeypatch):
+    rng, bits, terms = np.random.default_rng(4), set(), []
+    shape, spacing = (13, 14, 18), (1.0, 1.0, 1.0)
+    data, densities = rng.random((2, *shape)), rng.random(shape)
+    x, free = rng.random((2, *shape)), np.ones((2, *shape), np.uint8)
+    measured = volume_noise.Measured(data, 100 * rng.random((2, *shape)) * (rng.random((2, *shape)) < 0.6))
+    for at_once in (10**9, 600):  # all planes, or two
+        monkeypatch.setattr(volume_noise, "_AT_ONCE", at_once)
+        monkeypatch.setattr(losses.volumes, "_SPANS_AT_ONCE", at_once)
+        balance = volume_noise.Balance(losses.by_name("edge"), measured, spacing, 2.0, 1)
+        works = []
+        for _ in range(2):
+            works += balance.find(densities)
+            parts = balance.weights(x)
+            while True:
+                try:
+                    works.append(next(parts))
+                except StopIteration as end:
+                    weights = end.value
+                    break
+        assert min(works) > 0
+        assert (max(works) <= 8 * at_once) and (len(works) > 30) == (at_once == 600)
+        terms.append(balance.data_term(x, free))
+        bits.add(weights.tobytes())
+    assert len(bits) == 1
+    assert terms[0] == pytest.approx(terms[1], rel=1e-12)
 
 
 def test_bad_noise():

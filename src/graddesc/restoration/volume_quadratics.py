@@ -312,7 +312,7 @@ class VolumeRenewalSteps(_VolumeSteps):
 
     def _begin(self) -> Iterator[None]:
         self._renewals: list[_Renewals] = []
-        self._renewal: Iterator[None] | None = None  # what is left of an iteration
+        self._renewal: Iterator[Any] | None = None  # what is left of an iteration
         for part in _parts_of(self._problem, self._left):
             for mask in range(len(part.free)):
                 yield
@@ -361,7 +361,7 @@ class NoisyVolumeSteps(_VolumeSteps):
         balance = Balance(self._loss, measured, problem.spacing, problem.noise.huber, problem.threads)
         self._data = _Data(measured, balance, operator, problem)
         self._renewals = _Renewals(part, operator.epsilon, self._data)
-        self._renewal: Iterator[None] | None = None  # what is left of an iteration
+        self._renewal: Iterator[Any] | None = None  # what is left of an iteration
 
     def advance(self, until: int, tol: float) -> None:
         """Renew the weights and solve for them, for some tenths of a second."""
@@ -390,7 +390,7 @@ class _Data:
     def __init__(self, measured: Measured, balance: Balance, operator: stencil.Operator, problem: Problem) -> None:
         self.measured, self.balance, self._operator, self._problem = measured, balance, operator, problem
 
-    def weigh(self, x: NDArray[np.float64], runs: list[Any]) -> Iterator[None]:
+    def weigh(self, x: NDArray[np.float64], runs: list[Any]) -> Iterator[Any]:
         """Tell each run how much what was measured weighs, in parts."""
         if self.balance.found < BALANCES:
             densities = np.empty(x.shape[1:])
@@ -398,8 +398,9 @@ class _Data:
             compiled.energy(operator.kind, problem.spacing, x, operator.epsilon, problem.threads, None, densities)
             densities /= len(x)
             yield
-            self.balance.find(densities)
-        for run, weights in zip(runs, self.balance.weights(x), strict=True):
+            yield from self.balance.find(densities)
+        found = yield from self.balance.weights(x)
+        for run, weights in zip(runs, found, strict=True):
             yield
             run.trust(weights.astype(np.float32))
 
@@ -421,7 +422,7 @@ class _Renewals:
             for channel in range(mask, len(part.x), len(part.runs)):
                 yield run, channel
 
-    def renew(self, tol: float) -> Iterator[None]:
+    def renew(self, tol: float) -> Iterator[Any]:
         """Renew the weights and solve for them, in parts."""
         x, contrast, corrupt = self._part.x, 0.0, 0
         for run, channel in self._channels():

@@ -195,8 +195,8 @@ class _Run:
         if balance.found < BALANCES:
             densities = np.empty(self.x.shape[1:], self.x.dtype)
             yield from self._weights.densities(self.x, densities)
-            balance.find(densities)
-        weights = balance.weights(self.x)
+            yield from balance.find(densities)
+        weights = yield from balance.weights(self.x)
         with np.errstate(all="ignore"):  # beside the tiles steps hold anything
             for steps, own in zip(self._steps, weights, strict=True):
                 steps /= 1 + steps * own
