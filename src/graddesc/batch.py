@@ -422,8 +422,11 @@ def _extras(
         shares = info.confidence
         if outputs.extension(options.confidence) == ".png":
             shares = np.rint(shares * 65535).astype(np.uint16)
+        axes = picture.axes
+        if axes is None and picture.is_cube:
+            axes = tuple(range(shares.ndim))  # whoever reads IN knows that it has bands
         trust = images.Picture(
-            shares, frames=picture.frames, axes=picture.axes if shares.ndim == picture.pixels.ndim else None
+            shares, frames=picture.frames, axes=axes if shares.ndim == picture.pixels.ndim else None
         )
         contents[options.confidence] = images.encode(options.confidence, trust)
     if options.report is not None:

@@ -672,7 +672,7 @@ def _with_axes(picture: Picture, told_axes: _Told) -> Picture:
     channel, frame = _axis("channel", channel_axis, shape), _axis("frame", frame_axis, shape)
     own = None if picture.channel_axis is None else len(shape) - 1
     if channel in (None, own) and frame in (None, picture.frame_axis):
-        return picture
+        return dataclasses.replace(picture, axes=tuple(range(len(shape)))) if channel and picture.is_cube else picture
     if channel == 0 and frame is None and picture.frames and own is None and picture.alpha is None:
         return dataclasses.replace(
             picture, pixels=np.ascontiguousarray(np.moveaxis(picture.pixels, 0, -1)), frames=False, axes=(1, 2, 0)
@@ -1066,9 +1066,14 @@ def check_format(target: StrPath, picture: Picture) -> None:
         able = ", ".join(extension for extension, other in _FORMATS.items() if _holds_kind(other, picture))
         raise ValueError(f"{target}: {chosen.name} cannot hold {picture.kind}; these can: {able}")
     rows, cols = picture.size
-    mistakable = picture.frames and picture.channel_axis is None and cols <= _MOST_BANDS and picture.axes is None
-    if chosen.name == "NPY" and mistakable:
-        raise ValueError(f"{target}: frames of {cols} columns would be read as bands from a .npy file: use .tif")
+    if chosen.name == "NPY" and picture.axes is None:
+        if picture.frames and picture.channel_axis is None and cols <= _MOST_BANDS:
+            raise ValueError(f"{target}: frames of {cols} columns would be read as bands from a .npy file: use .tif")
+        if (other := _mistaken(picture)) is not None:
+            raise ValueError(
+                f"{target}: {picture.kind} of shape {picture.pixels.shape} would be read as {other} from a .npy file:"
+                f" use .tif, or tell that the channel axis is {picture.pixels.ndim - 1}"
+            )
     if max(rows, cols) > chosen.max_side:
         raise ValueError(f"{target}: {chosen.name} holds at most {chosen.max_side} pixels a side, got {cols} x {rows}")
     if chosen is _PNG and _is_deep_colour(picture):
@@ -1076,6 +1081,26 @@ def check_format(target: StrPath, picture: Picture) -> None:
             _require_deep("imagecodecs", "16-bit colour or alpha in PNG")
         except ImageFileError as error:
             raise ValueError(f"{target}: {error}") from None
+
+
+def _mistaken(picture: Picture) -> str | None:
+    """As what a picture would be read from a .npy file if nothing is told of its axes; None if as what it is."""
+    shape, dtype = picture.pixels.shape, picture.pixels.dtype
+    samples = picture.channels + (picture.alpha is not None)
+    if picture.alpha is not None:
+        shape = (*shape[: 2 + picture.frames], samples)
+    try:
+        channel, frame = _axes_told(shape, dtype, None, None, False)
+    except ImageFileError:  # which asks
+        return None
+    if len(shape) - (channel is not None) - (frame is not None) != 2:
+        return None  # which is refused
+    has_alpha = channel is not None and samples in (2, 4)
+    colours = 0 if channel is None or samples < 3 else samples - has_alpha
+    own = 0 if picture.channel_axis is None else picture.channels
+    if (frame is not None, has_alpha, colours) == (picture.frames, picture.alpha is not None, own):
+        return None
+    return ("a stack of " if frame is not None else "") + _kind(dtype, "colour" if colours else "grey", has_alpha)
 
 
 def _holds_kind(chosen: _Format, picture: Picture) -> bool:

@@ -593,6 +593,23 @@ def test_bands_of_arrays(folder, run, axis, place):
     np.testing.assert_array_equal(tifffile.imread("again.tif"), np.moveaxis(wanted, -1, 0) if axis == 0 else wanted)
 
 
+def test_bands_of_a_tiff_file_go_to_numpy_when_they_are_told(folder, run):
+    bands = np.where(HOLES, np.nan, CUBE)
+    write_tiff("bands.tif", bands, photometric="minisblack", planarconfig="contig", extrasamples=[0] * 4)
+    code, _, (line,) = run("restore", "bands.tif", "out.npy")
+    assert code == 0
+    wide = np.concatenate([bands] * 4, axis=-1)
+    write_tiff("wide.tif", wide, photometric="minisblack", planarconfig="contig", extrasamples=[0] * 19)
+    code, _, (line,) = run("restore", "wide.tif", "wide.npy")
+    assert (code, "would be read as a stack of 32-bit floating-point grey" in line) == (1, True), line
+    assert not Path("wide.npy").exists()
+    assert run("restore", "wide.tif", "wide.npy", "--channel-axis=2", "--confidence=trust.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("wide.npy"), graddesc.restore(wide, channel_axis=-1))
+    assert np.load("trust.npy").shape == wide.shape
+    assert run("restore", "wide.tif", "again.tif", "--confidence=again.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("again.npy"), np.load("trust.npy"))
+
+
 def test_frames_of_arrays(folder, run):
     damaged = np.where(HOLES, np.nan, CUBE)
     np.save("cube.npy", damaged)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 import struct
 import sys
 
@@ -247,6 +248,38 @@ def test_frames_that_numpy_would_be_told_are_bands(tmp_path):
         assert images.read(tmp_path / "b.npy", frame_axis=0).frames
     np.save(tmp_path / "c.npy", np.ones((30, 20, 1), bool))
     assert images.read(tmp_path / "c.npy").pixels.shape == (30, 20)
+
+
+def test_bands_that_numpy_would_be_told_are_something_else(tmp_path):
+    for shape, dtype, frames, other in (
+        ((30, 20, 1), "u1", False, "8-bit grey"),
+        ((30, 20, 2), "u2", False, "16-bit grey with alpha"),
+        ((30, 20, 4), "u1", False, "8-bit colour with alpha"),
+        ((3, 30, 20, 4), "u1", True, "a stack of 8-bit colour with alpha"),
+        ((10, 20, 5), "f4", False, "a stack of 32-bit floating-point grey"),
+        ((30, 20, 40), "f4", False, "a stack of 32-bit floating-point grey"),
+    ):
+        picture = images.Picture(np.zeros(shape, dtype), frames=frames)
+        message = f"would be read as {other} from a .npy file: use .tif, or tell that the channel axis is {len(shape) - 1}"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            images.write(tmp_path / "a.npy", picture)
+    for shape, dtype, frames, alpha in (
+        ((30, 20), "u1", False, True),
+        ((30, 20, 3), "u2", False, True),
+        ((30, 20, 3), "f4", False, False),
+        ((2, 30, 20), "f4", True, False),
+        ((2, 30, 20), "u1", True, True),
+        ((2, 30, 20, 3), "u1", True, True),
+        ((2, 30, 20, 3), "i4", True, False),
+    ):
+        opacity = np.full(shape[: 2 + frames], 9, dtype) if alpha else None
+        picture = images.Picture(np.ones(shape, dtype), opacity, frames=frames)
+        images.write(tmp_path / "a.npy", picture, overwrite=True)
+        again = images.read(tmp_path / "a.npy")
+        assert (again.kind, again.pixels.shape) == (picture.kind, shape)
+    images.write(tmp_path / "asks.npy", images.Picture(np.zeros((30, 20, 5), "f4")))
+    with pytest.raises(images.ImageFileError, match="A channel axis of 2 or a frame axis of 0 tells"):
+        images.read(tmp_path / "asks.npy")
 
 
 def test_what_another_format_cannot_hold_is_named(through):
