@@ -40,7 +40,7 @@ def volume():
 
 
 def masks():
-    """Scattered pixels, most of them missing, a hole with scratches, and windows that touch the border."""
+    """Scattered pixels, most of them missing, a hole with scratches, windows that touch the border, and few pixels."""
     rng = np.random.default_rng(6)
     hole = np.zeros((ROWS, COLS), bool)
     hole[20:33, 30:47] = hole[:, 60] = hole[40, :] = True
@@ -51,6 +51,7 @@ def masks():
         "most": rng.random(hole.shape) < 0.8,
         "hole": hole,
         "border": border,
+        "few": rng.random(hole.shape) < 0.015,
     }
 
 

@@ -21,7 +21,7 @@ _REACH, _MOST_AROUND = 3, 13  # pixels; and how many of the 7 x 7 around a corru
 _LINK, _MOST_LINKED = 2, 64
 MOST_POINTS = 0.02  # of the pixels: the patches of more would take more memory than one window does
 _SIDE = 16  # of a patch
-_AT_ONCE = 512  # patches that are converted
+_AT_ONCE = 256  # patches that are converted
 
 
 class Points:
@@ -98,14 +98,15 @@ class PointSteps:
 
     def _load(self, channel: int, plane: NDArray[Any]) -> None:
         """Hand over the patches of a channel, some at a time: many do not fit into the cache."""
-        points, units = self._points.map, self._problem.units_of(channel)
+        points, units, count = self._points.map, self._problem.units_of(channel), len(self._points.pixels)
         bits = plane.view(f"u{plane.itemsize}")
-        for first in range(0, len(points), _AT_ONCE):
-            patches = np.empty((min(_AT_ONCE, len(points) - first), _SIDE * _SIDE), plane.dtype)
-            points.gather(bits, first, patches.view(bits.dtype))
-            x = np.empty(patches.shape, units.dtype)
-            units.to_run(patches, x)
-            self._descent.load(channel, first, x)
+        patches = np.empty((min(_AT_ONCE, count), _SIDE * _SIDE), plane.dtype)
+        x = np.empty(patches.shape, units.dtype)
+        for first in range(0, count, _AT_ONCE):
+            some = slice(count - first)
+            points.gather(bits, first, patches[some].view(bits.dtype))
+            units.to_run(patches[some], x[some])
+            self._descent.load(channel, first, x[some])
 
     @property
     def iterations(self) -> int:
