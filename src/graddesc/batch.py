@@ -425,9 +425,7 @@ def _extras(
         axes = picture.axes
         if axes is None and picture.is_cube:
             axes = tuple(range(shares.ndim))  # whoever reads IN knows that it has bands
-        trust = images.Picture(
-            shares, frames=picture.frames, axes=axes if shares.ndim == picture.pixels.ndim else None
-        )
+        trust = images.Picture(shares, frames=picture.frames, axes=axes if shares.ndim == picture.pixels.ndim else None)
         contents[options.confidence] = images.encode(options.confidence, trust)
     if options.report is not None:
         from graddesc import report

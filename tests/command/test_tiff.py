@@ -260,7 +260,8 @@ def test_bands_that_numpy_would_be_told_are_something_else(tmp_path):
         ((30, 20, 40), "f4", False, "a stack of 32-bit floating-point grey"),
     ):
         picture = images.Picture(np.zeros(shape, dtype), frames=frames)
-        message = f"would be read as {other} from a .npy file: use .tif, or tell that the channel axis is {len(shape) - 1}"
+        last = len(shape) - 1
+        message = f"would be read as {other} from a .npy file: use .tif, or tell that the channel axis is {last}"
         with pytest.raises(ValueError, match=re.escape(message)):
             images.write(tmp_path / "a.npy", picture)
     for shape, dtype, frames, alpha in (

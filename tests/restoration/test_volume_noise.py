@@ -204,7 +204,8 @@ def test_finding_the_balance_looks_up_between_planes(monkeypatch):
                     weights = end.value
                     break
         assert min(works) > 0
-        assert (max(works) <= 8 * at_once) and (len(works) > 30) == (at_once == 600)
+        assert max(works) <= 8 * at_once
+        assert (len(works) > 30) == (at_once == 600)
         terms.append(balance.data_term(x, free))
         bits.add(weights.tobytes())
     assert len(bits) == 1

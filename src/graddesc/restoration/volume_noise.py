@@ -104,8 +104,8 @@ class Balance:
             yield slice(first, min(first + count, planes))
 
     def _size(self, some: slice) -> int:
-        _, rows, cols = self._shape
-        return int(some.stop - some.start) * rows * cols
+        size: int = (some.stop - some.start) * self._shape[1] * self._shape[2]
+        return size
 
     def _blurred(self, values: NDArray[Any]) -> Generator[int, None, NDArray[Any]]:
         planes, *sides = self._blocks
