@@ -7,6 +7,7 @@ What describes how the old file stored its pixels is left to the new one.
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +22,13 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _UNITS = {**_SIZES, 5: 4, 10: 4}  # bytes that change places with the byte order
 _BIG_KINDS = (16, 17, 18)  # of BigTIFF alone
 _POINTERS = (13, 18)
-_SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 3, 4, 5, 7, 16
+_ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 2, 3, 4, 5, 7, 16
 
 EXIF, GPS = 0x8769, 0x8825
 _INTEROPERABILITY = 0xA005
 ORIENTATION, DESCRIPTION, NODATA, PROFILE = 274, 270, 42113, 34675
 RESOLUTIONS = (282, 283, 296)
-_MEANING, _SAMPLES, _GREY, _RGB = 262, 277, 1, 2
+_MEANING, _SAMPLES, _PLANAR, _GREY, _RGB = 262, 277, 284, 1, 2
 SUBDIRECTORIES, XMP, DEPTH = 330, 700, 32997
 GEOGRAPHIC = (33550, 33922, 34264, 34735, 34736, 34737)
 """The tags of GeoTIFF that say where pixels lie, which another number or order of pixels makes untrue."""
@@ -293,9 +294,15 @@ def encode(
     big = size > 2**32 - 2**24 or any(tag.kind in _BIG_KINDS for one in held for tag in one.tags.values())
     buffer = io.BytesIO()
     writer = _Writer(buffer, big)
+    described = 0  # pages of which tifffile's description of one tells
     for k, page in enumerate(pages):
         stored = np.ascontiguousarray(page, page.dtype.newbyteorder("<"))
         tags = dict(_kept(held[k])) if held else {}
+        if k < described:
+            tags.pop(DESCRIPTION, None)  # what the first of these pages says goes for it
+        elif (shaped := _shaped(held[k] if held else Directory(), page.shape, len(pages) - k)) is not None:
+            tags[DESCRIPTION], count = shaped
+            described = k + count
         if held:
             for pointer, inner in held[k].below.items():
                 tags[pointer] = _tag(_LONG8 if big else _LONG, writer.directory(inner, linked=False))
@@ -304,6 +311,44 @@ def encode(
         tags[279] = _tag(_LONG8 if big else _LONG, page.nbytes)
         writer.directory(tags, linked=True)
     return buffer.getbuffer()
+
+
+def _shaped(held: Directory, page: tuple[int, ...], left: int) -> tuple[Tag, int] | None:
+    """What tifffile says in a page's description of the shape of some pages, made true, and of how many.
+
+    page is the shape of those that are written, of which so many are left; None if tifffile says nothing.
+    """
+    tag = held.tags.get(DESCRIPTION)
+    text = "" if tag is None else tag.text
+    if tag is None or not text.startswith('{"shape": ['):
+        return None
+    import json
+
+    try:
+        told = json.loads(text)
+        shape = [int(side) for side in told["shape"]]
+    except (ValueError, TypeError):
+        return None
+    rows, cols, samples = held.first(257, 0), held.first(256, 0), held.first(_SAMPLES, 1)
+    was = [rows, cols, samples] if held.first(_PLANAR, 1) == 1 else [samples, rows, cols]
+    if samples == 1:
+        single = shape[-2:] != [rows, cols] and len(page) == 2 and shape[-1:] == [1]
+        was, page = ([rows, cols, 1], (*page, 1)) if single else ([rows, cols], page)
+    outer = shape[: -len(was)]
+    known = shape[len(outer) :] == was and math.prod(outer) <= left
+    outer = outer if known else []
+    new = {name: value for name, value in told.items() if name != "truncated"}  # that all pages are behind the first
+    new["shape"] = [*outer, *page]
+    if "axes" in told and new["shape"] != shape:
+        axes = told["axes"]
+        if known and isinstance(axes, str) and len(axes) == len(shape):
+            new["axes"] = axes[: len(outer)] + ("YX" if len(page) == 2 else "YXS")
+        else:
+            del new["axes"]
+    if new != told:
+        data = json.dumps(new).encode() + b"\0"
+        tag = Tag(_ASCII, len(data), data)
+    return tag, math.prod(outer)
 
 
 def _kept(directory: Directory) -> Iterator[tuple[int, Tag]]:

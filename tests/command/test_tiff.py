@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import re
 import struct
 import sys
@@ -130,7 +131,7 @@ def test_bands(through, dtype, planar, count, meaning):
     pixels = (RNG.random((9, 8, count)) * 100).astype(dtype)
     extra = (0,) * (count - (3 if meaning == "rgb" else 1))
     stored = pixels if planar == "contig" else np.moveaxis(pixels, -1, 0)
-    data = written(stored, photometric=meaning, extrasamples=extra, planarconfig=planar, extratags=GEO)
+    data = written(stored, photometric=meaning, extrasamples=extra, planarconfig=planar, extratags=GEO, metadata=None)
     picture, again = through(data)
     np.testing.assert_array_equal(picture.pixels, pixels)
     assert picture.alpha is None
@@ -221,6 +222,45 @@ def test_the_hyperstack_of_imagej(through):
         assert file.imagej_metadata["unit"] == "um"
         assert file.pages[0].tags["XResolution"].value == (5, 2)
         np.testing.assert_array_equal(file.asarray(), pages)
+
+
+@each(
+    "shape, options, told",
+    [
+        ((5, 11, 12), {"metadata": {"axes": "ZYX"}}, None),
+        ((2, 3, 1, 11, 12), {"metadata": {"axes": "TZCYX", "more": 1}}, None),
+        ((11, 12, 1), {}, None),
+        ((4, 11, 12, 3), {"photometric": "rgb"}, None),
+        ((5, 11, 12), {"truncate": True, "metadata": {"axes": "ZYX"}}, {"shape": [5, 11, 12], "axes": "ZYX"}),
+        (
+            (3, 11, 12),
+            {"photometric": "rgb", "planarconfig": "separate", "metadata": {"axes": "SYX", "more": [1]}},
+            {"shape": [11, 12, 3], "axes": "YXS", "more": [1]},
+        ),
+        ((5, 11, 12), {"planarconfig": "separate"}, {"shape": [11, 12, 5]}),
+        ((11, 12), {"extratags": [(274, "H", 1, 6, True)]}, {"shape": [12, 11]}),
+    ],
+)
+def test_what_tifffile_says_of_the_shape_is_true_of_the_new_pages(through, shape, options, told):
+    array = RNG.integers(0, 4000, shape, np.uint16)
+    data = written(array, **options)
+    picture, again = through(data)
+    with tifffile.TiffFile(io.BytesIO(data)) as before, tifffile.TiffFile(io.BytesIO(again)) as file:
+        if told is None:
+            assert file.pages[0].description == before.pages[0].description
+            assert file.series[0].axes == before.series[0].axes
+        else:
+            assert json.loads(file.pages[0].description) == told
+        assert len(file.series) == 1
+        np.testing.assert_array_equal(file.asarray().reshape(picture.pixels.shape), picture.pixels)
+        assert [page.description for page in file.pages[1:]] == [""] * (len(file.pages) - 1)
+    assert images.left_out("out.tif", picture) == ()
+    # Pages that are images of their own keep what is said of each.
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for page in array.reshape(-1, *shape[-2:])[:2]:
+            file.write(page, photometric="minisblack")
+    assert raw_tags(through(buffer.getvalue())[1]) == raw_tags(buffer.getvalue())
 
 
 def test_overviews_are_no_frames_and_are_named(through):
