@@ -145,6 +145,7 @@ cdef struct Draft:
     int64_t *sources
     Py_ssize_t source_count
     double most
+    double densest
     Py_ssize_t parts
     Py_ssize_t[PARTS + 1] cuts
 
@@ -268,7 +269,7 @@ cdef Py_ssize_t list_row(const unsigned char *mask, Py_ssize_t cols, int row, Pl
 
 
 cdef int list_unknown(Draft *draft) noexcept nogil:
-    # Return -1 where there is no memory, -2 where there are too many pixels.
+    # Return -1 where there is no memory, -2 where there are too many pixels, -3 where more than may be.
     cdef const Grid *grid = &draft.grids[0]
     cdef Py_ssize_t room = 0, count = 0, i
     cdef Place *grown
@@ -282,6 +283,8 @@ cdef int list_unknown(Draft *draft) noexcept nogil:
         count += list_row(grid.unknown + i * grid.minors, grid.minors, <int> i, draft.unknown + count)
         if count > INT_MAX - 2 * PANEL:
             return -2
+        if count > draft.densest:
+            return -3
     draft.count = count
     return 0
 
@@ -1188,19 +1191,20 @@ cdef class Factors:
         release(rows)
 
 
-cdef int lay_out(Draft *draft, int kind, const unsigned char[:, ::1] free, double most) except -1:
+cdef int lay_out(Draft *draft, int kind, const unsigned char[:, ::1] free, double most, double densest) except -1:
     require(kind == FIRST or kind == SECOND, "kind must be 0 or 1")
     require(free.shape[0] > 0 and free.shape[1] > 0, "free must not be empty")
     require(free.shape[0] < INT_MAX and free.shape[1] < INT_MAX, "free has too many rows or columns")
     memset(draft, 0, sizeof(draft[0]))
     draft.most = most
+    draft.densest = densest * free.shape[0] * free.shape[1]
     lay_out_grid(&draft.grids[0], kind, &free[0, 0], free.shape[0], free.shape[1], False)
     lay_out_grid(&draft.grids[1], kind, &free[0, 0], free.shape[0], free.shape[1], True)
 
 
-cdef int find_regions(Draft *draft, bint weighed, int threads) except -1:
+cdef bint find_regions(Draft *draft, bint weighed, int threads) except -1:
     # From the mask to the regions, and which of them are to be solved directly; of pixels that are joined by weights,
-    # too, a lone one is a region.
+    # too, a lone one is a region. False where more pixels are unknown than may be.
     cdef Py_ssize_t rows = draft.grids[0].majors, cols = draft.grids[0].minors, count
     cdef double cost
     cdef int status
@@ -1209,6 +1213,8 @@ cdef int find_regions(Draft *draft, bint weighed, int threads) except -1:
     require(status != -2, "free has too many unknown pixels")
     if status == -1:
         raise MemoryError()
+    if status == -3:
+        return False
     count = draft.count
     # Four rows of slots, or of columns.
     draft.scratch_size = 4 * max(rows, cols)
@@ -1234,7 +1240,7 @@ cdef int find_regions(Draft *draft, bint weighed, int threads) except -1:
         group(draft)
         cost = share_out(draft.regions, draft.region_count, draft.parts, draft.cuts)
         run_parts(classify_part, draft, draft.parts, threads if 10 * cost > LITTLE_WORK else 1)
-    return 0
+    return True
 
 
 cdef int factorise_regions(Draft *draft, int threads) except -1:
@@ -1323,19 +1329,22 @@ cdef int hand_over(Draft *draft, Factors factors) except -1:
     return 0
 
 
-def factorise(int kind, const unsigned char[:, ::1] free not None, double most, int threads):
+def factorise(int kind, const unsigned char[:, ::1] free not None, double most, int threads, double densest=1):
     """Return the Factors of the regions of unknown pixels, where free is not 0; kind 0 is FIRST, 1 SECOND.
+
+    None where a greater share of the pixels than `densest` is unknown.
 
     A region of more than eight pixels is left when the sum of squared widths of its envelope is more than `most` times
     the pixels of its window, its bounding box and the reach of the differences around it.
     """
     cdef Draft draft
     cdef Factors factors
-    lay_out(&draft, kind, free, most)
+    lay_out(&draft, kind, free, most, densest)
     factors = Factors.__new__(Factors)
     factors.image_size = free.shape[0] * free.shape[1]
     try:
-        find_regions(&draft, False, threads)
+        if not find_regions(&draft, False, threads):
+            return None
         factorise_regions(&draft, threads)
         hand_over(&draft, factors)
     finally:

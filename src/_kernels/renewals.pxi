@@ -983,19 +983,21 @@ cdef class Renewals:
             self.cuts[k] = self.made.group_count
 
 
-def renewals(int kind, const unsigned char[:, ::1] free not None, double most, int threads):
+def renewals(int kind, const unsigned char[:, ::1] free not None, double most, int threads, double densest=1):
     """Return the Renewals of the regions of unknown pixels, where free is not 0; kind 0 is FIRST, 1 SECOND.
 
-    A region is left as ``factorise`` leaves it, or if its box is much larger than it.
+    None where a greater share of the pixels than `densest` is unknown. A region is left as ``factorise`` leaves it, or
+    if its box is much larger than it.
     """
     cdef Draft draft
     cdef Renewals out
     cdef Shared *shared = NULL
     cdef bint done
-    lay_out(&draft, kind, free, most)
+    lay_out(&draft, kind, free, most, densest)
     out = Renewals.__new__(Renewals)
     try:
-        find_regions(&draft, True, threads)
+        if not find_regions(&draft, True, threads):
+            return None
         out.made.forms = <Form *> reserve(draft.region_count, sizeof(Form))
         out.made.groups = <Group *> reserve(draft.region_count, sizeof(Group))
         out.made.courses = <Course *> reserve(LANES * draft.region_count, sizeof(Course))

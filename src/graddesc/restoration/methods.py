@@ -169,6 +169,6 @@ def _descent(loss: Differences, problem: Problem, prepared: Any) -> Descent:
 def solve(loss: Any, problem: Problem, step: solver.Schedule | None, limits: solver.Limits) -> NDArray[Any]:
     """Restore a problem without a word to anybody; return its planes in units of the run, known pixels as they were."""
     steps, run = begin(loss, problem, step, limits)
-    if problem.corrupt:
+    if problem.moves:
         run(None)
     return problem.restored(steps.pieces())

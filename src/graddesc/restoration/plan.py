@@ -176,21 +176,32 @@ class Plan:
             _require_volumes(self._loss, uneven)
         pixels = None if isinstance(self._loss, TextureAdaptive) else self._free[0].size  # that is much work for each
         self._threads = team_size(arguments.require_count("threads", threads), pixels)
-        self._prepared = self._prepare()
-        at_once = isinstance(self._loss, SumOfSquares) and channel_axis is None and self._ignored is None
-        solved = self._prepared if at_once else None
-        self._stack = None if solved is None else Stack.of(self._free, solved)
         self._given = ("mask", mask), ("known", known), ("ignore", ignore)
+        self._prepared: Any = None
+        self._stack: Stack | None = None
+        if not self._waits:
+            self._prepare()
 
-    def _prepare(self) -> Any:
+    _waits = False  # until what is costly is needed
+
+    def _prepare(self) -> None:
+        """Make what can be told of the mask before an image is known."""
         if self._ignored is not None:
-            if not isinstance(self._loss, Differences if self._spacing else SumOfSquares | Reweighted):
-                return None
-            free, ignored = self._free, self._ignored
-            return LeftOut(free[:, np.newaxis], ignored[np.newaxis]) if self._flat else LeftOut(free, ignored)
-        if self._spacing:
-            return None
-        return methods.prepare(self._loss, self._free, self._threads)
+            if isinstance(self._loss, Differences if self._spacing else SumOfSquares | Reweighted):
+                free, ignored = self._free, self._ignored
+                self._prepared = (
+                    LeftOut(free[:, np.newaxis], ignored[np.newaxis]) if self._flat else LeftOut(free, ignored)
+                )
+        elif not self._spacing:
+            self._prepared = methods.prepare(self._loss, self._free, self._threads)
+        if self._is_stackable:
+            self._stack = Stack.of(self._free, self._prepared)
+
+    @property
+    def _is_stackable(self) -> bool:
+        """Whether what it takes are images of sums of squares, of one channel, of which all else is known."""
+        plain = self._channel_axis is None and self._ignored is None and not self._spacing
+        return plain and isinstance(self._loss, SumOfSquares)
 
     @overload
     def __call__(
@@ -340,10 +351,12 @@ class Plan:
         if step is not None and self._spacing and self._ignored is not None and isinstance(loss, Differences):
             what = "an image whose spacing differs from axis to axis" if self._flat else "a volume"
             raise ValueError(f"step must not be given with ignore for {what}, whose recipe leaves nothing out")
-        prepared = self._prepared if missing is self._free else None
         start = _as_start(init, image, missing, channel_axis)
         exact = deviations is None and missing is self._free
         plain = exact and not full_output and self._is_at_once(step, init, limits.max_iter, callback)
+        if plain and self._prepared is None and self._threads == 1 and self._is_stackable:
+            self._prepare()
+        prepared = self._prepared if missing is self._free else None
         if plain and self._stack is not None and self._stack.takes(image, out):
             restored = np.empty(image.shape, image.dtype) if out is None else out
             if not self._stack.restore(image[np.newaxis], bounds, restored[np.newaxis]):
@@ -375,7 +388,7 @@ class Plan:
         steps, run = methods.begin(loss, problem, step, limits, channel_axis, prepared)
         report = _Report(steps, problem, image, channel_axis, callback, full_output and history)
         watched = full_output or callback is not None
-        status, message = run(report.iteration if watched else None) if problem.corrupt else solver.NOTHING
+        status, message = run(report.iteration if watched else None) if problem.moves else solver.NOTHING
         restored = report.assemble(out)
         if not full_output:
             return restored, None
@@ -486,8 +499,7 @@ class Plan:
 class SinglePlan(Plan):
     """The plan of one restoration: what is costly waits until all arguments are checked, and is made if needed."""
 
-    def _prepare(self) -> None:
-        return None
+    _waits = True
 
 
 class _Report:
@@ -653,11 +665,11 @@ def _ignored_pixels(ignore: Any, free: NDArray[np.uint8]) -> NDArray[np.bool_] |
 
 def _require_known(name: str, free: NDArray[np.uint8], ignored: NDArray[np.bool_] | None) -> None:
     """Raise unless there is something to restore from in each channel."""
-    aside = 0 if ignored is None else int(np.count_nonzero(ignored))
     for channel, pixels in enumerate(free):
-        if np.count_nonzero(pixels.view(bool)) + aside == pixels.size:
+        unknown = pixels.view(bool) if ignored is None else pixels.view(bool) | ignored
+        if unknown.all():
             where = f" in channel {channel}" if len(free) > 1 else ""
-            beside = ", beside those of ignore" if aside else ""
+            beside = "" if ignored is None else ", beside those of ignore"
             raise ValueError(f"{name} must leave at least one pixel known{beside}, got none{where}")
 
 

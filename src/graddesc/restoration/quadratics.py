@@ -61,12 +61,11 @@ class Regions:
 
     def __init__(self, kind: int, free: NDArray[np.uint8], threads: int) -> None:
         self.kind, self._shape = kind, free.shape
-        if np.count_nonzero(free.view(bool)) > _DENSE * free.size:
-            self.factors: Any = None
+        self.factors: Any = direct.factorise(kind, free, _DIRECT[kind], threads, _DENSE)
+        if self.factors is None:
             self.pixels = self.sources = np.empty(0, np.intp)
             self.windows = [self._everything(free)]
             return
-        self.factors = direct.factorise(kind, free, _DIRECT[kind], threads)
         self.pixels = np.asarray(self.factors.pixels)
         self.sources = np.asarray(self.factors.sources)
         self.windows = list(self._windows())
@@ -215,21 +214,23 @@ class RenewalSteps:
         problem = self._problem
         filled = None if problem.begins_with_pyramid else problem.filled(np.float64)
         free = problem.free
-        if len(free) == 1 and np.count_nonzero(free.view(bool)) <= _DENSE * free.size:
-            left = self._begin_small(free[0], filled)
+        if len(free) == 1:
+            kind = self._loss.operator.kind
+            self._small = direct.renewals(kind, free[0], _DIRECT[kind], problem.threads, _DENSE)
+        if self._small is not None:
+            left = self._begin_small(filled)
             free = np.zeros_like(free) if len(left) else free[:0]
             free.reshape(-1)[left] = 1
         if len(free):
             self._begin_windows(free, filled)
         self._begun = True
 
-    def _begin_small(self, free: NDArray[np.uint8], filled: NDArray[np.float64] | None) -> NDArray[np.intp]:
+    def _begin_small(self, filled: NDArray[np.float64] | None) -> NDArray[np.intp]:
         """Begin with the small regions of all channels; return the unknown pixels that are left to windows.
 
         They begin with the minimum of the sum of squares, whose weights are all alike, unless a start is given.
         """
-        problem, kind = self._problem, self._loss.operator.kind
-        self._small = direct.renewals(kind, free, _DIRECT[kind], problem.threads)
+        problem = self._problem
         index = np.asarray(self._small.index)
         self._values = np.empty((len(problem.planes), len(index)))
         for channel, (plane, out) in enumerate(zip(problem.planes, self._values, strict=True)):

@@ -29,7 +29,7 @@ class Stack:
     def __init__(self, free: NDArray[np.uint8], regions: Regions) -> None:
         self._free, self._factors = free, regions.factors
         self._pixels, self._source = regions.pixels, int(regions.sources[0])
-        self._telling = TellingPixels(free)
+        self._telling = TellingPixels(free, len(self._pixels))
 
     @classmethod
     def of(cls, free: NDArray[np.uint8], prepared: Sequence[Regions]) -> Stack | None:
