@@ -56,6 +56,7 @@ cdef struct Form:
     Py_ssize_t[LISTS] first  # where its differences start among all of a list
     int[LISTS] count
     Py_ssize_t offset  # where those of its values from the first of its pixels start
+    Py_ssize_t row  # where those of the rows of its matrix do
     Py_ssize_t panel
     Py_ssize_t size  # numbers in the panels
     double cost
@@ -82,6 +83,7 @@ cdef struct Course:
 cdef struct Renewing:
     const Form *forms
     const Panel *panels
+    const Py_ssize_t *offsets
     Differences[LISTS] lists
     const Group *groups
     Course *courses
@@ -296,28 +298,37 @@ cdef bint build_form(Builder *builder, const Region *region, const Place *places
     for k in range(LISTS):
         form.count[k] = <int> (builder.lists[k].count - form.first[k])
     lay_out_panels(builder)
-    note_offsets(builder)
+    if not builder.short_of_memory:
+        note_offsets(builder)
     return not builder.short_of_memory
 
 
 cdef void note_offsets(Builder *builder) noexcept nogil:
     cdef Form *form = builder.form
     cdef const Place *places = builder.box.places
-    cdef Py_ssize_t room = 2 * builder.offset_room + form.values + 256, p
+    cdef const Panel *panel
+    cdef Py_ssize_t more = form.values + form.unknown, room = 2 * builder.offset_room + more + 256, p
+    cdef Py_ssize_t *offsets
     cdef void *grown
-    form.offset = builder.offset_count
-    if builder.offset_count + form.values > builder.offset_room:
+    if builder.offset_count + more > builder.offset_room:
         grown = realloc(builder.offsets, room * sizeof(Py_ssize_t))
         if grown == NULL:
             builder.short_of_memory = True
             return
         builder.offsets = <Py_ssize_t *> grown
         builder.offset_room = room
+    offsets = builder.offsets + builder.offset_count
+    form.offset = builder.offset_count
+    form.row = form.offset + form.values
+    builder.offset_count += more
     for p in range(form.values):
-        builder.offsets[builder.offset_count + p] = (
-            (places[p].major - places[0].major) * builder.grid.minors + places[p].minor - places[0].minor
+        offsets[p] = (places[p].major - places[0].major) * builder.grid.minors + places[p].minor - places[0].minor
+    # In panels, or where there are lanes in a triangle.
+    for p in range(form.unknown):
+        panel = builder.panels + form.panel + p // PANEL
+        offsets[form.values + p] = (
+            p * (p + 1) // 2 if form.lanes > 1 else panel.offset + PANEL * (1 - panel.first) + p % PANEL
         )
-    builder.offset_count += form.values
 
 
 cdef void lay_out_panels(Builder *builder) noexcept nogil:
@@ -429,21 +440,14 @@ cdef inline void add_all_squares(
     )
 
 
-cdef inline double *entry(int lanes, const Panel *panels, double *numbers, int row, int column) noexcept nogil:
-    # In panels, or where there are lanes in a triangle.
-    if lanes > 1:
-        return numbers + (row * (row + 1) // 2 + column) * lanes
-    panels += row // PANEL
-    return numbers + panels.offset + PANEL * (1 + column - panels.first) + row % PANEL
-
-
 cdef inline void add_equations(
     int kind, int lanes, const Renewing *job, const Form *form, const double *values, const double *weights,
     double *numbers, double *right,
 ) noexcept nogil:
     # To the matrix, below its diagonal, and to the right-hand sides, channel by channel, of the correction.
     cdef const Difference *items = job.lists[kind].items + form.first[kind]
-    cdef const Panel *panels = job.panels + form.panel
+    cdef const Py_ssize_t *rows = job.offsets + form.row
+    cdef Py_ssize_t column = PANEL if lanes == 1 else 1
     cdef double[LANES] value
     cdef double[LANES] weight
     cdef double *out
@@ -480,7 +484,7 @@ cdef inline void add_equations(
                 b = items[k].taps[s]
                 if b < form.unknown:
                     product = tap_of(kind, s) * tap_of(kind, t)
-                    out = entry(lanes, panels, numbers, max(a, b), min(a, b))
+                    out = numbers + (rows[max(a, b)] + column * min(a, b)) * lanes
                     for lane in range(lanes):
                         out[lane] += product * weight[lane]
 
@@ -836,7 +840,8 @@ cdef class Renewals:
         for k in range(LISTS):
             job.lists[k] = self.builder.lists[k]
         job.forms, job.groups, job.courses = self.made.forms, self.made.groups, self.made.courses
-        job.panels, job.cuts, job.squares = self.builder.panels, &self.cuts[0], self.squares
+        job.panels, job.offsets = self.builder.panels, self.builder.offsets
+        job.cuts, job.squares = &self.cuts[0], self.squares
         job.stride, job.channels = self.values.shape[1], self.values.shape[0]
         job.values = &self.values[0, 0]
         return job
