@@ -306,3 +306,21 @@ def free_pixels(const unsigned char[::1] free not None, Py_ssize_t[::1] out not 
             j += 64
     if found != room:
         raise ValueError("out must have room for the free pixels, and no more")
+
+
+def known_among(
+    const unsigned char[::1] free not None, const Py_ssize_t[::1] places not None, Py_ssize_t[::1] out not None
+):
+    """Write those of the places that are known (0) to out, which has room for all of them; return how many there are."""
+    cdef Py_ssize_t k, found = 0, n = free.shape[0]
+    cdef bint inside = True
+    if out.shape[0] < places.shape[0]:
+        raise ValueError("out must have room for all places")
+    with nogil:
+        for k in range(places.shape[0]):
+            inside = inside and 0 <= places[k] < n
+            out[found] = places[k]
+            found += inside and free[places[k]] == 0
+    if not inside:
+        raise ValueError("places must be those of pixels")
+    return found

@@ -179,6 +179,15 @@ def test_large_regions_are_left_and_small_ones_solved(kind):
     assert_allclose(solved.restored[0], reference.direct(kind, solved.x[0], rest), atol=1e-12)
 
 
+def test_masks_denser_than_asked_for_are_not_solved(kind):
+    free = np.zeros((20, 30), np.uint8)
+    free.flat[::5] = 1
+    for make in (kernels().factorise, kernels().renewals):
+        assert make(kind, free, ANY_SIZE, 1, 0.19) is None
+        assert make(kind, free, ANY_SIZE, 1, 0.21) is not None
+        assert make(kind, np.zeros_like(free), ANY_SIZE, 1, 0.0) is not None
+
+
 def test_the_smaller_envelope_of_rows_and_columns_is_taken(kind):
     # By rows, all other teeth of the comb lie between a pixel and the one below it.
     comb = mask_of("comb")

@@ -49,6 +49,24 @@ def test_a_plan_is_restore(loss, dtype):
         assert_array_equal(image, kept)
 
 
+@each("dtype", [np.int8, np.uint16, np.int64, np.float64, ">f4"])
+def test_an_image_that_nobody_watches_is_restored_to_the_same_bits(dtype):
+    # It goes the way of a plan's frames, in compiled code, if its regions are small and its numbers are no extremes.
+    image, loss = (100 * frames(np.float64, (30, 40), 1)[0]).astype(dtype), "biharmonic"
+    alike, hot, huge = np.full_like(image, 7), image.copy(), image * np.asarray(10.0**25 if dtype is np.float64 else 1)
+    hot[3, 4] = 120
+    for x in (image, image[:, ::2], image[::-1], alike, hot, huge.astype(dtype)):
+        for mask in (holes(x.shape, 0.05), holes(x.shape, 0.8), np.zeros(x.shape, bool)):
+            for settings in ({}, {"threads": 2}, {"bounds": (20, 40), "out": np.empty_like(x, order="C")}):
+                expected, _ = graddesc.restore(x, mask, loss=loss, full_output=True, **settings)
+                expected = expected.copy()
+                assert_array_equal(graddesc.restore(x, mask, loss=loss, **settings), expected)
+    if np.dtype(dtype).kind == "f":
+        image[5, 5] = np.nan
+        with pytest.raises(ValueError, match="must be finite where it is known, got nan at row 5, column 5"):
+            graddesc.restore(image, holes(image.shape, 0.05) & (np.arange(40) > 9), loss=loss)
+
+
 @each("loss", ["line", "edge"])
 @each("axis", [0, 1, 2, -1, -3])
 @each("own", [False, True])

@@ -466,6 +466,19 @@ def test_places_of_the_free_pixels(size):
             regions.free_pixels(free, np.empty(out.size + 1, np.intp))
 
 
+def test_known_places_among_some():
+    free, places = np.arange(12, dtype=np.uint8) % 3, np.array([3, 5, 0, 3, 9, 1, 11], np.intp)
+    out = np.empty(7, np.intp)
+    assert regions.known_among(free, places, out) == 4
+    assert_array_equal(out[:4], [3, 0, 3, 9])
+    assert regions.known_among(free, places[:0], out) == 0
+    with pytest.raises(ValueError, match="room for all places"):
+        regions.known_among(free, places, out[:6])
+    for outside in (-1, 12):
+        with pytest.raises(ValueError, match="must be those of pixels"):
+            regions.known_among(free, np.array([2, outside], np.intp), out)
+
+
 # ---- Windows ----
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from graddesc._kernels import pyramid
+from graddesc._kernels import pyramid, regions
 from graddesc.losses.grids import coarse_spacing, halved
 from graddesc.losses.sweeps import Piece
 from graddesc.restoration.noise import Noise, of_run
@@ -523,7 +523,8 @@ class TellingPixels:
             self._places = np.flatnonzero(free == 0)
         else:
             scattered = _scattered_pixels(places, free.shape[1:])
-            self._places = scattered[free.take(scattered) == 0]
+            self._places = np.empty(len(scattered), np.intp)
+            self._places = self._places[: regions.known_among(free.reshape(-1), scattered, self._places)]
         self._ends = _ends(len(self._places), _QUANTILE)
 
     def range_of(self, images: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
