@@ -311,7 +311,7 @@ def free_pixels(const unsigned char[::1] free not None, Py_ssize_t[::1] out not 
 def known_among(
     const unsigned char[::1] free not None, const Py_ssize_t[::1] places not None, Py_ssize_t[::1] out not None
 ):
-    """Write those of the places that are known (0) to out, which has room for all of them; return how many there are."""
+    """Write those of the places that are known (0) to out, which has room for all; return how many they are."""
     cdef Py_ssize_t k, found = 0, n = free.shape[0]
     cdef bint inside = True
     if out.shape[0] < places.shape[0]:

@@ -29,7 +29,7 @@ cdef enum:
 cdef enum:
     LANES = 8
     MOST_SHARED = 3  # pixels of a region whose form is shared; at most PANEL
-    MOST_AROUND = 512  # pixels of a region's box, for each of its own
+    MOST_AROUND = 512  # pixels of a region's surroundings, for each of its own
 
 # A pivot beside its diagonal, at least, where weights are of many magnitudes: what a correction gets wrong the next one
 # mends, if only it is about right.
@@ -116,20 +116,27 @@ cdef bint append(Differences *list, const Difference *item) noexcept nogil:
     return True
 
 
-cdef struct Box:
-    # The pixels around a region, and where among its values they are; -1 for nowhere.
-    Py_ssize_t top
+cdef struct Span:
+    # Of a row: its first column, and where it starts among the values.
     Py_ssize_t left
-    Py_ssize_t width
+    Py_ssize_t start
+
+
+cdef struct Surroundings:
+    # The pixels around a region, row by row, and where among its values they are; -1 for nowhere.
+    Py_ssize_t top
+    Py_ssize_t rows
     Py_ssize_t size
+    Py_ssize_t row_room
     Py_ssize_t room
+    Span *spans
     int *value
     Place *places  # of the values
 
 
 cdef struct Builder:
     const Grid *grid  # by rows
-    Box box
+    Surroundings around
     Form *form
     Differences[LISTS] lists
     Panel *panels
@@ -141,17 +148,18 @@ cdef struct Builder:
     bint short_of_memory
 
 
-cdef inline int *value_at(const Box *box, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    return box.value + (i - box.top) * box.width + j - box.left
+cdef inline int *value_at(const Surroundings *around, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    cdef const Span *span = around.spans + i - around.top
+    return around.value + span.start + j - span.left
 
 
 cdef inline int number(Builder *builder, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
     # Of a pixel among the values, where it is put if it is not.
-    cdef int *value = value_at(&builder.box, i, j)
+    cdef int *value = value_at(&builder.around, i, j)
     if value[0] < 0:
         value[0] = builder.form.values
-        builder.box.places[value[0]].major = <int> i
-        builder.box.places[value[0]].minor = <int> j
+        builder.around.places[value[0]].major = <int> i
+        builder.around.places[value[0]].minor = <int> j
         builder.form.values += 1
     return value[0]
 
@@ -177,7 +185,7 @@ cdef void add_difference(
 
 
 cdef inline bint has_weight(const Builder *builder, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    return 0 <= value_at(&builder.box, i, j)[0] < builder.form.weighed
+    return 0 <= value_at(&builder.around, i, j)[0] < builder.form.weighed
 
 
 cdef void add_square(Builder *builder, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
@@ -236,43 +244,62 @@ cdef inline Place place_of(const Region *region, const Place *places, Py_ssize_t
     return place
 
 
-cdef bint lay_out_box(Box *box, const Grid *grid, const Region *region, const Place *places) noexcept nogil:
-    # False where it is much larger than the region.
-    cdef Py_ssize_t p, bottom = 0, right = 0
+cdef bint lay_out_surroundings(
+    Surroundings *around, const Region *region, const Place *places, bint *fits,
+) noexcept nogil:
+    # Each row from two columns before its pixels, and those of the two rows on either side, to two behind them. `fits`
+    # tells whether that is not much more than the region has. False where there is no memory.
+    cdef Py_ssize_t p, k, first = INT_MAX, last = 0, width
     cdef Place place
-    box.top = grid.majors
-    box.left = grid.minors
+    cdef Span *span
     for p in range(region.count):
         place = place_of(region, places, p)
-        box.top, bottom = min(box.top, place.major), max(bottom, place.major)
-        box.left, right = min(box.left, place.minor), max(right, place.minor)
-    box.top -= 2
-    box.left -= 2
-    box.width = right + 3 - box.left
-    box.size = (bottom + 3 - box.top) * box.width
-    return box.size <= MOST_AROUND * region.count
+        first, last = min(first, place.major), max(last, place.major)
+    around.top, around.rows = first - 2, last - first + 5
+    if around.rows > around.row_room:
+        release(around.spans)
+        around.spans = <Span *> malloc(around.rows * sizeof(Span))
+        around.row_room = around.rows
+        if around.spans == NULL:
+            return False
+    for k in range(around.rows):
+        around.spans[k].left = INT_MAX
+        around.spans[k].start = -1  # its last column, until all are known
+    for p in range(region.count):
+        place = place_of(region, places, p)
+        for k in range(place.major - 2 - around.top, place.major + 3 - around.top):
+            span = around.spans + k
+            span.left, span.start = min(span.left, place.minor - 2), max(span.start, place.minor + 2)
+    around.size = 0
+    for k in range(around.rows):
+        span = around.spans + k
+        width = max(span.start + 1 - span.left, 0)
+        span.start = around.size
+        around.size += width
+    fits[0] = around.size <= MOST_AROUND * region.count
+    return True
 
 
-cdef bint clear_box(Box *box) noexcept nogil:
-    if box.size > box.room:
-        release(box.value)
-        release(box.places)
-        box.value = <int *> malloc(box.size * sizeof(int))
-        box.places = <Place *> malloc(box.size * sizeof(Place))
-        box.room = box.size
-    if box.value == NULL or box.places == NULL:
+cdef bint clear_surroundings(Surroundings *around) noexcept nogil:
+    if around.size > around.room:
+        release(around.value)
+        release(around.places)
+        around.value = <int *> malloc(around.size * sizeof(int))
+        around.places = <Place *> malloc(around.size * sizeof(Place))
+        around.room = around.size
+    if around.value == NULL or around.places == NULL:
         return False
-    memset(box.value, -1, box.size * sizeof(int))
+    memset(around.value, -1, around.size * sizeof(int))
     return True
 
 
 cdef bint build_form(Builder *builder, const Region *region, const Place *places) noexcept nogil:
-    # In the box of the region. False where there is no memory.
+    # In the surroundings of the region. False where there is no memory.
     cdef Form *form = builder.form
     cdef Py_ssize_t p, a, b
     cdef Place place
     cdef int k
-    if not clear_box(&builder.box):
+    if not clear_surroundings(&builder.around):
         return False
     form.unknown = <int> region.count
     form.values = 0
@@ -282,18 +309,18 @@ cdef bint build_form(Builder *builder, const Region *region, const Place *places
         place = place_of(region, places, p)
         number(builder, place.major, place.minor)
     for p in range(region.count):
-        place = builder.box.places[p]
+        place = builder.around.places[p]
         for a in range(max(place.major - 1, 0), min(place.major + 2, builder.grid.majors)):
             for b in range(max(place.minor - 1, 0), min(place.minor + 2, builder.grid.minors)):
                 if builder.grid.kind == SECOND or a == place.major or b == place.minor:
                     number(builder, a, b)
     form.weighed = form.values
     for p in range(form.weighed):
-        place = builder.box.places[p]
+        place = builder.around.places[p]
         add_square(builder, place.major, place.minor)
     if builder.grid.kind == SECOND:  # of first differences they are the pairs that move
         for p in range(form.unknown):
-            place = builder.box.places[p]
+            place = builder.around.places[p]
             add_neighbours(builder, place.major, place.minor)
     for k in range(LISTS):
         form.count[k] = <int> (builder.lists[k].count - form.first[k])
@@ -305,7 +332,7 @@ cdef bint build_form(Builder *builder, const Region *region, const Place *places
 
 cdef void note_offsets(Builder *builder) noexcept nogil:
     cdef Form *form = builder.form
-    cdef const Place *places = builder.box.places
+    cdef const Place *places = builder.around.places
     cdef const Panel *panel
     cdef Py_ssize_t more = form.values + form.unknown, room = 2 * builder.offset_room + more + 256, p
     cdef Py_ssize_t *offsets
@@ -758,6 +785,7 @@ cdef bint form_groups(Draft *draft, Builder *builder, Shared *shared, Made *out)
     cdef Place place
     cdef const Place *places
     cdef uint64_t pattern
+    cdef bint fits = True
     cdef Py_ssize_t k, courses = 0
     for k in range(draft.region_count):
         region = &draft.regions[k]
@@ -767,8 +795,10 @@ cdef bint form_groups(Draft *draft, Builder *builder, Shared *shared, Made *out)
         pattern = pattern_of(builder.grid, region, places)
         slot = find_shared(shared, pattern) if pattern else NULL
         if slot == NULL or slot.pattern == 0:
-            region.direct = lay_out_box(&builder.box, builder.grid, region, places)
-            if not region.direct:
+            if not lay_out_surroundings(&builder.around, region, places, &fits):
+                return False
+            region.direct = fits
+            if not fits:
                 continue
             if slot == NULL:
                 slot = &own
@@ -826,8 +856,9 @@ cdef class Renewals:
             release(self.builder.lists[k].items)
         release(self.builder.panels)
         release(self.builder.offsets)
-        release(self.builder.box.value)
-        release(self.builder.box.places)
+        release(self.builder.around.spans)
+        release(self.builder.around.value)
+        release(self.builder.around.places)
         release(self.made.forms)
         release(self.made.groups)
         release(self.made.courses)
@@ -992,7 +1023,7 @@ def renewals(int kind, const unsigned char[:, ::1] free not None, double most, i
     """Return the Renewals of the regions of unknown pixels, where free is not 0; kind 0 is FIRST, 1 SECOND.
 
     None where a greater share of the pixels than `densest` is unknown. A region is left as ``factorise`` leaves it, or
-    if its box is much larger than it.
+    if its rows reach much further than it.
     """
     cdef Draft draft
     cdef Renewals out

@@ -160,6 +160,19 @@ def test_large_regions_and_those_without_a_minimum_are_left(kind):
     assert case.left.size == (0 if kind == FIRST else far.sum())
 
 
+def test_thin_regions_of_any_length_are_solved(kind):
+    free = np.eye(700, dtype=bool)
+    for mask in (free, free[::-1], free | np.eye(700, k=1, dtype=bool)):
+        case = Renewed(kind, mask)
+        case.check_partition()
+        assert case.left.size == 0
+        kernels = importlib.import_module(f"graddesc._kernels.direct_{isa.LEVEL}")
+        factors = kernels.factorise(kind, case.free, ANY_SIZE, 1)
+        begun = np.empty((1, mask.sum()))
+        factors.solve(np.ascontiguousarray(case.x.reshape(1, -1)[:, np.asarray(factors.sources)]), begun, 1)
+        assert_allclose(case.restored.reshape(-1)[np.asarray(factors.pixels)], begun[0], rtol=0, atol=1e-10)
+
+
 def test_regions_rest_when_they_have_settled(kind):
     free = mask_of("10 %", (60, 70))
     case, exact = Renewed(kind, free), Renewed(kind, free)
