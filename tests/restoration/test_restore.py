@@ -844,6 +844,12 @@ def replace(array, at, value):
             ValueError,
             r"image must be finite where it is known, got nan at row 2, column 3 \(1 in all\)",
         ),
+        (
+            replace(GOOD, (2, 3), np.nan),
+            {"loss": "biharmonic", "out": np.zeros((4, 5))},
+            ValueError,
+            r"image must be finite where it is known, got nan at row 2, column 3 \(1 in all\)",
+        ),
         (replace(GOOD, (2, 3), -np.inf), {"mask": MASK}, ValueError, "got -inf at row 2, column 3"),
         (
             np.dstack([GOOD, replace(GOOD, (1, 0), np.inf)]),

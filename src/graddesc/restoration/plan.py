@@ -33,7 +33,7 @@ from graddesc.losses.texture import TextureAdaptive
 from graddesc.restoration import methods, solver
 from graddesc.restoration.left_out import LeftOut
 from graddesc.restoration.noise import as_deviations, as_huber, typical, with_infinite
-from graddesc.restoration.problem import Problem, Units, as_planes, noisy
+from graddesc.restoration.problem import Problem, Units, as_planes, noisy, require_bounds
 from graddesc.restoration.solver import Schedule
 from graddesc.restoration.stacks import Stack
 from graddesc.result import Result
@@ -354,8 +354,11 @@ class Plan:
         start = _as_start(init, image, missing, channel_axis)
         exact = deviations is None and missing is self._free
         plain = exact and not full_output and self._is_at_once(step, init, limits.max_iter, callback)
-        if plain and self._prepared is None and self._threads == 1 and self._is_stackable:
-            self._prepare()
+        # Floats that are not finite are refused when `out` has been written.
+        if plain and self._is_stackable and self._threads == 1 and (out is None or image.dtype.kind in "iu"):
+            require_bounds(bounds, image.dtype)
+            if self._prepared is None:
+                self._prepare()
         prepared = self._prepared if missing is self._free else None
         if plain and self._stack is not None and self._stack.takes(image, out):
             restored = np.empty(image.shape, image.dtype) if out is None else out

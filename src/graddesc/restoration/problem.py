@@ -600,6 +600,13 @@ def _refuse_nonfinite(planes: NDArray[Any], free: NDArray[np.uint8]) -> NoReturn
     )
 
 
+def require_bounds(bounds: Any, dtype: np.dtype[Any]) -> None:
+    """Raise unless bounds are a pair for images of a dtype, before these are looked at."""
+    if bounds is not None:
+        info = np.iinfo(dtype) if dtype.kind in "iu" else None
+        _check_bounds(bounds, dtype, int(info.min) if info else 0.0, int(info.max) if info else 0.0)
+
+
 def _check_bounds(bounds: Any, dtype: np.dtype[Any], least: float, greatest: float) -> tuple[float, float]:
     """The bounds in units of the image; least and greatest are the dtype's, or the known pixels' for floats."""
     integer = dtype.kind in "iu"
