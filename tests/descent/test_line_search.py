@@ -317,6 +317,45 @@ def test_barzilai_borwein_along_other_directions_and_without_curvature():
     assert 0 < sum(curved) < len(curved)
 
 
+def test_barzilai_borwein_knows_no_unit():
+    # With values and gradients of 1e60 the steps are of 1e-60.
+    told = []
+    for scale in (1.0, 1e60):
+        problem = Quadratic(scale * np.diag([2.0, 20.0]), np.zeros(2))
+        settings = {"jac": problem.gradient, "step": BarzilaiBorwein(), "tol": 1e-5 * scale}
+        told.append(minimize(problem, [3.0, 1.0], **settings))
+    assert told[0].status == told[1].status == 0
+    assert told[0].nfev == told[1].nfev < 40
+
+
+@each("search", [StrongWolfe(), HagerZhang(), Backtracking()])
+def test_a_direction_whose_square_is_below_all_numbers_is_searched(search):
+    class Whisper(Steepest):
+        """The steepest direction in a unit of its own."""
+
+        def begin(self):
+            return lambda g, s, y, step: -1e-170 * g
+
+    problem = Quadratic(np.diag([2.0, 4.0]), np.zeros(2))
+    result = minimize(problem, [3.0, 1.0], jac=problem.gradient, step=search, direction=Whisper(), maxiter=50)
+    assert result.status in (0, 1)
+    assert result.fun < problem([3.0, 1.0])
+
+
+def test_steps_beyond_what_doubles_hold_are_not_lost():
+    # Far out the function is a plane: the longest step is taken as it is, again and again.
+    result = minimize(
+        lambda x: -1e-290 * float(x[0]),
+        [1.0],
+        jac=lambda x: np.array([-1e-290]),
+        step=Constant(1e305),
+        direction=Steepest(),
+        tol=0.0,
+        maxiter=30,
+    )
+    assert (result.status, result.nit) == (1, 30)
+
+
 @pytest.mark.parametrize("problem", [Rosenbrock(), Wood(), Beale()], ids=name)
 def test_barzilai_borwein_shortens_by_parabolas(problem):
     shares = []

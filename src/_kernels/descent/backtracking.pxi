@@ -29,7 +29,7 @@ cdef int backtracking(run_t *r, trial_t *t) noexcept nogil:
     elif scaled(r):
         alpha = 1.0
     elif not r.has_last:
-        alpha = 1.0 / sqrt(dot(r.stride, r.d, r.d))
+        alpha = unit_step(r)
     else:
         # One step longer than the last, as nothing else would let steps grow again.
         alpha = r.last_step / r.settings.factor

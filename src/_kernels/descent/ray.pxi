@@ -8,20 +8,26 @@ cdef inline bint scaled(const run_t *r) noexcept nogil:
     return r.settings.direction == LBFGS and (r.pairs.count > 0 or not r.has_last)
 
 
+cdef double unit_step(const run_t *r) noexcept nogil:
+    """The step that moves by one; the square of a short direction may be below all numbers."""
+    cdef double length = sqrt(dot(r.stride, r.d, r.d))
+    return 1.0 / (length if length > 0.0 else largest(r.stride, r.d))
+
+
 cdef double first_step(run_t *r) noexcept nogil:
-    cdef double size, sy
+    cdef double size, sy, dd
     if not r.has_last:
         # Nearly as far as the variables are large, whatever their unit.
         size = largest(r.stride, r.x)
         if size > 0.0:
             return fmin(FIRST_SHARE * size / largest(r.stride, r.d), r.longest)
-        return 1.0 if scaled(r) else 1.0 / sqrt(dot(r.stride, r.d, r.d))
+        return 1.0 if scaled(r) else unit_step(r)
     if scaled(r):
         return 1.0
-    sy = dot(r.stride, r.s, r.y)
-    if sy > 0.0:
+    sy, dd = dot(r.stride, r.s, r.y), dot(r.stride, r.d, r.d)
+    if sy > 0.0 and dd > 0.0:
         # Where the curvature along the last displacement would put the minimum.
-        return fmin(dot(r.stride, r.s, r.s) / sy * (-r.slope / dot(r.stride, r.d, r.d)), r.longest)
+        return fmin(dot(r.stride, r.s, r.s) / sy * (-r.slope / dd), r.longest)
     return fmin(r.last_step * (r.last_slope / r.slope), r.longest)
 
 
@@ -39,7 +45,7 @@ cdef int follow(run_t *r, double alpha, trial_t *t) noexcept nogil:
     cdef int ending = finite_trial(r, alpha, t)
     if ending != FOUND:
         return ending
-    r.lost = r.lost + 1 if t.alpha < alpha else 0
+    r.lost = r.lost + 1 if t.alpha < fmin(alpha, r.longest) else 0
     return LOST if r.lost >= LOST_STEPS else FOUND
 
 

@@ -25,7 +25,7 @@ cdef double spectral_step(const run_t *r) noexcept nogil:
         alpha = r.last_step / RETREAT
     # Along another direction than the gradient's: where the same curvature would put the minimum.
     alpha *= -r.slope / dot(r.stride, r.d, r.d)
-    return fmin(fmax(alpha, 1e-30), r.longest) if isfinite(alpha) else 1.0 / r.scale
+    return fmin(alpha, r.longest) if 0.0 < alpha < INFINITY else 1.0 / r.scale
 
 
 cdef int barzilai_borwein(run_t *r, trial_t *t) noexcept nogil:

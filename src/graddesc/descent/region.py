@@ -235,6 +235,9 @@ def _bounds(bounds: Any, n: int) -> tuple[_Vector, _Vector]:
                 f"{np.shape(bounds.ub)}"
             ) from None
         return low, high
+    if type(bounds) is np.ndarray and bounds.dtype == np.float64 and bounds.shape == (n, 2):
+        low, high = bounds.T.copy()
+        return low, high
     try:
         pairs = list(bounds)
     except TypeError:

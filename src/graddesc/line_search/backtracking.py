@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from graddesc.arguments import require, require_positive
 from graddesc.endings import Ending
-from graddesc.line_search.ray import INFINITY, RETREAT, Ray, Trial, _Look, lowers, no_step
+from graddesc.line_search.ray import INFINITY, RETREAT, Ray, Trial, _Look, lowers, no_step, unit_step
 
 
 def shorten(
@@ -91,7 +90,7 @@ class Backtracking:
         elif ray.scaled:
             alpha = 1.0
         elif ray.last is None:
-            alpha = 1.0 / math.sqrt(ray.d.dot(ray.d))
+            alpha = unit_step(ray)
         else:
             # One step longer than the last, as nothing else would let steps grow again.
             alpha = ray.last.step / self.factor

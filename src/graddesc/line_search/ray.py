@@ -225,6 +225,11 @@ class Ray:
 _Look: TypeAlias = Callable[[Ray], Trial]
 
 
+def unit_step(ray: Ray) -> float:
+    """Return the step that moves by one; the square of a short direction may be below all numbers."""
+    return 1.0 / (math.sqrt(ray.d.dot(ray.d)) or float(box.largest(ray.d)))
+
+
 def first_step(ray: Ray) -> float:
     """Return the length of the first trial: what the variables' size, or the last iteration, suggests."""
     if ray.last is None:
@@ -232,14 +237,14 @@ def first_step(ray: Ray) -> float:
         size = float(box.largest(ray.x))
         if size > 0.0:
             return min(FIRST_SHARE * size / float(box.largest(ray.d)), ray.longest)
-        return 1.0 if ray.scaled else 1.0 / math.sqrt(ray.d.dot(ray.d))
+        return 1.0 if ray.scaled else unit_step(ray)
     if ray.scaled:
         return 1.0
     step, slope, _, s, y = ray.last
-    sy = float(s.dot(y))
-    if sy > 0.0:
+    sy, dd = float(s.dot(y)), float(ray.d.dot(ray.d))
+    if sy > 0.0 and dd > 0.0:
         # Where the curvature along the last displacement would put the minimum.
-        return min(float(s.dot(s)) / sy * (-ray.slope / float(ray.d.dot(ray.d))), ray.longest)
+        return min(float(s.dot(s)) / sy * (-ray.slope / dd), ray.longest)
     return min(step * (slope / ray.slope), ray.longest)
 
 
@@ -291,7 +296,7 @@ class Follower:
     def follow(self, ray: Ray, alpha: float) -> Trial:
         """Return the trial at a step; raise `NoStep` after too many that were shortened."""
         trial = finite_trial(ray, alpha)
-        self._lost = self._lost + 1 if trial.alpha < alpha else 0
+        self._lost = self._lost + 1 if trial.alpha < min(alpha, ray.longest) else 0
         if self._lost >= LOST_STEPS:
             raise no_step(Ending.LOST)
         return trial

@@ -10,7 +10,7 @@ from typing import Literal
 
 from graddesc.arguments import require, require_count
 from graddesc.line_search.backtracking import parabola, shorten
-from graddesc.line_search.ray import RETREAT, Follower, Ray, Trial, _Look
+from graddesc.line_search.ray import INFINITY, RETREAT, Follower, Ray, Trial, _Look
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,9 @@ class BarzilaiBorwein:
         else:
             alpha = step / RETREAT
         # Along another direction than the gradient's: where the same curvature would put the minimum.
-        alpha *= -ray.slope / float(ray.d.dot(ray.d))
-        return min(max(alpha, 1e-30), ray.longest) if math.isfinite(alpha) else 1.0 / ray.scale
+        dd = float(ray.d.dot(ray.d))
+        alpha *= -ray.slope / dd if dd > 0.0 else INFINITY
+        return min(alpha, ray.longest) if 0.0 < alpha < INFINITY else 1.0 / ray.scale
 
     def _choose(self, long: float, short: float, iteration: int) -> float:
         if self.formula == "adaptive":
