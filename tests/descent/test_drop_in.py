@@ -172,6 +172,17 @@ def test_lbfgs_keeps_the_last_pair_where_the_best_point_was_another_one():
     assert gone_back
 
 
+def test_bounds_may_be_rows_of_an_array():
+    rows = np.array([[-5.0, 0.9], [0.0, np.inf]])
+    expected = graddesc.minimize(rosen, [-1.2, 1.0], jac=rosen_der, bounds=[(-5.0, 0.9), (0.0, None)])
+    for given in (rows, np.asfortranarray(rows), rows.astype(np.float32).astype(object)):
+        result = graddesc.minimize(rosen, [-1.2, 1.0], jac=rosen_der, bounds=given)
+        np.testing.assert_allclose(result.x, expected.x, rtol=1e-6)
+    np.testing.assert_array_equal(rows, [[-5.0, 0.9], [0.0, np.inf]])
+    with pytest.raises(ValueError, match=r"bounds must leave a number between them, got \(1.0, -1.0\) for variable 1"):
+        graddesc.minimize(rosen, [-1.2, 1.0], bounds=np.array([[-1.0, 1.0], [1.0, -1.0]]))
+
+
 def test_values_tell_no_curvature_of_displacements_that_a_bound_ends(minimize):
     # The second variable meets its bound: what values tell of the displacement is about both.
     def gradient(x):
