@@ -77,9 +77,23 @@ def is_masked_array(given: Any) -> bool:
     return kind is not None and isinstance(given, kind)
 
 
+def are_distances_along(spacing: Any, ndim: int) -> bool:
+    """Whether a spacing tells of as many axes of space, a number for each."""
+    sized = isinstance(spacing, Sequence | np.ndarray) and not isinstance(spacing, str)
+    return sized and np.iterable(spacing) and len([*spacing]) == ndim
+
+
+def as_array(name: str, given: Any) -> NDArray[Any]:
+    """Return what is given as an array."""
+    try:
+        return np.asarray(given)
+    except ValueError:  # rows that differ in length
+        raise TypeError(f"{name} must be an array, got rows that differ in length") from None
+
+
 def as_image(image: Any) -> NDArray[Any]:
     """Return an image as an array of real numbers, which is not empty."""
-    array = np.asarray(image)
+    array = as_array("image", image)
     wanted = "image must be of integers or of floats of at most 64 bits"
     if array.dtype.kind == "b":
         raise TypeError(f"{wanted}, got bool: image.astype(np.uint8) makes it 0 and 1")
@@ -96,7 +110,7 @@ def as_flags(name: str, given: Any) -> NDArray[np.bool_]:
         if np.ma.is_masked(given):
             raise TypeError(f"{name} must say of each pixel whether it is, got an array of which some are masked")
         given = given.data
-    flags = np.asarray(given)
+    flags = as_array(name, given)
     if flags.dtype.kind not in "buif":
         raise TypeError(f"{name} must be of bool or of numbers that are zero or not, got {flags.dtype}")
     if flags.dtype.kind == "f" and np.isnan(flags).any():

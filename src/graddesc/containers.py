@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.arguments import as_image, is_masked_array
+from graddesc.arguments import as_array, as_image, is_masked_array
 
 __all__ = ["Held", "open_image", "open_pixels"]
 
@@ -89,7 +89,7 @@ def open_pixels(name: str, given: Any, image: Any) -> Any:
     if _is_table(given) and _is_table(image):
         for axis in ("index", "columns"):
             _require_same(name, axis, getattr(given, axis), getattr(image, axis))
-    return given
+    return as_array(name, given) if isinstance(given, list | tuple) else given
 
 
 def _refuse_lazy(name: str, given: Any) -> None:

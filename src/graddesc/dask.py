@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise ImportError("graddesc.dask needs dask: pip install 'graddesc[dask]'") from error
 
-from graddesc.arguments import as_flags, require_axis, require_count, require_spacing
+from graddesc.arguments import are_distances_along, as_array, as_flags, require_axis, require_count, require_spacing
 from graddesc.losses import _Loss, _Name
 from graddesc.losses.differences import EdgeAligned
 from graddesc.restoration.api import restore as restore_array
@@ -158,6 +158,7 @@ def restore(
         raise ValueError("mask and known must not both be given")
     if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
         raise TypeError(f"image must be of integers or of floats of at most 64 bits, got {data.dtype}")
+    noise = as_array("noise", noise) if isinstance(noise, list | tuple) else noise
     many = np.ndim(noise) > 0
     number = 0.0 if many else noise
     if isinstance(noise, np.ndarray):
@@ -169,7 +170,7 @@ def restore(
     if mask is None and known is None and data.dtype.kind != "f" and not is_noisy:
         raise ValueError(f"mask must be given, or known in its place, for an image of {data.dtype}, got None for both")
     axis = None if channel_axis is None else require_axis("channel_axis", channel_axis, data.ndim)
-    space = 3 if spacing is not None and np.size(spacing) == 3 else 2
+    space = 3 if are_distances_along(spacing, 3) else 2
     distances = require_spacing(1 if spacing is None else spacing, space)
     planar = space + (axis is not None)
     if data.ndim < planar or 0 in data.shape or any(np.isnan(side) for side in data.shape):
@@ -182,7 +183,7 @@ def restore(
             last = "three" if space == 2 else "four"
             raise ValueError(f"channel_axis must be one of the last {last} axes of image, got {channel_axis}")
     cell = require_cell(coarse)
-    if depth != "auto":
+    if not isinstance(depth, str) or depth != "auto":
         depth = require_count("depth", depth, least=2)
     given = {"mask": mask, "known": known, "ignore": ignore, "noise": noise if many else None}
     flags = {
@@ -201,7 +202,7 @@ def restore(
     of_exact = settings_of(loss, axis, max_iter, tol, threads, False, huber)
     plane = tuple(side for k, side in enumerate(data.shape[len(frames) :]) if k != axis)
     relative = as_relative(distances, plane)
-    if depth == "auto":
+    if isinstance(depth, str):
         longest = max(max(sizes) for k, sizes in enumerate(data.chunks) if k != channel_axis)
         sides = _tile_of(relative) if exact else longest
         depth = _depth_for(mask if known is None else known, known is not None, sides, flags, len(frames), axis, space)

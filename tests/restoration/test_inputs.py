@@ -12,6 +12,8 @@ import xarray
 from numpy.testing import assert_array_equal
 
 import graddesc
+import graddesc.dask
+import graddesc.tiling
 from graddesc import masks, restore
 
 DTYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", ">i2", ">u4", ">f4", ">f8"]
@@ -112,6 +114,33 @@ def test_masks_that_leave_a_doubt():
             restore(image, mask)
     with pytest.raises(TypeError, match="mask must say of each pixel whether it is, got an array of which some"):
         restore(image, np.ma.masked_array(MASK, mask=MASK))
+
+
+def test_rows_that_differ_in_length_are_told_by_name():
+    image, ragged = plane("f8").tolist(), [[1, 2], [3]]
+    lazy = dask.array.from_array(plane("f8"), chunks=10)
+    wanted = "{} must be an array, got rows that differ in length"
+    for name in ("mask", "known", "ignore", "init", "noise"):
+        given = {"mask": MASK, name: ragged} if name != "known" else {name: ragged}
+        runs = [lambda: restore(image, **given)]  # noqa: B023 - called here
+        if name in ("mask", "known", "ignore"):
+            runs.append(lambda: graddesc.Plan(**given))  # noqa: B023
+        if name != "init":
+            runs.append(lambda: graddesc.tiling.restore(image, **given))  # noqa: B023
+            runs.append(lambda: graddesc.dask.restore(lazy, **given))  # noqa: B023
+        for run in runs:
+            with pytest.raises(TypeError, match=wanted.format(name)):
+                run()
+    for run in (restore, graddesc.tiling.restore, graddesc.Plan(MASK), masks.detect):
+        with pytest.raises(TypeError, match=wanted.format("image")):
+            run(ragged, *[MASK] * (run is graddesc.tiling.restore))
+    for spaced in (restore, graddesc.dask.restore):
+        with pytest.raises(TypeError, match="spacing must be a positive finite number"):
+            spaced(image if spaced is restore else lazy, MASK, spacing=ragged)
+    # Nor is a number that no machine has threads for.
+    assert_array_equal(
+        graddesc.tiling.restore(image, MASK, threads=2**70), graddesc.tiling.restore(image, MASK, threads=1)
+    )
 
 
 def test_nothing_masked_is_nothing_corrupt():

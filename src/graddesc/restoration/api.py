@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graddesc import masks
-from graddesc.arguments import looks_coloured, require_axis
+from graddesc.arguments import are_distances_along, looks_coloured, require_axis
 from graddesc.containers import Held, open_image, open_pixels
 from graddesc.losses import _Loss, _Name
 from graddesc.restoration.frames import restore_frames
@@ -347,9 +347,10 @@ def restore(
     500
     """
     held = open_image(image)
-    channel_axis, frame_axis = _axes(held.pixels, known if mask is None else mask, channel_axis, frame_axis, spacing)
     flags = {"mask": mask, "known": known, "ignore": ignore}
     given = {name: None if told is None else open_pixels(name, told, image) for name, told in flags.items()}
+    told = given["known" if mask is None else "mask"]
+    channel_axis, frame_axis = _axes(held.pixels, told, channel_axis, frame_axis, spacing)
     if mask is None and known is None:
         given["mask"] = _detected(held, channel_axis, noise)
     settings: dict[str, Any] = {
@@ -397,7 +398,7 @@ def _axes(
 ) -> tuple[int | None, int | None]:
     """The axes of an image that are not axes of space, counted from 0; a last one of length 1 is one of channels."""
     space = image.ndim - (channel_axis is not None) - (frame_axis is not None)
-    told = spacing is not None and np.size(spacing) == space  # of how many axes of space there are
+    told = are_distances_along(spacing, space)  # of how many axes of space there are
     if channel_axis is None and space == (4 if told else 3) and image.shape[-1] == 1:
         channel_axis, space = -1, space - 1
     given = [name for name, axis in (("channel_axis", channel_axis), ("frame_axis", frame_axis)) if axis is not None]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graddesc.arguments import as_flags, require_count, require_nonnegative, require_out
+from graddesc.arguments import as_array, as_flags, require_count, require_nonnegative, require_out
 from graddesc.isa import team_size
 from graddesc.restoration.plan import Plan, SinglePlan
 from graddesc.result import Result
@@ -160,7 +160,7 @@ def _starts(init: Any, image: NDArray[Any], frame_axis: int) -> Callable[[int], 
     """What tells each frame's start: the name of a fill, or values."""
     if isinstance(init, str):
         return lambda k: init
-    values = np.asarray(init)
+    values = as_array("init", init)
     if values.shape != image.shape:
         raise ValueError(f"init must have shape {image.shape}, got {values.shape}")
     return np.moveaxis(values, frame_axis, 0).__getitem__

@@ -147,7 +147,7 @@ class Plan:
         name, given = ("mask", mask) if known is None else ("known", known)
         flags = arguments.as_flags(name, given)
         shape = None if shape is None else _as_shape(shape, channel_axis)
-        told = spacing is not None and np.size(spacing) == 3
+        told = arguments.are_distances_along(spacing, 3)
         if shape is not None and channel_axis is None and shape[2:] == (1,) and not told:
             channel_axis = 2  # as `restore` takes a last axis of length 1
         space = _axes_of_space(name, flags, shape, channel_axis, spacing)
@@ -594,7 +594,7 @@ def _axes_of_space(
     """How many axes of space there are: 2, or 3 of volumes."""
     if shape is not None:
         return len(shape) - (channel_axis is not None)
-    volumes = spacing is not None and np.size(spacing) == 3
+    volumes = arguments.are_distances_along(spacing, 3)
     least = 3 if volumes else 2
     if channel_axis is not None and least <= flags.ndim <= 4:
         return max(flags.ndim - 1, least)
@@ -693,7 +693,7 @@ def _as_start(init: Any, image: NDArray[Any], free: NDArray[np.uint8], channel_a
             return init
         values = image
     else:
-        values = np.asarray(init)
+        values = arguments.as_array("init", init)
         if values.dtype.kind not in "buif":
             raise TypeError(f"init must be an array of real numbers, got {values.dtype}")
         if values.shape != image.shape:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graddesc.arguments import (
+    as_array,
     as_flags,
     is_masked_array,
     looks_coloured,
@@ -407,6 +408,9 @@ class Restored(NamedTuple):
     message: str
 
 
+_MOST_THREADS = 2**15  # that kernels are told of
+
+
 def settings_of(
     loss: Any, channel_axis: int | None, max_iter: Any, tol: Any, threads: Any, is_noisy: bool, huber: Any
 ) -> Settings:
@@ -423,7 +427,7 @@ def settings_of(
         methods.require_noisy(loss, None)
         default_tol = solver.NOISY_TOL
     limits = solver.Limits.of(max_iter, tol, None, None, 0.0, default_tol)
-    count = require_count("threads", threads)
+    count = min(require_count("threads", threads), _MOST_THREADS)
     return Settings(loss, channel_axis, limits.max_iter, limits.tol or 0.0, count, as_huber(huber))
 
 
@@ -664,7 +668,7 @@ def restore(
         raise ValueError("no pixel is NaN: give mask=...")
     reach = (
         depth_for(overview.widest, tile, bool(source.spacing))
-        if depth == "auto"
+        if isinstance(depth, str) and depth == "auto"
         else require_count("depth", depth, least=_RIM)
     )
     tiles = tiles_of(source.plane, tile, reach)
@@ -764,7 +768,7 @@ class _Source:
         if is_masked_array(image):
             raise TypeError("image must not be a masked array: give image.data, and image.mask as mask")
         if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
-            image = np.asarray(image)
+            image = as_array("image", image)
         self.shape, self.dtype = tuple(int(side) for side in image.shape), np.dtype(image.dtype)
         wanted = "image must be of integers or of floats of at most 64 bits"
         if self.dtype.kind not in "iuf" or self.dtype.itemsize > 8:
@@ -783,6 +787,7 @@ class _Source:
         )
         self.plane = tuple(side for axis, side in enumerate(self.shape) if axis != self.channel_axis)
         self.spacing = as_relative(spacing, self.plane)
+        noise = as_array("noise", noise) if isinstance(noise, list | tuple) else noise
         self._noise = noise if np.ndim(noise) > 0 else as_deviations(noise, self.shape, self.channel_axis)
         self.is_noisy = self._noise is not None
         if np.ndim(noise) > 0:
@@ -804,7 +809,7 @@ class _Source:
             if flags is None or callable(flags):
                 continue
             if not hasattr(flags, "shape"):
-                self._flags[name] = flags = np.asarray(flags)
+                self._flags[name] = flags = as_array(name, flags)
             if tuple(flags.shape) not in {self.plane, self.shape if name != "ignore" else self.plane}:
                 more = self.plane != self.shape and name != "ignore"
                 wanted = f"{self.plane}" + (f" or {self.shape}" if more else "")
