@@ -78,6 +78,24 @@ def test_what_is_told_of_frames():
         np.moveaxis(colour, 0, -1), MASK, frame_axis=-1, channel_axis=0, full_output=True, confidence=True
     )
     assert info.confidence.shape == (ROWS, COLS, COUNT)
+    # Channels have masks of their own in some frames alone, and nothing is corrupt in others.
+    own = np.zeros((COUNT, 2, ROWS, COLS), bool)
+    own[0] = MASKS[:2]
+    own[1] = MASK
+    for frame, channel in ((0, 1), (1, 0), (3, 0)):
+        given, told = np.moveaxis(colour, (0, 1), (frame, channel)), np.moveaxis(own, (0, 1), (frame, channel))
+        axes = {"frame_axis": frame, "channel_axis": channel}
+        _, info = restore(given, told, **axes, full_output=True, confidence=True, loss="harmonic")
+        for name in ("confidence", "error"):
+            assert info[name].shape == given.shape
+            for k, single in enumerate(info.frames):
+                found = np.moveaxis(info[name], (frame, channel), (0, 1))[k]
+                alone = (
+                    single[name]
+                    if single[name].ndim == 2
+                    else np.moveaxis(single[name], channel - (channel > frame), 0)
+                )
+                assert_array_equal(found, np.broadcast_to(alone, found.shape))
 
 
 def test_the_first_frame_that_fails_is_told():

@@ -137,6 +137,20 @@ def test_channels_with_masks_and_deviations_of_their_own(loss):
         assert rms(restored[0]) < 0.85 * rms(kept[0])
 
 
+@each("loss", LOSSES)
+@pytest.mark.once
+def test_deviations_of_channels_have_any_axis(loss):
+    volumes, masks = np.stack([noisy(0.1)[0], noisy(0.1, seed=3)[0]]), noisy(0.1)[1]
+    deviations = 0.1 + 0.05 * np.random.default_rng(6).random(volumes.shape)
+    settings = {"loss": loss, "spacing": (1, 1, 1), "max_iter": 3}
+    expected = restore(volumes, masks, noise=deviations, channel_axis=0, **settings)
+    for axis in (1, 2, 3):
+        given, noise = np.moveaxis(volumes, 0, axis), np.moveaxis(deviations, 0, axis)
+        for some in (noise, np.ascontiguousarray(noise)):
+            restored = restore(given, masks, noise=some, channel_axis=axis, **settings)
+            assert_array_equal(np.moveaxis(restored, axis, 0), expected)
+
+
 @each("loss", ["biharmonic", "edge"])
 @pytest.mark.once
 def test_outliers_pull_less_with_huber(loss):

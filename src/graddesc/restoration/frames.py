@@ -208,8 +208,16 @@ def _together(infos: list[Result], out: NDArray[Any], frame_axis: int, channel_a
     )
     for name in ("confidence", "error"):
         if name in infos[0]:
-            axis = frame_axis
-            if infos[0][name].ndim < out.ndim - 1 and channel_axis is not None and channel_axis < frame_axis:
+            axis, planes = frame_axis, [info[name] for info in infos]
+            if channel_axis is not None and len({plane.ndim for plane in planes}) > 1:
+                # Of some frames all channels share a mask.
+                inner = channel_axis if channel_axis < frame_axis else channel_axis - 1
+                shape = out.shape[:frame_axis] + out.shape[frame_axis + 1 :]
+                planes = [
+                    plane if plane.ndim == len(shape) else np.broadcast_to(np.expand_dims(plane, inner), shape)
+                    for plane in planes
+                ]
+            if planes[0].ndim < out.ndim - 1 and channel_axis is not None and channel_axis < frame_axis:
                 axis -= 1
-            result[name] = np.stack([info[name] for info in infos], axis)
+            result[name] = np.stack(planes, axis)
     return result

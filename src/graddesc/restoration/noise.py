@@ -75,12 +75,13 @@ def as_deviations(noise: Any, shape: tuple[int, ...], channel_axis: int | None) 
         return deviations.reshape(1, 1, 1) if deviations > 0 else None
     if deviations.shape == (*plane, 1) and deviations.shape != shape:
         deviations = deviations[..., 0]
+    deviations = np.ascontiguousarray(deviations)  # as the masks are that are made of them
     if deviations.shape == plane:
         return deviations[np.newaxis]
     if deviations.shape != shape or channel_axis is None:
         wanted = f"{plane}" if channel_axis is None else f"{plane} or {shape}"
         raise ValueError(f"noise must be a number or have shape {wanted}, got shape {given.shape}")
-    planes = np.moveaxis(deviations, channel_axis, 0)
+    planes = np.ascontiguousarray(np.moveaxis(deviations, channel_axis, 0))
     return planes[:1] if (planes == planes[0]).all() else planes
 
 
