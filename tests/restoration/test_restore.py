@@ -211,6 +211,29 @@ def test_hole_is_bridged():
     assert np.abs(restored - image).max() < 0.02
 
 
+def test_edge_restores_a_line_of_pixels():
+    x = np.arange(80.0)
+    truth = np.sin(x / 6)
+    mask = np.random.default_rng(2).random(80) < 0.5
+    mask[[0, 79]] = False
+    flags, damaged = mask[np.newaxis], np.where(mask, 9.0, truth)[np.newaxis]
+
+    def error(restored, wanted=truth):
+        return float(np.sqrt(np.mean((restored[0] - wanted)[mask] ** 2)))
+
+    restored, info = graddesc.restore(damaged, flags, full_output=True, confidence=True)
+    assert info.status == 0
+    assert info.fun > 0
+    assert error(restored) < 0.5 * error(graddesc.restore(damaged, flags, loss="harmonic"))
+    assert error(restored) < 0.2 * error(graddesc.restore(damaged, flags, max_iter=0))  # where it stayed
+    assert_array_equal(graddesc.Plan(flags)(damaged), restored)
+    assert_allclose(graddesc.restore(damaged.T, flags.T).T, restored, atol=1e-3)
+    assert_allclose(graddesc.restore(damaged[:, ::-1], flags[:, ::-1])[:, ::-1], restored, atol=1e-3)
+    colour = graddesc.restore(np.stack([damaged, 2 * damaged + 1], -1), flags, channel_axis=-1)
+    for channel, wanted in enumerate((truth, 2 * truth + 1)):
+        assert error(colour[..., channel], wanted) < 0.1
+
+
 # ---- losses of the caller's ----
 
 

@@ -378,6 +378,9 @@ class EdgeAligned(Differences):
     as its neighbours' differences tell, those of the cells of 2 x 2 voxels take their place in ``|H|^2``, and M is .9
     of itself: then nothing alternates from voxel to voxel.
 
+    An image of one row or column has no cells and no interior pixels: E(x) is 0. `restore` takes it as a volume of one
+    plane.
+
     The tensor is that of x itself, blurred by 4 pixels in `value` and `gradient`, and by more or less where fewer or
     more pixels are known in a restoration. `gradient` takes it as fixed: it does not descend through n and z.
 

@@ -26,7 +26,7 @@ from graddesc import arguments
 from graddesc.containers import open_image
 from graddesc.isa import team_size
 from graddesc.losses import _Loss, _Name, by_name
-from graddesc.losses.differences import Differences, Reweighted, SumOfSquares
+from graddesc.losses.differences import Differences, EdgeAligned, Reweighted, SumOfSquares
 from graddesc.losses.grids import in_least
 from graddesc.losses.line import LineSmoothness
 from graddesc.losses.texture import TextureAdaptive
@@ -203,6 +203,11 @@ class Plan:
         plain = self._channel_axis is None and self._ignored is None and not self._spacing
         return plain and isinstance(self._loss, SumOfSquares)
 
+    @property
+    def _is_line(self) -> bool:
+        """Whether images have one row or column, and all channels one mask."""
+        return self._flat and 1 in self._free.shape[1:] and len(self._free) == 1 and self._ignored is None
+
     @overload
     def __call__(
         self,
@@ -375,6 +380,8 @@ class Plan:
         spacing = self._spacing
         if not spacing and self._ignored is not None and step is None and isinstance(loss, SumOfSquares | Reweighted):
             spacing = (1.0, 1.0, 1.0)  # a volume of one plane, whose kernels leave pixels out; "edge" weighs otherwise
+        if not spacing and step is None and isinstance(loss, EdgeAligned) and self._is_line:
+            spacing = (1.0, 1.0, 1.0)  # what "edge" is of an image are sums over pixels that a line has none of
 
         def in_space(planes: NDArray[Any]) -> NDArray[Any]:
             """A view with the axes of the problem: an image whose pixels are not squares is a volume of one plane."""
