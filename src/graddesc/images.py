@@ -123,7 +123,14 @@ _KEPT_TAGS = tuple(
     for name in ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "HostComputer", "Copyright")
 )
 _STALE_TAGS = tuple(ExifTags.Base[name] for name in ("ExifImageWidth", "ExifImageHeight", "ExifInteroperabilityOffset"))
-_LOST = {"xmp": "XMP", "comment": "comment", "gamma": "gamma", "photoshop": "IPTC"}  # by Pillow's names for them
+_LOST = {
+    "xmp": "XMP",
+    "comment": "comment",
+    "gamma": "gamma",
+    "srgb": "sRGB",
+    "chromaticity": "chromaticities",
+    "photoshop": "IPTC",
+}  # by Pillow's names for them
 _METADATA = {"icc_profile": "colour profile", "dpi": "resolution", "exif": "EXIF"}
 
 
@@ -617,14 +624,16 @@ def _read_npy(file: BinaryIO, told_axes: _Told) -> Picture:
     axes = tuple(axis for axis in (frame, *space, channel) if axis is not None)
     array = np.ascontiguousarray(array.transpose(axes), array.dtype.newbyteorder("="))
     array = array.view(np.uint8) if dtype.kind == "b" else array
+    kind = "bool" if dtype.kind == "b" else None
     if channel_axis is not None or channel is None:
-        return Picture(array, frames=frame is not None, axes=axes if told else None)
+        return Picture(array, frames=frame is not None, axes=axes if told else None, stored_as=kind)
     pixels, alpha = _apart(array, array.shape[-1] in (2, 4))
     if pixels.ndim < array.ndim:  # one channel, or one beside the alpha
         if axes != tuple(range(len(shape))):
             raise ImageFileError(f"an array of shape {shape}: which axis has the channels must be told, too")
         told = False
-    return Picture(pixels, alpha, frames=frame is not None, axes=axes if told else None)
+        kind = kind or ("a last axis of length 1" if alpha is None else None)
+    return Picture(pixels, alpha, frames=frame is not None, axes=axes if told else None, stored_as=kind)
 
 
 def _axes_told(

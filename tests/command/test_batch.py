@@ -670,6 +670,23 @@ def test_axes_that_are_not_there(folder, run):
     np.testing.assert_array_equal(changed, pixels("m.png") > 0)
 
 
+def test_arrays_of_another_kind_than_written_are_told(folder, run):
+    flags = np.zeros((9, 8), bool)
+    flags[3:5, 2:4] = True
+    np.save("hole.npy", flags)
+    for array, kind, written in (
+        (~flags, "bool", "8-bit grey"),
+        (CUBE[:9, :8, :1], "a last axis of length 1", "32-bit floating-point grey"),
+        (CUBE[:9, :8, 0], None, None),
+    ):
+        np.save("in.npy", array)
+        code, _, err = run("restore", "in.npy", "out.npy", "--mask", "hole.npy", "--overwrite")
+        assert code == 0
+        told = [] if kind is None else [f"graddesc: in.npy holds {kind}, which is written as {written}"]
+        assert err == told
+        assert np.load("out.npy").shape == (9, 8)
+
+
 def test_pixels_of_another_kind_than_written_are_told(folder, run):
     flags = np.zeros((9, 8), bool)
     flags[3:5, 2:4] = True
