@@ -173,6 +173,48 @@ def test_too_little_known_on_one_side_is_told():
     assert np.isfinite(restored).all()
 
 
+def test_whether_there_is_one_minimum_is_told_for_few_known_pixels():
+    found = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        shape = tuple(rng.integers(4, 10, 2))
+        wall = rng.random(shape) < (0.0 if seed % 2 else 0.1)
+        wall[:, -1] = True
+        known = np.zeros(shape, bool)
+        known.reshape(-1)[rng.permutation(np.flatnonzero(~wall))[: rng.integers(2, 6)]] = True
+        if seed % 5 == 0:
+            known[:] = False
+            known[shape[0] // 2, :-1:2] = True  # on a line
+            known &= ~wall
+        if seed == 0:
+            # What is affine between these two is as much above zero as below.
+            known, wall = np.zeros((2, 9, 5), bool)
+            known[5, 1] = known[6, 3] = wall[:, 4] = True
+        mask, shape = ~known & ~wall, known.shape
+        if not known.any():
+            continue
+        # Second differences of what is left, as a matrix.
+        rows = []
+        for offsets, weights in (
+            (((0, -1), (0, 0), (0, 1)), (1, -2, 1)),
+            (((-1, 0), (0, 0), (1, 0)), (1, -2, 1)),
+            (((0, 0), (0, 1), (1, 0), (1, 1)), (1, -1, -1, 1)),
+        ):
+            for at in np.ndindex(shape):
+                places = [(at[0] + dy, at[1] + dx) for dy, dx in offsets]
+                if all(0 <= y < shape[0] and 0 <= x < shape[1] and not wall[y, x] for y, x in places):
+                    row = np.zeros(shape)
+                    for place, weight in zip(places, weights, strict=True):
+                        row[place] = weight
+                    rows.append(row[mask])
+        unique = bool(rows) and np.linalg.matrix_rank(np.array(rows)) == mask.sum()
+        image = rng.random(shape)
+        _, info = restore(image, mask, ignore=wall, loss="biharmonic", full_output=True)
+        assert info.status == (0 if unique else 1), (seed, info.message)
+        found.append(unique)
+    assert 10 < sum(found) < len(found) - 10
+
+
 def test_channels_and_frames_and_confidence():
     image, mask, wall = two_sides()
     colour = np.dstack([image, image / 2 + 20, 100 + image / 3])

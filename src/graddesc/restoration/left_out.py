@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,28 @@ class LeftOut:
 
         shares = ndimage.uniform_filter((self.present & (1 - free)).astype(float), 7, mode="constant")
         return float(shares[free == 1].mean()) if free.any() else 0.0
+
+    def probes(self, free: NDArray[np.uint8], count: int) -> Iterator[NDArray[np.float64]]:
+        """Some starts between -1 and 1 that have a part of all that costs nothing, but by chance.
+
+        What costs nothing is affine on what hangs together, mostly: so are these, some other way on each, and uneven.
+        """
+        from scipy import ndimage
+
+        labels, pieces = ndimage.label(self.present)
+        rng = np.random.default_rng(0)
+        boxes = [(slice(0, 1),) * 3, *ndimage.find_objects(labels)]
+        along = []  # each axis, from -1 to 1 on each piece
+        for axis, side in enumerate(free.shape):
+            least = np.array([box[axis].start for box in boxes])
+            length = np.array([max(box[axis].stop - box[axis].start - 1, 1) for box in boxes])
+            place = np.arange(side).reshape([-1 if k == axis else 1 for k in range(3)])
+            along.append(2 * (place - least[labels]) / length[labels] - 1)
+        for _ in range(count):
+            terms = rng.uniform(-1, 1, (4, pieces + 1))
+            terms /= np.abs(terms).sum(axis=0)
+            x = terms[0][labels] + sum(term[labels] * place for term, place in zip(terms[1:], along, strict=True))
+            yield free * (0.75 * x + 0.25 * rng.uniform(-1, 1, free.shape))
 
     def surely_determined(self, free: NDArray[np.uint8]) -> Generator[None, None, bool]:
         """Whether squared second differences have one minimiser, as far as that is seen without solving; in parts.

@@ -37,7 +37,8 @@ _NOT_UNIQUE_IN_SPACE = "The corrupt pixels are at one of many minima: all that i
 _REACH = 2  # voxels beyond which no weighted difference looks
 _FEW = 1e-3  # of the voxels: where no more are corrupt, only those around are converted
 _PASS_WORK = 3.0  # passes of the solver over a voxel, which a sweep of a pixel takes as long as
-_PROBE_ITERATIONS, _PROBE_TOL = 200, 1e-4  # of a probe that starts from numbers between 0 and 1
+_PROBES = 3
+_PROBE_ITERATIONS, _PROBE_TOL = 200, 1e-4  # of a probe that starts from numbers between -1 and 1
 _PROBE_REST = 0.02  # what may be left of these where there is one minimiser
 _MIDDLE = 0.5  # of the units that contrasts are measured in
 
@@ -90,19 +91,23 @@ class _Part:
 def _determine(problem: Problem, left: LeftOut, mask: int) -> Iterator[None]:
     """Find whether squared second differences have one minimiser, in parts.
 
-    Where that is not seen: then the one beside zeros is 0, wherever one starts.
+    Where that is not seen: then the one beside zeros is 0, wherever one starts. From one start it may be 0 by chance.
     """
     free = left.free[mask]
     if (yield from left.surely_determined(free)):
         left.determined[mask] = True
         return
     workspace = np.zeros(compiled.workspace_size(SECOND, problem.spacing, free.shape, False, True), np.uint8)
-    run = compiled.prepare(SECOND, problem.spacing, free, False, workspace, problem.threads, left.present)
-    run.unique = True
-    x = free * np.random.default_rng(0).random(free.shape)
-    run.begin(x)
-    yield from _advanced(run, _PROBE_ITERATIONS, _PROBE_TOL, 1.0)
-    left.determined[mask] = bool(np.abs(x).max() <= _PROBE_REST)
+    left.determined[mask] = False
+    for x in left.probes(free, _PROBES):
+        workspace.fill(0)
+        run = compiled.prepare(SECOND, problem.spacing, free, False, workspace, problem.threads, left.present)
+        run.unique = True
+        run.begin(x)
+        yield from _advanced(run, _PROBE_ITERATIONS, _PROBE_TOL, 1.0)
+        if np.abs(x).max() > _PROBE_REST:
+            return
+    left.determined[mask] = True
 
 
 def _parts_of(problem: Problem, left: LeftOut | None) -> Iterator[_Part]:
