@@ -196,7 +196,7 @@ def restore(
         options: dict[str, Any] = {"loss": loss, "max_iter": max_iter, "tol": tol, "bounds": bounds, "threads": threads}
         options |= {"huber": huber} if many else {"huber": huber, "noise": number}
         options["spacing"] = distances
-        return close(_frame_by_frame(data, flags, len(frames), axis, options))
+        return close(_of_dtype(_frame_by_frame(data, flags, len(frames), axis, options), data.dtype))
     settings = settings_of(loss, axis, max_iter, tol, threads, is_noisy, huber)
     # An array of noise may yet be 0 wherever something is known.
     of_exact = settings_of(loss, axis, max_iter, tol, threads, False, huber)
@@ -210,7 +210,7 @@ def restore(
     for k in np.ndindex(frames):
         own = {name: told.of_frame(k) for name, told in flags.items()}
         restored[k] = _in_tiles(data[k], own, number, (settings, of_exact), cell, depth, exact, bounds, relative)
-    return close(_stacked(restored).rechunk(data.chunks))
+    return close(_of_dtype(_stacked(restored).rechunk(data.chunks), data.dtype))
 
 
 def store(restored: Any, target: Any, journal: str | os.PathLike[str]) -> None:
@@ -513,6 +513,11 @@ def _joined(sizes: tuple[int, ...], cell: int, least: int) -> list[int]:
         if end - ends[-1] >= least and side - end >= least:
             ends.append(end)
     return [*ends, side]
+
+
+def _of_dtype(array: Any, dtype: np.dtype[Any]) -> Any:
+    """The array in the byte order that is wanted: dask turns it into the machine's where it joins chunks."""
+    return array if array.dtype == dtype else array.astype(dtype)
 
 
 def _stacked(restored: NDArray[Any]) -> Any:

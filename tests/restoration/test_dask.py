@@ -79,6 +79,21 @@ def test_three_numbers_of_spacing_tell_a_volume():
         graddesc.dask.restore(lazy(damaged[0], 64), spacing=(1, 2))
 
 
+def test_the_byte_order_stays():
+    image, mask = IMAGE[:96, :80].astype(">u2"), HALF[:96, :80]
+    for given, flags, chunks in (
+        (image, mask, 48),
+        (image, mask, 96),
+        (np.stack([image] * 2).astype(">u2"), mask, (1, 96, 80)),
+    ):
+        restored = graddesc.dask.restore(lazy(given, chunks), flags, loss="harmonic")
+        computed = restored.compute()
+        assert restored.dtype == computed.dtype == np.dtype(">u2")
+        native = graddesc.dask.restore(lazy(given.astype("u2"), chunks), flags, loss="harmonic").compute()
+        assert native.dtype == np.uint16
+        np.testing.assert_array_equal(computed, native)
+
+
 def test_noise_that_turns_out_to_be_none_has_the_tolerance_of_none():
     image, mask = PHOTOGRAPH[:160, :160] * 255, HALF[:160, :160]
     exact = graddesc.dask.restore(lazy(image, 80), mask, depth=16).compute()
