@@ -98,6 +98,16 @@ def test_what_is_told_of_frames():
                 assert_array_equal(found, np.broadcast_to(alone, found.shape))
 
 
+def test_out_may_be_what_is_told_of_noise():
+    images = stack()
+    for place in (np.s_[:], np.s_[0], np.s_[3]):
+        out = np.full(images.shape, 0.05, np.float32)
+        out[:, 3] = 0.1
+        expected = restore(images, MASK, noise=out[place].copy(), frame_axis=0, loss="harmonic")
+        assert restore(images, MASK, noise=out[place], frame_axis=0, loss="harmonic", out=out) is out
+        assert_array_equal(out, expected)
+
+
 def test_the_first_frame_that_fails_is_told():
     images, few = stack(), MASKS.copy()
     few[:2] = False

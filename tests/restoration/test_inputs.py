@@ -311,6 +311,21 @@ def test_labelled_arrays():
         restore(image, xarray.DataArray(MASK, dims=("x", "lon")))
 
 
+def test_labelled_starts_and_deviations_are_turned_as_the_image():
+    rng = np.random.default_rng(3)
+    image, mask, start, deviation = plane("f8", 18, 18), rng.random((18, 18)) < 0.4, *rng.random((2, 18, 18))
+    turned = xarray.DataArray(image, dims=("y", "x"))
+    for given in ({"init": 50 * start, "max_iter": 1}, {"noise": deviation}):
+        labelled = {
+            name: xarray.DataArray(value.T, dims=("x", "y")) if name != "max_iter" else value
+            for name, value in given.items()
+        }
+        expected = restore(image, mask, loss="tv", **given)
+        assert (expected != restore(image, mask, loss="tv", **{n: np.transpose(v) for n, v in given.items()})).any()
+        assert_array_equal(restore(turned, mask, loss="tv", **labelled), expected)
+        assert_array_equal(graddesc.Plan(mask, loss="tv")(turned, **labelled), expected)
+
+
 def test_lazy_arrays_are_not_computed():
     computed = []
 

@@ -357,7 +357,7 @@ def restore(
         "noise": open_pixels("noise", noise, image),
         "huber": huber,
         "step": step,
-        "init": init,
+        "init": init if isinstance(init, str) else open_pixels("init", init, image),
         "max_iter": max_iter,
         "tol": tol,
         "max_time": max_time,

@@ -68,7 +68,11 @@ def restore_frames(
         name: None if flags is None else _by_frame(as_flags(name, flags), image.shape, frame_axis, channel_axis)
         for name, flags in given.items()
     }
-    noises = _by_frame(np.asarray(noise), image.shape, frame_axis, channel_axis) if np.ndim(noise) > 0 else [noise]
+    noises: Any = [noise]
+    if np.ndim(noise) > 0:
+        deviations = np.asarray(noise)
+        deviations = deviations.copy() if np.may_share_memory(deviations, out) else deviations  # one may be that of all
+        noises = _by_frame(deviations, image.shape, frame_axis, channel_axis)
     team = min(team_size(threads, None), len(frames)) if callback is None else 1
     own = {"loss": loss, "channel_axis": inner, "spacing": spacing, "threads": max(threads // team, 1)}
     shared = all(flags is None or len(flags) == 1 for flags in told.values())

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graddesc import arguments
-from graddesc.containers import open_image
+from graddesc.containers import open_image, open_pixels
 from graddesc.isa import team_size
 from graddesc.losses import _Loss, _Name, by_name
 from graddesc.losses.differences import Differences, EdgeAligned, Reweighted, SumOfSquares
@@ -297,10 +297,10 @@ class Plan:
             self.require_within(held.masked)
         restored, info = self.restore_array(
             held.pixels,
-            noise=noise,
+            noise=open_pixels("noise", noise, image),
             huber=huber,
             step=step,
-            init=init,
+            init=init if isinstance(init, str) else open_pixels("init", init, image),
             max_iter=max_iter,
             tol=tol,
             max_time=max_time,
