@@ -490,7 +490,8 @@ cdef inline void exact_row(
         for j in range(first, last):
             origin = x[j]
             out[j] = (
-                (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin)) + nz * pair(back, ahead, j, origin)
+                (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin))
+                + nz * pair(back, ahead, j, origin)
             )
         return
     fz, fy, fx = <wide> far[0], <wide> far[1], <wide> far[2]
@@ -499,7 +500,8 @@ cdef inline void exact_row(
         origin = x[j]
         out[j] = (
             (
-                (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin)) + nz * pair(back, ahead, j, origin)
+                (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin))
+                + nz * pair(back, ahead, j, origin)
             ) + (
                 (
                     yx * (pair(up - 1, up + 1, j, origin) + pair(down - 1, down + 1, j, origin))
