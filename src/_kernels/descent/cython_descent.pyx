@@ -12,7 +12,7 @@ from libc.math cimport INFINITY, NAN, fabs, fmax, fmin, isfinite, isnan, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from graddesc._kernels import vectors as _vectors
+from graddesc import _kernels  # and not the module of it: that import would lose an interrupt
 
 cdef extern from "clock.h" nogil:
     double clock "graddesc_clock"() noexcept
@@ -72,7 +72,7 @@ cdef inline int status_of(int ending) noexcept nogil:
 include "../vectors.pxi"
 
 cdef vectors_t vectors
-vectors = (<const vectors_t *>PyCapsule_GetPointer(_vectors.table(), "graddesc vectors"))[0]
+vectors = (<const vectors_t *>PyCapsule_GetPointer(_kernels.vectors.table(), "graddesc vectors"))[0]
 
 include "run.pxi"
 include "../two_loops.pxi"
