@@ -573,6 +573,31 @@ def test_a_function_that_tells_both_serves_the_loop_of_python_and_callbacks():
         minimize(both, [-1.2, 1.0], jac=NUMBA[1])
 
 
+@numba.cfunc(VALUE)
+def narrow(n, x, data):
+    return 0.5e10 * (carray(x, (n,)) ** 2).sum()
+
+
+@numba.cfunc(GRADIENT)
+def narrow_gradient(n, x, out, data):
+    carray(out, (n,))[:] = 1e10 * carray(x, (n,))
+
+
+@each("step", [Constant(1e-11), StrongWolfe()])
+@each("n", [7, 9])
+def test_a_direction_that_is_not_finite_leaves_nothing_behind(step, n):
+    # So near the minimum the product of the first pair has no reciprocal that doubles hold.
+    fun, jac = (LowLevelCallable(function.ctypes) for function in (narrow, narrow_gradient))
+    settings = {"jac": jac, "step": step, "direction": LBFGS(), "tol": 0.0, "maxiter": 9}
+    starts = np.array([np.full(n, 1e-160), np.linspace(1.0, 2.0, n)])
+    many = minimize(fun, starts, threads=1, **settings)
+    for k, start in enumerate(starts):
+        alone = minimize(fun, start, **settings)
+        assert alone.nit == 9
+        for entry in ("x", "status", "nit", "nfev"):
+            np.testing.assert_array_equal(many[entry][k], alone[entry])
+
+
 def test_calls_from_many_threads_do_not_meet():
     expected = minimize(NUMBA[0], [-1.2, 1.0], jac=NUMBA[1], step=StrongWolfe(), direction=LBFGS())
     with ThreadPoolExecutor(4) as pool:

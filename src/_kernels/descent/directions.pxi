@@ -70,7 +70,8 @@ cdef inline void quasi_newton(run_t *r) noexcept nogil:
     cdef Py_ssize_t i
     if r.pairs.count == 0:
         norm = fmax(sqrt(dot(r.stride, r.g, r.g)), 1.0)
-        for i in range(r.n):
+        # Over the zeros at its end as well, of which the recursion makes NaN where its direction is not finite.
+        for i in range(r.stride):
             r.d[i] = -r.g[i] / norm
     elif r.n == 2:
         # Loops over two variables are short enough to be unrolled, which halves their time.
