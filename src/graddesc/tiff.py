@@ -327,7 +327,7 @@ def _shaped(held: Directory, page: tuple[int, ...], left: int) -> tuple[Tag, int
     try:
         told = json.loads(text)
         shape = [int(side) for side in told["shape"]]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     rows, cols, samples = held.first(257, 0), held.first(256, 0), held.first(_SAMPLES, 1)
     was = [rows, cols, samples] if held.first(_PLANAR, 1) == 1 else [samples, rows, cols]

@@ -263,6 +263,14 @@ def test_what_tifffile_says_of_the_shape_is_true_of_the_new_pages(through, shape
     assert raw_tags(through(buffer.getvalue())[1]) == raw_tags(buffer.getvalue())
 
 
+def test_a_described_shape_that_is_none_stays_as_it_is(through):
+    for shape in ("[Infinity, 6]", "[null]", "[5, 6"):
+        description = f'{{"shape": {shape}}}'
+        data = written(RNG.integers(0, 9, (5, 6), np.uint8), description=description, metadata=None)
+        ((tags, _),) = raw_tags(through(data)[1])
+        assert tags[tiff.DESCRIPTION].text == description
+
+
 def test_overviews_are_no_frames_and_are_named(through):
     buffer = io.BytesIO()
     large, small = np.arange(400, dtype="f4").reshape(20, 20), np.zeros((10, 10), "f4")
