@@ -470,26 +470,29 @@ cdef inline wide pair(const real *one, const real *other, Py_ssize_t j, wide ori
     return (<wide> one[j] - origin) + (<wide> other[j] - origin)
 
 
-cdef inline void exact_row(
-    const Taps *taps, Py_ssize_t s, Py_ssize_t t, const real *x, wide sign, Py_ssize_t first, Py_ssize_t last, wide *out
+cdef inline void plain_row(
+    const Taps *taps, Py_ssize_t s, Py_ssize_t t, const real *x, wide sign, bint exact, Py_ssize_t first,
+    Py_ssize_t last, wide *out,
 ) noexcept nogil:
-    # As plain_row, from differences to each voxel itself: these are all but exact, where sums of voxels are rounded.
+    # Where omega is 2 and every difference fits into the volume, whose planes and rows are s and t apart. To be exact,
+    # from differences to each voxel itself, which all but are; sums of voxels are rounded.
     cdef Py_ssize_t j
     cdef double exact_own
     cdef double[AXES] near
     cdef double[AXES] far
     cdef double[AXES] corner
-    cdef wide nz, ny, nx, fz, fy, fx, yx, zx, zy, origin
+    cdef wide own, nz, ny, nx, fz, fy, fx, yx, zx, zy, origin
     cdef const real *back = x - s
     cdef const real *ahead = x + s
     cdef const real *up = x - t
     cdef const real *down = x + t
     plain_taps(taps, sign, &exact_own, near, far, corner)
+    own = 0 if exact else <wide> exact_own
     nz, ny, nx = <wide> near[0], <wide> near[1], <wide> near[2]
     if taps.kind == FIRST:
         for j in range(first, last):
-            origin = x[j]
-            out[j] = (
+            origin = x[j] if exact else 0
+            out[j] = own * <wide> x[j] + (
                 (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin))
                 + nz * pair(back, ahead, j, origin)
             )
@@ -497,11 +500,13 @@ cdef inline void exact_row(
     fz, fy, fx = <wide> far[0], <wide> far[1], <wide> far[2]
     yx, zx, zy = <wide> corner[0], <wide> corner[1], <wide> corner[2]
     for j in range(first, last):
-        origin = x[j]
+        origin = x[j] if exact else 0
         out[j] = (
             (
-                (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin))
-                + nz * pair(back, ahead, j, origin)
+                (
+                    own * <wide> x[j]
+                    + (nx * pair(x - 1, x + 1, j, origin) + ny * pair(up, down, j, origin))
+                ) + nz * pair(back, ahead, j, origin)
             ) + (
                 (
                     yx * (pair(up - 1, up + 1, j, origin) + pair(down - 1, down + 1, j, origin))
@@ -511,67 +516,6 @@ cdef inline void exact_row(
         ) + (
             (fx * pair(x - 2, x + 2, j, origin) + fy * pair(up - t, down + t, j, origin))
             + fz * pair(back - s, ahead + s, j, origin)
-        )
-
-
-cdef inline void plain_row(
-    const Taps *taps, Py_ssize_t s, Py_ssize_t t, const real *x, wide sign, Py_ssize_t first, Py_ssize_t last, wide *out
-) noexcept nogil:
-    # Where omega is 2 and every difference fits into the volume, whose planes and rows are s and t apart.
-    cdef Py_ssize_t j
-    cdef double exact_own
-    cdef double[AXES] near
-    cdef double[AXES] far
-    cdef double[AXES] corner
-    cdef wide own, nz, ny, nx, fz, fy, fx, yx, zx, zy
-    cdef const real *back = x - s
-    cdef const real *ahead = x + s
-    cdef const real *up = x - t
-    cdef const real *down = x + t
-    cdef const real *far_back = back - s
-    cdef const real *far_ahead = ahead + s
-    cdef const real *far_up = up - t
-    cdef const real *far_down = down + t
-    cdef const real *back_up = back - t
-    cdef const real *back_down = back + t
-    cdef const real *ahead_up = ahead - t
-    cdef const real *ahead_down = ahead + t
-    plain_taps(taps, sign, &exact_own, near, far, corner)
-    own = <wide> exact_own
-    nz, ny, nx = <wide> near[0], <wide> near[1], <wide> near[2]
-    if taps.kind == FIRST:
-        for j in range(first, last):
-            out[j] = own * <wide> x[j] + (
-                (
-                    nx * (<wide> (x - 1)[j] + <wide> x[j + 1])
-                    + ny * (<wide> up[j] + <wide> down[j])
-                ) + nz * (<wide> back[j] + <wide> ahead[j])
-            )
-        return
-    fz, fy, fx = <wide> far[0], <wide> far[1], <wide> far[2]
-    yx, zx, zy = <wide> corner[0], <wide> corner[1], <wide> corner[2]
-    for j in range(first, last):
-        out[j] = (
-            (
-                own * <wide> x[j]
-                + (
-                    nx * (<wide> (x - 1)[j] + <wide> x[j + 1])
-                    + ny * (<wide> up[j] + <wide> down[j])
-                ) + nz * (<wide> back[j] + <wide> ahead[j])
-            ) + (
-                yx * (
-                    (<wide> (up - 1)[j] + <wide> up[j + 1]) + (<wide> (down - 1)[j] + <wide> down[j + 1])
-                ) + zx * (
-                    (<wide> (back - 1)[j] + <wide> back[j + 1]) + (<wide> (ahead - 1)[j] + <wide> ahead[j + 1])
-                ) + zy * (
-                    (<wide> back_up[j] + <wide> back_down[j]) + (<wide> ahead_up[j] + <wide> ahead_down[j])
-                )
-            )
-        ) + (
-            (
-                fx * (<wide> (x - 2)[j] + <wide> x[j + 2])
-                + fy * (<wide> far_up[j] + <wide> far_down[j])
-            ) + fz * (<wide> far_back[j] + <wide> far_ahead[j])
         )
 
 
@@ -671,7 +615,7 @@ cdef void operate(
         level.omega == NULL and level.present == NULL and cols > 2 * reach and is_inner(&outer[0], reach)
         and is_inner(&outer[1], reach)
     ):
-        plain_row(&level.taps, level.pitch, level.stride, x, sign, left, right, out)
+        plain_row(&level.taps, level.pitch, level.stride, x, sign, False, left, right, out)
         for j in range(min(left, width)):
             plain_end(&level.taps, level.pitch, level.stride, x + j, sign, span.first + j, 1, out + j)
         for j in range(max(right, 0), width):
@@ -1033,7 +977,7 @@ cdef void renew_part(void *given, Py_ssize_t part) noexcept nogil:
         left = right = width
         if plain and is_inner(&outer[0], reach) and is_inner(&outer[1], reach):
             left, right = min(max(0, reach - span.first), width), max(0, min(width, cols - reach - span.first))
-            exact_row(&level.taps, outer[0].step, outer[1].step, x, minus, left, right, product)
+            plain_row(&level.taps, outer[0].step, outer[1].step, x, minus, True, left, right, product)
         if left > 0:
             weighted_row(&level.taps, outer, x, weights, present, minus, cols, span.first, left, product)
         if right < width:
