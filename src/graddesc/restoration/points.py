@@ -12,8 +12,7 @@ from graddesc._kernels import regions, stencil
 from graddesc.losses.differences import SPREAD, EdgeAligned, energy
 from graddesc.losses.sweeps import STALLED, Piece
 from graddesc.restoration.problem import Problem
-from graddesc.restoration.solver import WORK_AT_ONCE
-from graddesc.restoration.windows import LEAST_ULPS, Windows, WindowSteps, Workspace, places_of
+from graddesc.restoration.windows import LEAST_ULPS, CompiledSteps, Windows, WindowSteps, Workspace, places_of
 
 _REACH, _MOST_AROUND = 3, 13  # pixels; and how many of the 7 x 7 around a corrupt one may be, itself one of them
 # Pixels, within which points are linked, and how many these may be: a long line is descended in its window, as it takes
@@ -75,11 +74,8 @@ def edge_places(free: NDArray[np.uint8]) -> Points | Windows | Apart:
     return windows if points is None else Apart(points, Windows(free - few))
 
 
-class PointSteps:
-    """The compiled descent of points: see `graddesc.losses.sweeps.Descent`."""
-
-    stalled, stalled_message = False, STALLED
-    settled_message = WindowSteps.settled_message
+class PointSteps(CompiledSteps):
+    """The compiled descent of points."""
 
     def __init__(self, loss: EdgeAligned, problem: Problem, points: Points) -> None:
         self._loss, self._problem, self._points = loss, problem, points
@@ -108,25 +104,6 @@ class PointSteps:
             units.to_run(patches[some], x[some])
             self._descent.load(channel, first, x[some])
 
-    @property
-    def iterations(self) -> int:
-        """How many are done."""
-        return int(self._descent.iterations)
-
-    @property
-    def settled(self) -> bool:
-        """Whether all points have settled."""
-        return bool(self._descent.settled)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a point is no longer finite."""
-        return bool(self._descent.failed)
-
-    def advance(self, until: int, tol: float) -> None:
-        """Go on for some hundredths of a second."""
-        self._descent.advance(until, tol, WORK_AT_ONCE)
-
     def pieces(self) -> Iterator[Piece]:
         """The points as they stand."""
         values = np.empty((len(self._problem.planes), len(self._points.pixels)), self._problem.units.dtype)
@@ -140,10 +117,10 @@ class PointSteps:
 
 
 class ApartSteps:
-    """The descents of points and of windows, which know nothing of each other."""
+    """The descents of points and of windows, which know nothing of each other: see `graddesc.losses.sweeps.Descent`."""
 
     stalled, stalled_message = False, STALLED
-    settled_message = WindowSteps.settled_message
+    settled_message = CompiledSteps.settled_message
 
     def __init__(self, loss: EdgeAligned, problem: Problem, places: Apart) -> None:
         self._loss, self._problem = loss, problem

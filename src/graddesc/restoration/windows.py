@@ -155,13 +155,37 @@ def taken(plane: NDArray[Any], index: NDArray[np.intp]) -> NDArray[Any]:
     return plane[np.unravel_index(index, plane.shape)]
 
 
-class WindowSteps:
-    """The compiled descent of a loss of local differences: see `graddesc.losses.sweeps.Descent`."""
+class CompiledSteps:
+    """What descents of `stencil` have in common: see `graddesc.losses.sweeps.Descent`."""
 
     stalled, stalled_message = False, STALLED
     settled_message = (
         "The corrupt pixels have settled: what renewals of the weights change, carried on as they fall, is within tol."
     )
+    _descent: Any  # of compiled code
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations of the finest grid are done."""
+        return int(self._descent.iterations)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all pixels have settled."""
+        return bool(self._descent.settled)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a pixel is no longer finite, when all others have settled."""
+        return bool(self._descent.failed)
+
+    def advance(self, until: int, tol: float) -> None:
+        """Go on for some hundredths of a second."""
+        self._descent.advance(until, tol, WORK_AT_ONCE)
+
+
+class WindowSteps(CompiledSteps):
+    """The compiled descent of a loss of local differences, in windows."""
 
     def __init__(self, loss: Differences, problem: Problem, windows: Windows) -> None:
         units, channels = problem.units, len(problem.planes)
@@ -212,25 +236,6 @@ class WindowSteps:
             for channel, plane in enumerate(x):
                 mask = np.ascontiguousarray(free[channel % masks])
                 _plate(plane, mask, low, high, self._problem.threads)
-
-    @property
-    def iterations(self) -> int:
-        """How many iterations of the finest grid are done."""
-        return int(self._descent.iterations)
-
-    @property
-    def settled(self) -> bool:
-        """Whether all windows have settled."""
-        return bool(self._descent.settled)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a window is no longer finite, when all others have settled."""
-        return bool(self._descent.failed)
-
-    def advance(self, until: int, tol: float) -> None:
-        """Go on for some hundredths of a second."""
-        self._descent.advance(until, tol, WORK_AT_ONCE)
 
     def pieces(self) -> Iterator[Piece]:
         """The channels as they stand, or the corrupt pixels of the windows."""
