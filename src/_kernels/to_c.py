@@ -117,7 +117,7 @@ def make(folder: pathlib.Path, cython: str, arguments: list[str], module: str) -
     write(folder / f"{stem}.c", python)
     write(folder / f"{stem}_kernels.c", kernels)
     needed = pathlib.Path(f"{whole}.dep")
-    text = needed.read_text("utf-8").partition(": ")[2].rstrip()
+    text = needed.read_text("utf-8", "surrogateescape").partition(": ")[2].rstrip()
     whole.unlink()
     needed.unlink()
     return 0, text
@@ -132,7 +132,7 @@ def main(depfile: str, cython: str, version: str, *arguments: str) -> int:
     with concurrent.futures.ProcessPoolExecutor() as pool:
         made = list(pool.map(one, largest_first))
     first = folder / f"{modules[0].partition('=')[0].rpartition('.')[2]}.c"
-    pathlib.Path(depfile).write_text(f"{first.as_posix()}: " + " ".join(needed for _, needed in made) + "\n", "utf-8")
+    pathlib.Path(depfile).write_text(f"{first.as_posix()}: " + " ".join(needed for _, needed in made) + "\n", "utf-8", "surrogateescape")
     return max(status for status, _ in made)
 
 
