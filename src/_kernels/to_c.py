@@ -132,7 +132,9 @@ def main(depfile: str, cython: str, version: str, *arguments: str) -> int:
     with concurrent.futures.ProcessPoolExecutor() as pool:
         made = list(pool.map(one, largest_first))
     first = folder / f"{modules[0].partition('=')[0].rpartition('.')[2]}.c"
-    pathlib.Path(depfile).write_text(f"{first.as_posix()}: " + " ".join(needed for _, needed in made) + "\n", "utf-8", "surrogateescape")
+    pathlib.Path(depfile).write_text(
+        f"{first.as_posix()}: " + " ".join(needed for _, needed in made) + "\n", "utf-8", "surrogateescape"
+    )
     return max(status for status, _ in made)
 
 
